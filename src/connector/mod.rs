@@ -1,0 +1,258 @@
+//! What the pipeline asks of a system: the port that every connector folder implements (layer 3).
+//!
+//! A connector describes a collection, then opens it as a [`Side`]: a [`Source`] that captures changes and a [`Target`] that
+//! fetches and writes. Connectors translate foreign errors once, in their `errors.rs`, and know nothing of pairs or policies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::change::{ChangeBatch, Position};
+use crate::config::{CaptureMethod, Endpoint};
+use crate::error::{Result, SyncError};
+use crate::record::{Key, Record};
+use crate::value::Kind;
+
+pub mod change_log;
+pub mod registry;
+
+pub mod postgres;
+pub mod sqlite;
+
+/// One column of a collection, as the system's catalogue says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Name in the catalogue's own spelling.
+    pub name: String,
+    /// What its values are read as, and what a value is converted to before it is written.
+    pub kind: Kind,
+    /// The system's own type name, for messages and casts.
+    pub native_type: String,
+    /// Whether null may be stored.
+    pub nullable: bool,
+    /// Whether the system fills it where an insert leaves it out (default, identity, serial, rowid).
+    pub has_default: bool,
+    /// Whether it can be written at all (false for generated columns).
+    pub writable: bool,
+}
+
+/// What the catalogue says about a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// Columns in the catalogue's order.
+    pub columns: Vec<Column>,
+    /// Primary key fields in key order (or those of a unique not-null constraint where there is no primary key); never empty.
+    pub key: Vec<String>,
+    /// Field sets with a unique constraint, the primary key included.
+    pub unique: Vec<Vec<String>>,
+}
+
+impl Schema {
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether equal values of `fields` can stand in one record at most.
+    pub fn is_unique(&self, fields: &[String]) -> bool {
+        self.unique.iter().any(|set| !set.is_empty() && set.iter().all(|name| fields.contains(name)))
+    }
+}
+
+/// How a collection is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// The fields to read, key fields included; every one is in the schema.
+    pub fields: Vec<String>,
+    /// The field set by which this side's records are matched with the other side's: `find` and `upsert` go by it.
+    pub correlation: Vec<String>,
+    /// Identifies this reader and writer of the collection: state store and pair. At most 200 bytes of `[A-Za-z0-9_.:-]`.
+    /// Writes carry it as their origin, and changes of that origin are left out of `next_batch`.
+    pub consumer: String,
+    /// How changes are found.
+    pub capture: CaptureMethod,
+    /// Polling only: the column that moves forward at each write.
+    pub updated_at: Option<String>,
+    /// Polling only: how far behind the newest time seen each read begins, for writers that commit late.
+    pub overlap: Duration,
+}
+
+/// What a connector can do on a collection as it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Deletes show up in `next_batch`.
+    pub deletes: bool,
+    /// `next_batch` and `change_times` know when a change happened.
+    pub change_times: bool,
+    /// Best number of records in one `write`, `fetch` or `find`.
+    pub batch: usize,
+}
+
+/// Both halves of an opened collection. They may be used at the same time.
+pub struct Side {
+    /// Captures changes.
+    pub source: Box<dyn Source>,
+    /// Fetches and writes records.
+    pub target: Arc<dyn Target>,
+}
+
+/// The entry to one kind of system.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// Reads the catalogue. Creates nothing.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unauthenticated`, `PermissionDenied`; `SchemaMismatch` where the collection is missing (the message names
+    /// near ones) or has no key.
+    async fn describe(&self, endpoint: &Endpoint) -> Result<Schema>;
+
+    /// Opens the collection. Creates nothing: see [`Source::prepare`].
+    ///
+    /// # Errors
+    /// As `describe`.
+    async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side>;
+}
+
+/// Captures the changes of one collection.
+#[async_trait]
+pub trait Source: Send {
+    /// What this source can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Creates the tracking objects (`tidelock_*`) and registers the consumer; does nothing where all is there. Returns a name of
+    /// the stream's incarnation: where it differs from the stored one, positions of old are void.
+    async fn prepare(&mut self) -> Result<String>;
+
+    /// Unregisters the consumer and removes the tracking objects that no other consumer uses.
+    async fn remove(&mut self) -> Result<()>;
+
+    /// The position behind every change that is visible now.
+    async fn head(&mut self) -> Result<Position>;
+
+    /// At most about `max` changes after `after`, at once, without waiting; an empty batch where there is none. Keys may repeat.
+    /// A change committed late, by a transaction that began early, is never skipped.
+    async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch>;
+
+    /// Returns when something may have changed, or after `timeout`. Cancel-safe; spurious returns are fine.
+    async fn wait(&mut self, timeout: Duration) -> Result<()>;
+
+    /// The consumer will never ask for changes up to `through` again (I1: called after the state commit only).
+    async fn acknowledge(&mut self, through: &Position) -> Result<()>;
+}
+
+/// In which order records are scanned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanOrder {
+    /// By the primary key, in whatever order is cheap.
+    Key,
+    /// By these fields, records with a null among them left out, in the same order in every system: numbers by value, text and all
+    /// other kinds by the bytes of their canonical text where `as_text`, else natively (text bytewise, UUID and bytes bytewise).
+    Fields {
+        /// The fields.
+        fields: Vec<String>,
+        /// Order by canonical text, for sides whose kinds differ.
+        as_text: bool,
+    },
+}
+
+/// A running scan.
+#[async_trait]
+pub trait Scan: Send {
+    /// The next records, at most `max`; empty at the end. Memory does not grow with the collection.
+    async fn next(&mut self, max: usize) -> Result<Vec<Record>>;
+}
+
+/// One guarded write.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Inserts a record. Where a record with the same unique values exists the outcome is `Changed`.
+    Create {
+        /// The fields to set; the others take the system's defaults.
+        record: Record,
+        /// Where the system generates the key: a token under which the created key is kept until [`Target::forget_creates`],
+        /// in the same transaction, so that a replay finds it.
+        token: Option<String>,
+    },
+    /// Sets fields of one record, if the fields of `guard` still have these values.
+    Update {
+        /// Primary key.
+        key: Key,
+        /// What to set.
+        fields: Record,
+        /// What is assumed; `None` overwrites.
+        guard: Option<Record>,
+    },
+    /// Deletes one record, if the fields of `guard` still have these values. A record that is gone already counts as applied.
+    Delete {
+        /// Primary key.
+        key: Key,
+        /// What is assumed; `None` deletes in any case.
+        guard: Option<Record>,
+    },
+}
+
+/// What became of one write.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// Done. For create and update `stored` is the record as the system now has it (all opened fields).
+    Applied {
+        /// Primary key.
+        key: Key,
+        /// The stored image; `None` after a delete.
+        stored: Option<Record>,
+    },
+    /// The guard did not hold, the record is gone, or a created one exists already: read again and decide again.
+    Changed,
+    /// The system refuses this one; the others are not touched by that.
+    Failed(SyncError),
+}
+
+/// What became of a batch of unguarded upserts.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Upserted {
+    /// Records inserted or changed.
+    pub written: u64,
+    /// Records that were there already, equal.
+    pub unchanged: u64,
+}
+
+/// A create that may not have reached the state store: token and created key.
+pub type PendingCreate = (String, Key);
+
+/// Fetches and writes the records of one collection. Records in and out carry the opened fields; values are of their columns' kinds.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// What this target can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Starts a scan of the whole collection (the endpoint's filter applied).
+    async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>>;
+
+    /// Current images, same order and length as `keys`; `None` where there is none (or the filter leaves it out).
+    async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>>;
+
+    /// Records whose correlation fields have these values: same order and length as `values`, each with all that match.
+    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>>;
+
+    /// Writes in one transaction where the system has one. Same order and length out. An outer error means that nothing was
+    /// applied; of kind `InvalidRecord` it means that one of them is guilty and the caller halves the batch.
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>>;
+
+    /// Inserts or updates by the correlation fields (which have a unique constraint), without a guard, as fast as the system can;
+    /// writes nothing where a record is equal already. Correlation values do not repeat within `records`. Outer errors as in `write`.
+    async fn upsert(&self, records: &[Record]) -> Result<Upserted>;
+
+    /// Deletes by correlation values, without a guard; returns how many there were.
+    async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64>;
+
+    /// When each record last changed other than by this consumer, by the system's clock, microseconds since 1970-01-01 UTC, as far
+    /// as the stream's unacknowledged changes know.
+    async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>>;
+
+    /// Creates whose tokens were not forgotten yet.
+    async fn pending_creates(&self) -> Result<Vec<PendingCreate>>;
+
+    /// Forgets tokens whose links are committed.
+    async fn forget_creates(&self, tokens: &[String]) -> Result<()>;
+}

@@ -1,0 +1,20 @@
+//! The only list of connectors: type name in the configuration → connector.
+
+use std::sync::Arc;
+
+use super::{Connector, postgres, sqlite};
+
+/// Type names that can be opened.
+pub const SYSTEM_TYPES: &[&str] = &["postgres", "sqlite"];
+
+/// Type names of the design that no connector serves yet.
+pub const PLANNED_SYSTEM_TYPES: &[&str] = &["mysql", "netsuite", "rest", "salesforce", "snowflake", "zendesk"];
+
+/// The connector of a type name.
+pub fn connector(system_type: &str) -> Option<Arc<dyn Connector>> {
+    match system_type {
+        "postgres" => Some(Arc::new(postgres::Postgres::default())),
+        "sqlite" => Some(Arc::new(sqlite::Sqlite::default())),
+        _ => None,
+    }
+}

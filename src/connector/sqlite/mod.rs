@@ -1,0 +1,22 @@
+//! The SQLite connector.
+
+use async_trait::async_trait;
+
+use super::{Connector, OpenOptions, Schema, Side};
+use crate::config::Endpoint;
+use crate::error::{Result, SyncError};
+
+/// The SQLite connector.
+#[derive(Debug, Default)]
+pub struct Sqlite {}
+
+#[async_trait]
+impl Connector for Sqlite {
+    async fn describe(&self, _endpoint: &Endpoint) -> Result<Schema> {
+        Err(SyncError::internal("sqlite: being written"))
+    }
+
+    async fn open(&self, _endpoint: &Endpoint, _schema: &Schema, _options: OpenOptions) -> Result<Side> {
+        Err(SyncError::internal("sqlite: being written"))
+    }
+}

@@ -1,0 +1,103 @@
+//! What the pipeline sees of the plugins: the port in front of the Wasm host (layer 3).
+//!
+//! The pipeline asks the catalogue for a set once per batch (I9) and calls functions of that set by name. A guest's failure is an
+//! error value of its record, never more (I10).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::value::Value;
+
+/// One function bound to its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FunctionRef {
+    /// `format_phone`, or `plugin/format_phone`.
+    pub name: String,
+    /// JSON object.
+    pub params: String,
+}
+
+/// What a function says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionInfo {
+    /// Function name.
+    pub name: String,
+    /// Plugin that exports it (stem of its file).
+    pub plugin: String,
+    /// SHA-256 of the plugin's file, lower-case hex.
+    pub digest: String,
+    /// One line for people.
+    pub doc: String,
+    /// "field-transform", "record-transform", "validator" or "conflict-resolver".
+    pub role: String,
+    /// f(f(x)) = f(x): may run in both directions.
+    pub idempotent: bool,
+    /// Name of the function that undoes this one.
+    pub reverse: Option<String>,
+}
+
+/// Why a plugin or function cannot be used. The text is for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message} [{code}]")]
+pub struct PluginError {
+    /// Stable dotted code, listed in `docs/errors.md` (`plugin.unknown_function`, `plugin.ambiguous`, `plugin.invalid_params`, …).
+    pub code: &'static str,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// A failure of one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueError {
+    /// The guest's own kebab-case code (`invalid-phone`), or `trap`, `deadline`, `memory`, `output-limit`, `bad-output`.
+    pub code: String,
+    /// The guest's message, capped.
+    pub message: String,
+}
+
+/// What a function may know about a call.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Microseconds since 1970-01-01 UTC.
+    pub now_micros: i64,
+    /// Name of the pair.
+    pub pair: Arc<str>,
+    /// System that the input comes from.
+    pub input_system: Arc<str>,
+    /// System that the output goes to.
+    pub output_system: Arc<str>,
+}
+
+/// One consistent set of loaded plugins.
+#[async_trait]
+pub trait Plugins: Send + Sync {
+    /// What a function says about itself.
+    ///
+    /// # Errors
+    /// Where no plugin, or more than one, exports the name; the message names near ones.
+    fn info(&self, name: &str) -> Result<FunctionInfo, PluginError>;
+
+    /// Opens the function with its parameters once, in a throw-away instance.
+    ///
+    /// # Errors
+    /// As `info`, or where the guest refuses the parameters.
+    async fn probe(&self, function: &FunctionRef) -> Result<(), PluginError>;
+
+    /// Transforms a column. Same order and length out; a trap is bisected down to the guilty values.
+    ///
+    /// # Errors
+    /// Where the function cannot be called at all: unknown, ambiguous, its breaker open, or `retryable`.
+    async fn transform(
+        &self,
+        function: &FunctionRef,
+        context: &CallContext,
+        input: Vec<Value>,
+    ) -> Result<Vec<Result<Value, ValueError>>, PluginError>;
+}
+
+/// The loaded plugins, which change while the service runs.
+pub trait Catalogue: Send + Sync {
+    /// The set as it is now; it stays as it is for as long as it is held (I9).
+    fn snapshot(&self) -> Arc<dyn Plugins>;
+}

@@ -1,0 +1,1 @@
+//! The compact binary form of values.

@@ -1,0 +1,166 @@
+//! What the pipeline asks of the state store (layer 3): links with a base per side, positions, reviews, conflicts.
+//!
+//! Everything of one batch is one [`Commit`], one transaction (I2).
+
+use async_trait::async_trait;
+
+use crate::change::Position;
+use crate::error::Result;
+use crate::record::{Key, Record};
+
+pub mod sqlite;
+
+pub use crate::change::{End, Ends};
+
+/// Two keys that are the same thing, and what both sides last agreed on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Each side's own primary key.
+    pub keys: Ends<Key>,
+    /// The last agreed image of each side (mapped fields); `None` for a tombstone (I7).
+    pub base: Option<Ends<Record>>,
+}
+
+/// A record that waits for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// The end whose record it is.
+    pub end: End,
+    /// Its key there.
+    pub key: Key,
+    /// Stable code: the plugin's own (`invalid-phone`) or a dotted one of ours.
+    pub code: String,
+    /// Why, for people. No values.
+    pub message: String,
+    /// The field at fault, where there is one.
+    pub field: Option<String>,
+    /// Digest of the plugin that refused it.
+    pub digest: Option<String>,
+}
+
+/// A field on which both sides disagreed, and how that was settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    /// Keys of both sides.
+    pub keys: Ends<Key>,
+    /// Target's name of the field; `None` for update against delete.
+    pub field: Option<String>,
+    /// Value agreed before, in the target's terms.
+    pub base: Option<crate::value::Value>,
+    /// Both sides' values, in the target's terms.
+    pub values: Ends<Option<crate::value::Value>>,
+    /// Who won.
+    pub winner: End,
+    /// The rule that settled it (`last_write_wins`, …).
+    pub rule: String,
+    /// When it was settled: microseconds since 1970-01-01 UTC.
+    pub at: i64,
+}
+
+/// Everything that one batch changes.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// Links to insert or replace (found by either key).
+    pub links: Vec<Link>,
+    /// Conflicts that were settled.
+    pub conflicts: Vec<Conflict>,
+    /// New or renewed reviews, one per end and key.
+    pub reviews: Vec<Review>,
+    /// Reviews that no longer hold.
+    pub cleared: Vec<(End, Key)>,
+    /// New positions.
+    pub positions: Ends<Option<Position>>,
+    /// Set once, when the initial load is through.
+    pub loaded: bool,
+    /// Counters to add, for `status`.
+    pub counts: Counts,
+}
+
+/// What a pair did: the columns of `run --once --json` and `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Records read.
+    pub read: u64,
+    /// Records written to the source.
+    pub written_source: u64,
+    /// Records written to the target.
+    pub written_target: u64,
+    /// Records that needed no write.
+    pub skipped: u64,
+    /// Fields (or deletes) in conflict that were settled.
+    pub conflicts: u64,
+    /// Records that a transform, a rule or a system refused.
+    pub rejected: u64,
+}
+
+impl Counts {
+    /// Adds `other` to this.
+    pub fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.written_source += other.written_source;
+        self.written_target += other.written_target;
+        self.skipped += other.skipped;
+        self.conflicts += other.conflicts;
+        self.rejected += other.rejected;
+    }
+}
+
+/// Where a pair stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// Whether the initial load is through.
+    pub loaded: bool,
+    /// Incarnation of each side's stream, as it was when the positions were made.
+    pub incarnations: Ends<Option<String>>,
+    /// Durable positions.
+    pub positions: Ends<Option<Position>>,
+}
+
+/// What `status` shows of a pair.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PairSummary {
+    /// Name of the pair.
+    pub pair: String,
+    /// Whether the initial load is through.
+    pub loaded: bool,
+    /// Live links.
+    pub links: u64,
+    /// Open reviews.
+    pub reviews: u64,
+    /// Totals since the pair was first run.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// When the last batch was committed: microseconds since 1970-01-01 UTC.
+    pub last_commit: Option<i64>,
+}
+
+/// The durable state of the service. Pairs are addressed by name.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// Name of this store, made once at random: part of every consumer's name.
+    fn id(&self) -> &str;
+
+    /// Where the pair stands; a pair that is not known yet stands at the default.
+    async fn progress(&self, pair: &str) -> Result<Progress>;
+
+    /// Begins a load: forgets positions, sets incarnations and start positions; keeps links.
+    async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()>;
+
+    /// Links by the keys of one end: same order and length as `keys`. Tombstones are returned too.
+    async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>>;
+
+    /// Live links whose key of `end` is after `after` in key-byte order, at most `max`.
+    async fn links_after(&self, pair: &str, end: End, after: Option<&Key>, max: usize) -> Result<Vec<Link>>;
+
+    /// Commits a batch (I2).
+    async fn commit(&self, pair: &str, commit: &Commit) -> Result<()>;
+
+    /// Open reviews of a pair, oldest first, at most `max`.
+    async fn reviews(&self, pair: &str, max: usize) -> Result<Vec<Review>>;
+
+    /// Whether each key of `end` has an open review.
+    async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>>;
+
+    /// What `status` shows.
+    async fn summaries(&self) -> Result<Vec<PairSummary>>;
+}

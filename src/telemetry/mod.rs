@@ -1,0 +1,3 @@
+//! Logs and the clock (layer 1).
+
+pub mod clock;
