@@ -1,1 +1,4 @@
-//! cli
+//! The command line (layer 8).
+
+pub mod check;
+pub mod schema;
