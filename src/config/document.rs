@@ -1,6 +1,6 @@
 //! A configuration file as a tree of nodes that know their place (layer 2): where line, column and pointer come from.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use jsonc_parser::common::{Range, Ranged};
@@ -192,9 +192,22 @@ impl Documents {
         Some(Place { file: place.file, node })
     }
 
-    /// The folder of the file.
-    pub(crate) fn folder(&self, place: Place) -> PathBuf {
-        self.document(place).and_then(|document| document.path.parent()).map(Path::to_owned).unwrap_or_default()
+    /// A path that stands in a file: relative to the file's folder.
+    pub(crate) fn path(&self, place: Place, path: impl AsRef<Path>) -> PathBuf {
+        let folder = self.document(place).and_then(|document| document.path.parent()).unwrap_or(Path::new(""));
+        let mut joined = PathBuf::new();
+        for component in folder.join(path).components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir if matches!(joined.components().next_back(), Some(Component::Normal(_))) => {
+                    joined.pop();
+                }
+                Component::ParentDir | Component::Normal(_) | Component::RootDir | Component::Prefix(_) => {
+                    joined.push(component);
+                }
+            }
+        }
+        joined
     }
 }
 

@@ -147,8 +147,10 @@ impl Reader<'_> {
         let Some(value) = checked.value else { return };
         match File::deserialize(value) {
             Ok(file) => {
-                self.include(&path, &file);
+                let (root, include) = (file.at, file.include.clone().unwrap_or_default());
+                // The includer comes first: what is not said is relative to its folder.
                 self.files.push(file);
+                self.include(&path, root, &include);
             }
             // `structure` checks all that the schema says; this is for what a schema cannot say.
             Err(error) => {
@@ -157,12 +159,11 @@ impl Reader<'_> {
         }
     }
 
-    fn include(&mut self, path: &Path, file: &File) {
+    fn include(&mut self, path: &Path, root: Place, patterns: &[String]) {
         let folder = path.parent().unwrap_or(Path::new(""));
-        for (index, pattern) in file.include.iter().flatten().enumerate() {
-            let place = self.documents.below(file.at, &[Step::Key("include"), Step::Item(index)]);
-            let at: Place = place.unwrap_or(file.at);
-            let at = self.documents.at(at);
+        for (index, pattern) in patterns.iter().enumerate() {
+            let place = self.documents.below(root, &[Step::Key("include"), Step::Item(index)]);
+            let at = self.documents.at(place.unwrap_or(root));
             let found = include::matches(folder, pattern);
             if found.is_empty() {
                 let message = format!("no file matches \"{pattern}\"");

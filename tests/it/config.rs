@@ -1,21 +1,22 @@
 //! Configurations: golden files (`tests/config/{ok,err}`), the article's snippets (`tests/config/seed`), docs and examples.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidelock::change::End;
 use tidelock::cli::check;
-use tidelock::config::planned::{Check, Metric, OnInvalid, Threshold};
-use tidelock::config::{
-    CaptureMethod, Loaded, Mappings, Nulls, Problem, Registry, Rule, codes, load_with_environment, schema,
-};
+use tidelock::config::{Loaded, PairConfig, Problem, Registry, load_with_environment};
 use tidelock::connector::registry::{PLANNED_SYSTEM_TYPES, SYSTEM_TYPES};
 
 const REGISTRY: Registry<'static> =
     Registry { system_types: SYSTEM_TYPES, planned_system_types: PLANNED_SYSTEM_TYPES };
+
+mod docs;
+mod effects;
+mod golden;
+mod properties;
+mod rendering;
+mod seeds;
 
 /// The environment of every test here.
 fn environment(name: &str) -> Option<String> {
@@ -52,34 +53,6 @@ fn refused(config: &Value) -> Vec<Problem> {
     result.err().unwrap_or_else(|| panic!("accepted: {config:#}"))
 }
 
-fn json_files(folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no files in {folder}");
-    files
-}
-
-/// Compares with the file beside it, or writes that file: `TIDELOCK_BLESS=1 cargo test`.
-#[allow(clippy::disallowed_methods, reason = "a switch of this test, not of the program")]
-fn compare(path: &Path, rendered: &str, wrong: &mut Vec<String>) {
-    let beside = path.with_extension("err");
-    if std::env::var_os("TIDELOCK_BLESS").is_some() {
-        if rendered.is_empty() {
-            drop(fs::remove_file(&beside));
-        } else {
-            fs::write(&beside, rendered).unwrap();
-        }
-    }
-    let expected = fs::read_to_string(&beside).unwrap_or_default();
-    if expected != rendered {
-        wrong.push(format!("{}\n--- expected\n{expected}--- found\n{rendered}", path.display()));
-    }
-}
-
 /// Deep merge; `over` wins.
 fn merge(base: &Value, over: &Value) -> Value {
     match (base, over) {
@@ -95,30 +68,22 @@ fn merge(base: &Value, over: &Value) -> Value {
     }
 }
 
-#[test]
-fn golden_files_that_are_accepted() {
-    let mut wrong = Vec::new();
-    for path in json_files("tests/config/ok") {
-        match load(&path) {
-            Ok(loaded) => compare(&path, &check::render(&loaded.warnings, false), &mut wrong),
-            Err(problems) => wrong.push(format!("{}\n{}", path.display(), check::render(&problems, false))),
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+/// Two SQLite systems that lack nothing.
+fn base() -> Value {
+    json!({
+        "source": {"type": "sqlite", "name": "crm", "path": "crm.db", "table": "customers"},
+        "target": {"type": "sqlite", "name": "erp", "path": "erp.db", "table": "clients"},
+    })
 }
 
-#[test]
-fn golden_files_that_are_refused() {
-    let mut wrong = Vec::new();
-    for path in json_files("tests/config/err") {
-        match load(&path) {
-            Ok(_) => wrong.push(format!("{} was accepted", path.display())),
-            Err(problems) => {
-                let rendered = check::render(&problems, false);
-                assert!(!rendered.contains("hunter2") && !rendered.contains("token-token"), "I12: {rendered}");
-                compare(&path, &rendered, &mut wrong);
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+/// The one pair of the base with `over` merged into it, and the warnings.
+fn pair(over: &Value) -> (PairConfig, Vec<Problem>) {
+    let mut loaded = accepted(&merge(&base(), over));
+    (loaded.config.pairs.remove(0), loaded.warnings)
+}
+
+/// The codes of problems.
+fn codes_of(problems: &[Problem]) -> Vec<&'static str> {
+    problems.iter().map(|problem| problem.code).collect()
 }

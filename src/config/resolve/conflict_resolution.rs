@@ -230,7 +230,7 @@ impl Resolver<'_, '_> {
         let message = format!("there is no system \"{name}\" in this sync");
         let mut problem = Problem::error(codes::UNKNOWN_SYSTEM, &at, message);
         problem.suggestion =
-            suggestion(name, &known).map(|text| format!("{text}; \"name\" at source and target sets their names"));
+            suggestion(name, &known).map(|text| format!("{text} (\"name\" at source and target sets their names)"));
         self.context.report(problem);
         Rule::LastWriteWins
     }

@@ -32,10 +32,9 @@ pub(super) fn credentials(context: &mut Context<'_>, reach: &Reach<'_>) -> Crede
     };
     // A file's URL is its path.
     let file = url.and_then(|url| url.strip_prefix("sqlite://")).filter(|_| reach.system_type == "sqlite");
-    let folder = context.documents.folder(reach.at);
     let resolved = Credentials {
         url: if file.is_some() { None } else { url.map(Secret::new) },
-        path: path.or(file).map(|path| folder.join(path)),
+        path: path.or(file).map(|path| context.documents.path(reach.at, path)),
         host: raw.host.clone(),
         port: raw.port,
         database: raw.database.clone(),
@@ -113,7 +112,8 @@ pub(super) fn warn_literal(context: &mut Context<'_>, place: Place, key: &str) {
         return;
     }
     let at = context.at_key(place, key);
-    let message = format!("\"{key}\" is a secret and stands in the file in clear");
+    let what = if key == "url" { "contains" } else { "is" };
+    let message = format!("\"{key}\" {what} a secret and stands in the file in clear");
     let suggestion = format!("take it from the environment: \"${{{}}}\"", key.to_uppercase());
     context.report(Problem::warning(codes::LITERAL_SECRET, &at, message).suggest(suggestion));
 }
@@ -149,7 +149,8 @@ fn require(context: &mut Context<'_>, reach: &Reach<'_>, resolved: &Credentials)
             context.missing(reach.at, "credentials", message, suggestion);
         } else if has_url && resolved.host.is_some() {
             let at = context.at_key(reach.credentials.and_then(|raw| raw.at).unwrap_or(reach.at), "host");
-            context.contradiction(&at, "url", "host");
+            let message = "the server is given twice: by \"url\" and by \"host\"";
+            context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest("keep one of them"));
         }
     }
 }

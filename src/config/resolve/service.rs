@@ -83,8 +83,8 @@ impl Service {
         let at = context.at_key(raw.at, "url");
         match url.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
             Some(path) => {
-                let folder = context.documents.folder(raw.at);
-                self.state.say(context, "state.url", state_url(folder, path), at);
+                let url = state_url(context, raw.at, path);
+                self.state.say(context, "state.url", url, at);
             }
             None => {
                 let message = "the state is kept in an SQLite file in this version";
@@ -96,7 +96,7 @@ impl Service {
 
     fn read_plugins(&mut self, context: &mut Context<'_>, raw: &raw::Plugins) {
         if let Some(dir) = &raw.dir {
-            let dir = context.documents.folder(raw.at).join(dir);
+            let dir = context.documents.path(raw.at, dir);
             self.plugin_dir.say(context, "plugins.dir", dir, context.at_key(raw.at, "dir"));
         }
         if let Some(raw) = &raw.limits {
@@ -146,7 +146,7 @@ impl Service {
             let problem = Problem::error(codes::TOKEN_REQUIRED, at, message);
             context.report(problem.suggest("add \"token\": \"${TIDELOCK_TOKEN}\", or listen on 127.0.0.1"));
         }
-        let folder = files.first().map(|file| context.documents.folder(file.at)).unwrap_or_default();
+        let first = files.first().map_or(Place { file: 0, node: 0 }, |file| file.at);
         let level = self.log_level.value().map(|level| match level {
             LogLevel::Error => "error",
             LogLevel::Warn => "warn",
@@ -156,9 +156,9 @@ impl Service {
         });
         Config {
             pairs,
-            state_url: self.state.value().unwrap_or_else(|| state_url(folder.clone(), DEFAULT_STATE)),
+            state_url: self.state.value().unwrap_or_else(|| state_url(context, first, DEFAULT_STATE)),
             plugins: PluginSettings {
-                dir: self.plugin_dir.value().unwrap_or_else(|| folder.join(DEFAULT_PLUGINS)),
+                dir: self.plugin_dir.value().unwrap_or_else(|| context.documents.path(first, DEFAULT_PLUGINS)),
                 limits: self.plugin_limits.value().unwrap_or_default(),
             },
             server: ServerSettings {
@@ -175,8 +175,11 @@ fn token_is_broken(context: &Context<'_>, files: &[File]) -> bool {
     servers.into_iter().any(|place: Place| context.is_broken(place, "token"))
 }
 
-fn state_url(folder: PathBuf, path: &str) -> String {
-    if path == MEMORY { format!("sqlite://{MEMORY}") } else { format!("sqlite://{}", folder.join(path).display()) }
+fn state_url(context: &Context<'_>, place: Place, path: &str) -> String {
+    match path {
+        MEMORY => format!("sqlite://{MEMORY}"),
+        path => format!("sqlite://{}", context.documents.path(place, path).display()),
+    }
 }
 
 /// `HOST:PORT`.

@@ -164,7 +164,7 @@ impl<'a> Walk<'a> {
     fn object(&mut self, node: u32, members: &[Member], schema: &'a Properties) -> Option<Value> {
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&EMPTY);
         let others = schema.get("additionalProperties").unwrap_or(&ANYTHING);
-        let mut map = Map::new();
+        let (mut map, mut seen) = (Map::new(), Vec::new());
         for member in members {
             if self.is_duplicate(node, member) {
                 continue;
@@ -177,6 +177,7 @@ impl<'a> Walk<'a> {
                     None => continue,
                 },
             };
+            seen.push(name.clone());
             match self.value(member.node, schema) {
                 Some(value) => drop(map.insert(name, value)),
                 None => self.marks.push(Mark::Broken(member.node)),
@@ -185,7 +186,7 @@ impl<'a> Walk<'a> {
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let missing: Vec<&str> = required.filter(|key| !map.contains_key(*key)).collect();
         for key in &missing {
-            if !members.iter().any(|member| member.key == **key) {
+            if !seen.iter().any(|seen| seen == key) {
                 let message = format!("\"{key}\" is missing");
                 self.report(Problem::error(codes::MISSING_KEY, &self.document.at(node), message));
             }
@@ -209,7 +210,8 @@ impl<'a> Walk<'a> {
         let meant = nearest(&member.key, properties.keys().map(String::as_str));
         problem.suggestion = match (meant, self.elsewhere(&member.key, properties)) {
             (Some(near), _) => Some(format!("did you mean \"{near}\"?")),
-            (None, Some(owner)) => Some(format!("it belongs in \"{owner}\"")),
+            (None, Some((owner, key))) if key == member.key => Some(format!("it belongs in \"{owner}\"")),
+            (None, Some((owner, key))) => Some(format!("did you mean \"{key}\" in \"{owner}\"?")),
             (None, None) => {
                 let keys: Vec<&str> = properties.keys().map(String::as_str).collect();
                 (keys.len() <= 12).then(|| suggestion(&member.key, &keys)).flatten()
@@ -222,14 +224,20 @@ impl<'a> Walk<'a> {
         properties.get(near).map(|schema| (near.to_owned(), schema))
     }
 
-    /// The sibling object to whose keys `key` belongs.
-    fn elsewhere(&self, key: &str, properties: &'a Properties) -> Option<&'a str> {
-        properties.iter().find_map(|(owner, schema)| {
+    /// The sibling object that has such a key, or one that is near.
+    fn elsewhere(&self, key: &str, properties: &'a Properties) -> Option<(&'a str, &'a str)> {
+        let mut near = None;
+        for (owner, schema) in properties {
             let mut alternatives = Vec::new();
             self.alternatives(schema, &mut alternatives);
-            let has = |schema: &&Properties| schema.get("properties").is_some_and(|keys| keys.get(key).is_some());
-            alternatives.iter().any(has).then_some(owner.as_str())
-        })
+            for keys in alternatives.iter().filter_map(|schema| schema.get("properties")?.as_object()) {
+                if let Some((own, _)) = keys.get_key_value(key) {
+                    return Some((owner, own));
+                }
+                near = near.or_else(|| nearest(key, keys.keys().map(String::as_str)).map(|own| (owner.as_str(), own)));
+            }
+        }
+        near
     }
 
     fn is_duplicate(&mut self, node: u32, member: &Member) -> bool {
@@ -323,7 +331,12 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let found = self.document.node(node).map_or("nothing", |node| shape_name(&node.shape));
+        let whole = names == ["a whole number"];
+        let found = match self.document.node(node).map(|node| &node.shape) {
+            Some(Shape::Number(_)) if whole => "a fraction",
+            Some(shape) => shape_name(shape),
+            None => "nothing",
+        };
         let message = format!("{} must be {}, not {found}", self.label(node), names.join(" or "));
         self.report(Problem::error(codes::WRONG_TYPE, &self.document.at(node), message));
         self.marks.push(Mark::Broken(node));
