@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn liberties_beyond_comments_and_trailing_commas_are_refused() {
-        for text in ["", "{a: 1}", "{\"a\": 1 \"b\": 2}", "{'a': 1}", "[0x10]", "[+1]", "[.5]", "{} {}", "{\"a\": \"\n"] {
+        for text in ["", "{a: 1}", "{\"a\": 1 \"b\": 2}", "{'a': 1}", "[0x10]", "[+1]", "[.5]", "{} {}", "{\"a\": \"\n"]
+        {
             let problem = Document::parse(Path::new("f.json"), text.to_owned()).unwrap_err();
             assert_eq!(problem.code, codes::SYNTAX, "{text}");
             assert!(problem.at.line >= 1, "{text}");

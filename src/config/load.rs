@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::document::{Document, Documents, Step};
 use super::raw::{File, Place};
@@ -49,7 +48,6 @@ pub fn load_with_environment(
 ) -> Result<Loaded, Vec<Problem>> {
     let mut reader = Reader {
         environment,
-        schema: schema(),
         seen: BTreeSet::new(),
         documents: Documents::default(),
         files: Vec::new(),
@@ -106,7 +104,6 @@ fn veil(text: String, taken: &[(String, String)]) -> String {
 
 struct Reader<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
-    schema: Value,
     seen: BTreeSet<PathBuf>,
     documents: Documents,
     files: Vec<File>,
@@ -138,7 +135,7 @@ impl Reader<'_> {
 
     fn add(&mut self, mut document: Document) {
         let number = u32::try_from(self.documents.0.len()).unwrap_or(u32::MAX);
-        let checked = structure::check(&mut document, number, &self.schema, self.environment);
+        let checked = structure::check(&mut document, number, schema(), self.environment);
         self.problems.extend(checked.problems);
         self.taken.extend(checked.taken);
         let root = document.at(Document::ROOT);

@@ -98,4 +98,3 @@ pub struct ServerSettings {
     /// Bearer token; required on any address that is not loopback.
     pub token: Option<Secret>,
 }
-

@@ -97,7 +97,9 @@ fn is_secret(key: &str, value: &str) -> bool {
     let key = key.to_lowercase();
     match key.as_str() {
         "url" | "connection_string" | "dsn" => value.contains('@') || value.contains('?'),
-        key => SECRET_WORDS.iter().any(|word| key.contains(word)) || nearest(key, SECRET_WORDS.iter().copied()).is_some(),
+        key => {
+            SECRET_WORDS.iter().any(|word| key.contains(word)) || nearest(key, SECRET_WORDS.iter().copied()).is_some()
+        }
     }
 }
 
@@ -115,7 +117,10 @@ mod tests {
             (r#"{"url": "sqlite://x.db"}"#, r#"{"url": "sqlite://x.db"}"#),
             (r#"{"password": "${PW}"}"#, r#"{"password": "${PW}"}"#),
             (r#"{"password": "${PW:-x}"}"#, r#"{"password": "********"}"#),
-            ("// \"password\": \"x\n{\"a\": \"password\", \"b\": \"é\"}", "// \"password\": \"x\n{\"a\": \"password\", \"b\": \"é\"}"),
+            (
+                "// \"password\": \"x\n{\"a\": \"password\", \"b\": \"é\"}",
+                "// \"password\": \"x\n{\"a\": \"password\", \"b\": \"é\"}",
+            ),
             (r#"{"token": ["a", "b"]}"#, r#"{"token": ["*", "*"]}"#),
         ] {
             assert_eq!(blot(text), expected);

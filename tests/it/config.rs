@@ -8,8 +8,7 @@ use tidelock::cli::check;
 use tidelock::config::{Loaded, PairConfig, Problem, Registry, load_with_environment};
 use tidelock::connector::registry::{PLANNED_SYSTEM_TYPES, SYSTEM_TYPES};
 
-const REGISTRY: Registry<'static> =
-    Registry { system_types: SYSTEM_TYPES, planned_system_types: PLANNED_SYSTEM_TYPES };
+const REGISTRY: Registry<'static> = Registry { system_types: SYSTEM_TYPES, planned_system_types: PLANNED_SYSTEM_TYPES };
 
 mod docs;
 mod effects;
@@ -67,7 +66,6 @@ fn merge(base: &Value, over: &Value) -> Value {
         (_, over) => over.clone(),
     }
 }
-
 
 /// Two SQLite systems that lack nothing.
 fn base() -> Value {

@@ -24,8 +24,8 @@ pub(crate) use rules::{
     OnValidationError, PlainDeletes, ValidationRule,
 };
 pub(crate) use settings::{
-    Channel, ErrorHandling, LogLevel, LoopPrevention, Metric, Monitoring, Notification, Plugins,
-    Server, State, Threshold,
+    Channel, ErrorHandling, LogLevel, LoopPrevention, Metric, Monitoring, Notification, Plugins, Server, State,
+    Threshold,
 };
 pub(crate) use sync_settings::{ChangeDetection, OngoingMode, PerformanceSettings, SyncSettings, SyncType};
 

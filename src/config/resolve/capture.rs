@@ -42,8 +42,14 @@ pub(super) fn capture(
                     "changes are found by polling, but it is not said which column of the {} moves forward at each write",
                     end.name()
                 );
-                let suggestion = format!("add \"updated_at\": \"COLUMN\" to the {}, or a \"timestamp_field\" that is mapped", end.name());
-                context.report(Problem::error(codes::MISSING_UPDATED_AT, &context.at_key(place, end.name()), message).suggest(suggestion));
+                let suggestion = format!(
+                    "add \"updated_at\": \"COLUMN\" to the {}, or a \"timestamp_field\" that is mapped",
+                    end.name()
+                );
+                context.report(
+                    Problem::error(codes::MISSING_UPDATED_AT, &context.at_key(place, end.name()), message)
+                        .suggest(suggestion),
+                );
             }
         }
     }

@@ -20,8 +20,7 @@ pub(super) fn policy(
     systems: Ends<&str>,
     planned: &mut Planned,
 ) -> ConflictPolicy {
-    let mut policy =
-        ConflictPolicy { default: Rule::LastWriteWins, fields: BTreeMap::new(), timestamp_field: None };
+    let mut policy = ConflictPolicy { default: Rule::LastWriteWins, fields: BTreeMap::new(), timestamp_field: None };
     let Some((place, (at, said))) = scope.find(|keys| nearest(keys)) else { return policy };
     if let Some((_, keys)) = scope.find(|keys| nearest(keys).map(|_| keys)) {
         check_spellings(context, keys);
@@ -50,6 +49,16 @@ fn nearest(keys: &SyncKeys) -> Option<(Option<Place>, &raw::ConflictResolution)>
         (Some(top), _) => Some((None, top)),
         (None, within) => within,
     }
+}
+
+/// A one-way sync overwrites: there are no conflicts to settle.
+pub(super) fn warn_one_way(context: &mut Context<'_>, scope: &Scope<'_>) {
+    let Some((place, keys)) = scope.own() else { return };
+    let Some((within, _)) = nearest(keys) else { return };
+    let message = "\"conflict_resolution\" has no effect: the sync is one_way, so the source always wins";
+    let at = context.at_key(within.unwrap_or(place), "conflict_resolution");
+    let suggestion = "set \"sync_type\": \"bidirectional\", or remove it";
+    context.report(Problem::warning(codes::NO_EFFECT, &at, message).suggest(suggestion));
 }
 
 fn check_spellings(context: &mut Context<'_>, keys: &SyncKeys) {

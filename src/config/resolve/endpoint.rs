@@ -77,7 +77,8 @@ fn check_type(context: &mut Context<'_>, place: Place, system_type: &str) {
     }
     let at = context.at_key(place, "type");
     if registry.planned_system_types.contains(&system_type) {
-        let message = format!("systems of type \"{system_type}\" are not available yet: `run` refuses this sync in this version");
+        let message =
+            format!("systems of type \"{system_type}\" are not available yet: `run` refuses this sync in this version");
         context.report(Problem::warning(codes::NOT_AVAILABLE, &at, message));
         return;
     }

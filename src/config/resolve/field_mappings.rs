@@ -70,7 +70,11 @@ pub(super) fn has_source(mappings: &Mappings, name: &str) -> bool {
 pub(super) fn target_names(mappings: &Mappings, name: &str) -> Vec<String> {
     match mappings {
         Mappings::SameNames { .. } => {
-            if has_source(mappings, name) { vec![name.to_owned()] } else { Vec::new() }
+            if has_source(mappings, name) {
+                vec![name.to_owned()]
+            } else {
+                Vec::new()
+            }
         }
         Mappings::Listed(listed) => {
             let by_source: Vec<String> =
@@ -78,7 +82,12 @@ pub(super) fn target_names(mappings: &Mappings, name: &str) -> Vec<String> {
             if !by_source.is_empty() {
                 return by_source;
             }
-            listed.iter().filter(|mapping| mapping.target == name).map(|mapping| mapping.target.clone()).take(1).collect()
+            listed
+                .iter()
+                .filter(|mapping| mapping.target == name)
+                .map(|mapping| mapping.target.clone())
+                .take(1)
+                .collect()
         }
     }
 }
@@ -165,10 +174,10 @@ pub(super) fn params_text(params: Option<&Map<String, Value>>) -> String {
 fn check_duplicates(context: &mut Context<'_>, listed: &[FieldMapping]) {
     for (index, mapping) in listed.iter().enumerate() {
         let before = || listed.iter().take(index);
-        let to_target = mapping.source_to_target
-            && before().any(|other| other.source_to_target && other.target == mapping.target);
-        let to_source = mapping.target_to_source
-            && before().any(|other| other.target_to_source && other.source == mapping.source);
+        let to_target =
+            mapping.source_to_target && before().any(|other| other.source_to_target && other.target == mapping.target);
+        let to_source =
+            mapping.target_to_source && before().any(|other| other.target_to_source && other.source == mapping.source);
         let (end, name, other_way) = match (to_target, to_source) {
             (true, _) => ("target", &mapping.target, "target_to_source"),
             (false, true) => ("source", &mapping.source, "source_to_target"),

@@ -58,7 +58,8 @@ fn check_explicit(context: &mut Context<'_>, scope: &Scope<'_>, selection: &Sele
     let said = scope.find(|keys| keys.field_selection);
     let Some((place, FieldSelection::Explicit)) = said else { return };
     if selection.include.is_none() && !has_mappings && !context.is_broken(place, "include_fields") {
-        let message = "the fields are to be selected explicitly, but neither \"include_fields\" nor \"field_mappings\" is there";
+        let message =
+            "the fields are to be selected explicitly, but neither \"include_fields\" nor \"field_mappings\" is there";
         let at = context.at_key(place, "field_selection");
         context.report(Problem::error(codes::MISSING_KEY, &at, message).suggest("add \"include_fields\": […]"));
     }
@@ -99,14 +100,22 @@ fn included(
     added
 }
 
-fn drop_unselected(context: &mut Context<'_>, selection: &Selection<'_>, listed: Vec<FieldMapping>) -> Vec<FieldMapping> {
+fn drop_unselected(
+    context: &mut Context<'_>,
+    selection: &Selection<'_>,
+    listed: Vec<FieldMapping>,
+) -> Vec<FieldMapping> {
     let mut kept = Vec::with_capacity(listed.len());
     for mapping in listed {
         if selection.keeps(&mapping.source) {
             kept.push(mapping);
             continue;
         }
-        let why = if selection.excludes(&mapping.source) { "\"exclude_fields\" names it" } else { "it is not in \"include_fields\"" };
+        let why = if selection.excludes(&mapping.source) {
+            "\"exclude_fields\" names it"
+        } else {
+            "it is not in \"include_fields\""
+        };
         let message = format!("the mapping of \"{}\" is left out: {why}", mapping.source);
         context.report(Problem::warning(codes::DROPPED_MAPPING, &mapping.at, message));
     }

@@ -146,8 +146,9 @@ fn warn_unmapped(context: &mut Context<'_>, connected: &ConnectedSystem, object:
     if connected.keys.field_mappings.is_some() {
         return;
     }
-    let message =
-        format!("\"{object}\" has no mapping: it is kept in step with the hub's \"{object}\", by fields of the same name");
+    let message = format!(
+        "\"{object}\" has no mapping: it is kept in step with the hub's \"{object}\", by fields of the same name"
+    );
     let suggestion = format!("add \"mappings\": {{\"{object}\": {{\"hub\": …, \"field_mappings\": […]}}}}");
     context.report(Problem::warning(codes::UNMAPPED_OBJECT, &context.at(place), message).suggest(suggestion));
 }

@@ -107,7 +107,9 @@ pub(crate) fn config(context: &mut Context<'_>, files: &[File]) -> Config {
     {
         let message = "there is no sync in this configuration";
         let at = context.at(first.at);
-        context.report(Problem::error(codes::NO_SYNC, &at, message).suggest("add \"source\" and \"target\", or \"syncs\""));
+        context.report(
+            Problem::error(codes::NO_SYNC, &at, message).suggest("add \"source\" and \"target\", or \"syncs\""),
+        );
     }
     service.config(context, files, pairs)
 }

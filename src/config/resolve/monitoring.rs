@@ -44,7 +44,8 @@ fn metrics(context: &mut Context<'_>, raw: &raw::Monitoring) -> Vec<Metric> {
     let list = |raw: &Vec<raw::Metric>| -> Vec<Metric> { raw.iter().copied().map(metric).collect() };
     let (first, second) = (raw.metrics.as_ref().map(list), raw.metric_collection.as_ref().map(list));
     if let (Some(first), Some(second)) = (&first, &second) {
-        let same = first.iter().all(|metric| second.contains(metric)) && second.iter().all(|metric| first.contains(metric));
+        let same =
+            first.iter().all(|metric| second.contains(metric)) && second.iter().all(|metric| first.contains(metric));
         if !same {
             let at = context.at_key(raw.at, "metric_collection");
             context.contradiction(&at, "metrics", "metric_collection");

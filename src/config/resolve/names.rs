@@ -12,7 +12,9 @@ pub(super) fn check(context: &mut Context<'_>, name: &str, at: &Location) {
     if name.len() <= MAX_LENGTH && !name.is_empty() && name.chars().all(is_allowed) {
         return;
     }
-    let message = format!("\"{name}\" cannot be the name of a pair: it has 1 to {MAX_LENGTH} letters, digits, \"_\", \".\" and \"-\"");
+    let message = format!(
+        "\"{name}\" cannot be the name of a pair: it has 1 to {MAX_LENGTH} letters, digits, \"_\", \".\" and \"-\""
+    );
     let suggestion = format!("\"connection_name\": \"{}\"", proposal(name));
     context.report(Problem::error(codes::BAD_NAME, at, message).suggest(suggestion));
 }

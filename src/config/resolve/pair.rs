@@ -37,6 +37,9 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     planned.lookups = lookups;
     let systems = Ends { source: &*source.name, target: &*target.name };
     let conflict = conflict_resolution::policy(context, &scope, &mappings, systems, &mut planned);
+    if sync_type == SyncType::OneWay {
+        conflict_resolution::warn_one_way(context, &scope);
+    }
     (source.filter, target.filter) = filters(&scope);
     let Capture { method, interval, updated_at } =
         capture::capture(context, &scope, place, (&source, &target), (&mappings, &conflict), sync_type);
@@ -94,7 +97,9 @@ fn key(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<KeyMapping> {
         context.report(Problem::error(codes::INVALID_VALUE, &context.at(raw.at), message));
     }
     for (end, names) in [("source", &key.source), ("target", &key.target)] {
-        if let Some((_, name)) = names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|n| n == *name)) {
+        if let Some((_, name)) =
+            names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|n| n == *name))
+        {
             let message = format!("the key names the field \"{name}\" twice");
             context.report(Problem::error(codes::INVALID_VALUE, &context.at_key(raw.at, end), message));
         }

@@ -13,6 +13,11 @@ impl<'a> Scope<'a> {
         Self { levels }
     }
 
+    /// What the sync itself says, and not an object around it.
+    pub(super) fn own(&self) -> Option<(Place, &'a SyncKeys)> {
+        self.levels.first().copied()
+    }
+
     /// The nearest value, and the object in which it stands.
     pub(super) fn find<T>(&self, get: impl Fn(&'a SyncKeys) -> Option<T>) -> Option<(Place, T)> {
         self.levels.iter().find_map(|(place, keys)| Some((*place, get(keys)?)))

@@ -31,13 +31,7 @@ fn check_spellings(context: &mut Context<'_>, place: Place, keys: &SyncKeys) {
     }
 }
 
-fn check_flag(
-    context: &mut Context<'_>,
-    said: Option<(Place, bool)>,
-    key: &str,
-    expected: bool,
-    sync_type: SyncType,
-) {
+fn check_flag(context: &mut Context<'_>, said: Option<(Place, bool)>, key: &str, expected: bool, sync_type: SyncType) {
     let Some((place, value)) = said.filter(|(_, value)| *value != expected) else { return };
     let (name, suggestion) = match sync_type {
         SyncType::OneWay if value => ("one_way", "set \"sync_type\": \"bidirectional\", or remove the flag"),

@@ -66,7 +66,7 @@ fn every_example_loads() {
 fn every_key_of_the_schema_is_documented() {
     let page = fs::read_to_string("docs/configuration.md").unwrap();
     let mut keys = std::collections::BTreeSet::new();
-    collect(&tidelock::config::schema(), &mut keys);
+    collect(tidelock::config::schema(), &mut keys);
     let missing: Vec<String> = keys.into_iter().filter(|key| !page.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
 }

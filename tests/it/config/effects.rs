@@ -49,7 +49,8 @@ fn the_example_of_the_design() {
     let Mappings::Listed(listed) = &pair.mappings else { panic!("listed") };
     assert_eq!(listed[1].forward[0].params, r#"{"region":"US"}"#);
     assert_eq!(listed[2].on_error, OnError::KeepOriginal);
-    let names = |calls: &[tidelock::config::TransformCall]| calls.iter().map(|call| call.name.clone()).collect::<Vec<_>>();
+    let names =
+        |calls: &[tidelock::config::TransformCall]| calls.iter().map(|call| call.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&listed[3].forward), ["trim", "title_case"]);
     assert_eq!(names(listed[3].reverse.as_ref().unwrap()), ["trim"]);
     assert!(listed[4].source_to_target && !listed[4].target_to_source);
@@ -111,10 +112,13 @@ fn polling_goes_by_updated_at_or_the_timestamp_field() {
 fn field_selection_keeps_keys_and_adds_what_is_not_mapped() {
     let config = golden("field_selection");
     let listed = |index: usize| match &config.pairs[index].mappings {
-        Mappings::Listed(listed) => listed.iter().map(|one| (one.source.clone(), one.target.clone())).collect::<Vec<_>>(),
+        Mappings::Listed(listed) => {
+            listed.iter().map(|one| (one.source.clone(), one.target.clone())).collect::<Vec<_>>()
+        }
         Mappings::SameNames { exclude } => exclude.iter().map(|name| ("-".to_owned(), name.clone())).collect(),
     };
-    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    let own =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
     assert_eq!(listed(0), own(&[("id", "id"), ("name", "name")]));
     assert_eq!(listed(1), own(&[("-", "notes")]), "the key stays");
     assert_eq!(listed(2), own(&[("id", "crm_id"), ("name", "full_name"), ("phone", "phone")]));
@@ -198,8 +202,11 @@ fn the_state_may_be_kept_in_memory() {
 
 #[test]
 fn values_of_variables_are_never_shown() {
-    let config = merge(&base(), &json!({"source": {"type": "${CRM_PASSWORD}"}, "connection_name": "a ${CRM_PASSWORD}",
-        "conflict_resolution": {"strategy": "system_priority", "priority_system": "${TIDELOCK_TOKEN}"}}));
+    let config = merge(
+        &base(),
+        &json!({"source": {"type": "${CRM_PASSWORD}"}, "connection_name": "a ${CRM_PASSWORD}",
+        "conflict_resolution": {"strategy": "system_priority", "priority_system": "${TIDELOCK_TOKEN}"}}),
+    );
     let problems = refused(&config);
     assert_eq!(problems.len(), 3, "{problems:?}");
     let shown = tidelock::cli::check::render(&problems, false);
@@ -210,7 +217,8 @@ fn values_of_variables_are_never_shown() {
 #[test]
 fn files_are_read_once_and_circles_end() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, value: serde_json::Value| std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+    let write =
+        |name: &str, value: serde_json::Value| std::fs::write(folder.path().join(name), value.to_string()).unwrap();
     write("a.json", merge(&base(), &json!({"include": ["*.json", "./b.json"]})));
     write("b.json", merge(&base(), &json!({"include": ["a.json", "../nowhere/a.json"]})));
     let problems = load(&folder.path().join("a.json")).unwrap_err();

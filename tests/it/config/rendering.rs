@@ -26,7 +26,10 @@ fn programs_get_stable_keys() {
 #[test]
 fn colours_only_where_asked_for() {
     let problem = Problem::error("config.x", &Location::default(), "wrong").suggest("right");
-    assert_eq!(check::render(std::slice::from_ref(&problem), false), "configuration: error: wrong\n  help: right [config.x]\n");
+    assert_eq!(
+        check::render(std::slice::from_ref(&problem), false),
+        "configuration: error: wrong\n  help: right [config.x]\n"
+    );
     assert!(check::render(&[problem], true).contains("\u{1b}[1;31merror\u{1b}[0m"));
 }
 

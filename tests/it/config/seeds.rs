@@ -17,15 +17,43 @@ fn seed(name: &str) -> Value {
 
 /// The endpoints of 01 and 13 are complete but for what the article leaves to a dialogue.
 fn over_bare_base(name: &str) -> Value {
-    merge(&json!({"source": {"name": "crm"}, "target": {"name": "erp", "credentials": {"host": "db.example"}}}), &seed(name))
+    merge(
+        &json!({"source": {"name": "crm"}, "target": {"name": "erp", "credentials": {"host": "db.example"}}}),
+        &seed(name),
+    )
 }
 
 /// Keys of the seeds that have an effect; every other one has to be named in a warning.
 const EFFECTIVE: &[&str] = &[
-    "type", "object", "table", "credentials", "connection_name", "sync_type", "source", "target", "source_to_target",
-    "target_to_source", "conflict_resolution", "strategy", "timestamp_field", "field_rules", "sync_hub", "system",
-    "objects", "transformation", "handle_nulls", "field_selection", "include_fields", "exclude_fields",
-    "retry_strategy", "fallback", "batch_size", "change_detection", "level", "log_level", "mode",
+    "type",
+    "object",
+    "table",
+    "credentials",
+    "connection_name",
+    "sync_type",
+    "source",
+    "target",
+    "source_to_target",
+    "target_to_source",
+    "conflict_resolution",
+    "strategy",
+    "timestamp_field",
+    "field_rules",
+    "sync_hub",
+    "system",
+    "objects",
+    "transformation",
+    "handle_nulls",
+    "field_selection",
+    "include_fields",
+    "exclude_fields",
+    "retry_strategy",
+    "fallback",
+    "batch_size",
+    "change_detection",
+    "level",
+    "log_level",
+    "mode",
     "polling_interval_seconds",
 ];
 
@@ -52,7 +80,8 @@ fn check_warnings(name: &str, warnings: &[Problem]) {
     for (pointer, keys) in found {
         let effective = keys.iter().any(|key| EFFECTIVE.contains(&key.as_str()));
         let named = warnings.iter().any(|warning| {
-            warning.code == codes::NO_EFFECT && (pointer == warning.at.pointer || pointer.starts_with(&format!("{}/", warning.at.pointer)))
+            warning.code == codes::NO_EFFECT
+                && (pointer == warning.at.pointer || pointer.starts_with(&format!("{}/", warning.at.pointer)))
         });
         assert!(effective != named, "{name}: {pointer} effective {effective}, named {named}");
     }
@@ -102,7 +131,11 @@ fn s04_hub_and_spoke() {
     let pairs = &loaded.config.pairs;
     let names: Vec<&str> = pairs.iter().map(|pair| &*pair.name).collect();
     let expected = [
-        "salesforce.Account", "salesforce.Contact", "netsuite.Customer", "netsuite.Contact", "zendesk.Organization",
+        "salesforce.Account",
+        "salesforce.Contact",
+        "netsuite.Customer",
+        "netsuite.Contact",
+        "zendesk.Organization",
         "zendesk.User",
     ];
     assert_eq!(names, expected);
@@ -245,8 +278,13 @@ fn s16_error_handling_and_monitoring() {
 #[test]
 fn the_whole_example_of_the_article() {
     let parts = [
-        "13-connection", "14-field-mappings-options", "15-sync-settings", "16-error-handling-monitoring",
-        "12-loop-prevention", "10-validation-rules", "08-performance-settings",
+        "13-connection",
+        "14-field-mappings-options",
+        "15-sync-settings",
+        "16-error-handling-monitoring",
+        "12-loop-prevention",
+        "10-validation-rules",
+        "08-performance-settings",
     ];
     let whole = parts.iter().fold(json!({}), |whole, name| merge(&whole, &seed(name)));
     let loaded = accepted(&whole);
@@ -258,7 +296,7 @@ fn the_whole_example_of_the_article() {
 fn every_key_of_the_seeds_stands_in_the_schema() {
     let schema = schema();
     let mut known = BTreeSet::new();
-    collect_properties(&schema, &mut known);
+    collect_properties(schema, &mut known);
     for path in super::golden::json_files("tests/config/seed") {
         let seed: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let mut found = Vec::new();
