@@ -83,6 +83,21 @@ pub fn bind(pair: &PairConfig, schemas: &Ends<Schema>, plugins: &dyn Plugins) ->
     if errors.is_empty() { Ok((binding, warnings)) } else { Err(errors) }
 }
 
+/// Checks the functions of `pair` alone, without its systems.
+pub fn check_functions(pair: &PairConfig, plugins: &dyn Plugins) -> Vec<Problem> {
+    let nothing = || Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new() };
+    let schemas = Ends::from_fn(|_| nothing());
+    let mut binder = Binder { pair, schemas: &schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
+    for mapping in binder.listed() {
+        binder.functions(&mapping.forward, &mapping);
+        if mapping.target_to_source && pair.target_to_source {
+            binder.backward(&mapping);
+        }
+    }
+    binder.problems.dedup();
+    binder.problems
+}
+
 struct Binder<'a> {
     pair: &'a PairConfig,
     schemas: &'a Ends<Schema>,
@@ -99,7 +114,7 @@ impl Binder<'_> {
         let keys = Ends::from_fn(|end| self.schemas.get(end).key.clone());
         let keys = Ends::from_fn(|end| keys.get(end).iter().map(|name| self.place(end, name)).collect());
         let mappings: Vec<BoundMapping> =
-            listed.iter().filter_map(|mapping| self.mapping(mapping, correlation.source.contains(&mapping.source))).collect();
+            listed.iter().filter_map(|mapping| self.mapping(mapping, correlates(&correlation, mapping))).collect();
         let flows = Ends { source: pair.source_to_target, target: pair.target_to_source };
         self.check_required(&mappings, &flows);
         let upsert_only = !pair.target_to_source
@@ -348,6 +363,11 @@ impl Binder<'_> {
         }
         found
     }
+}
+
+/// Whether the mapping is one of the correlation's.
+fn correlates(correlation: &Ends<Vec<String>>, mapping: &FieldMapping) -> bool {
+    correlation.source.iter().zip(&correlation.target).any(|(source, target)| *source == mapping.source && *target == mapping.target)
 }
 
 /// "did you mean …", or the list of what there is.

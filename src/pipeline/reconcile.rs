@@ -269,3 +269,6 @@ impl<'a> Field<'a> {
         self.toward(winner.other())
     }
 }
+
+#[cfg(test)]
+mod tests;

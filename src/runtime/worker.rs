@@ -22,6 +22,9 @@ const IDLE_COMMIT: Duration = Duration::from_secs(10);
 /// A paused pair looks again this often whether it was helped.
 const PAUSED_RETRY: Duration = Duration::from_secs(15);
 
+/// How soon a person's pause is noticed.
+const PAUSE_CHECK: Duration = Duration::from_secs(1);
+
 /// What a worker needs.
 pub struct Worker {
     /// The pair.
@@ -85,6 +88,11 @@ impl Worker {
     pub async fn serve(&self, shutdown: &CancellationToken) {
         let mut backoff = Backoff::new(self.config.retry);
         while !shutdown.is_cancelled() {
+            if self.paused().await {
+                self.reporter.phase(Phase::Paused("by `tidelock pause`; `tidelock resume` lets it go on".to_owned()));
+                tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(PAUSE_CHECK) => {} }
+                continue;
+            }
             let outcome = match self.open().await {
                 Ok(pair) => self.follow(pair, shutdown, &mut backoff).await,
                 Err(OpenError::Configuration(problems)) => {
@@ -94,7 +102,7 @@ impl Worker {
                 }
                 Err(OpenError::System(error)) => Err(error),
             };
-            let Err(error) = outcome else { break };
+            let Err(error) = outcome else { continue };
             match (error.disposition(), backoff.next()) {
                 (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
                 (Disposition::Retry | Disposition::Recheck | Disposition::Review | Disposition::Pause, _) => {
@@ -103,6 +111,11 @@ impl Worker {
             }
         }
         self.reporter.phase(Phase::Stopped);
+    }
+
+    /// Whether a person has paused the pair. A state file that cannot be read says so at the next batch.
+    async fn paused(&self) -> bool {
+        self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
     }
 
     async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
@@ -138,7 +151,14 @@ impl Worker {
         let mut following = self.start(pair).await?;
         self.reporter.phase(Phase::Live);
         tracing::info!(pair = %self.config.name, "live");
+        let mut checked = Instant::now();
         while !shutdown.is_cancelled() {
+            if checked.elapsed() >= PAUSE_CHECK {
+                checked = Instant::now();
+                if self.paused().await {
+                    break;
+                }
+            }
             if !following.turn().await? {
                 backoff.reset();
                 following.commit_idle_positions().await?;
@@ -220,7 +240,7 @@ impl Following<'_> {
     }
 
     async fn wait(&mut self, shutdown: &CancellationToken) -> Result<()> {
-        let timeout = self.worker.config.polling_interval;
+        let timeout = self.worker.config.polling_interval.min(PAUSE_CHECK);
         let flows = self.pair.pipeline.binding.flows;
         let Ends { source, target } = &mut self.pair.sources;
         tokio::select! {

@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS pairs (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     loaded INTEGER NOT NULL DEFAULT 0,
+    paused INTEGER NOT NULL DEFAULT 0,
     source_incarnation TEXT,
     target_incarnation TEXT,
     source_position TEXT,

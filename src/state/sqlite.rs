@@ -174,6 +174,7 @@ impl StateStore for SqliteState {
         let Some(row) = row else { return Ok(Progress::default()) };
         Ok(Progress {
             loaded: row.get("loaded"),
+            paused: row.get("paused"),
             incarnations: Ends { source: row.get("source_incarnation"), target: row.get("target_incarnation") },
             positions: Ends {
                 source: row.get::<Option<String>, _>("source_position").map(Position),
@@ -199,6 +200,11 @@ impl StateStore for SqliteState {
         .await
         .map(drop)
         .map_err(failed)
+    }
+
+    async fn set_paused(&self, pair: &str, paused: bool) -> Result<()> {
+        let text = "INSERT INTO pairs (name, paused) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET paused = ?2";
+        sqlx::query(text).bind(pair).bind(paused).execute(&self.pool).await.map(drop).map_err(failed)
     }
 
     async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {
@@ -276,6 +282,7 @@ impl StateStore for SqliteState {
             .map(|row| PairSummary {
                 pair: row.get("name"),
                 loaded: row.get("loaded"),
+                paused: row.get("paused"),
                 links: count(row, "links"),
                 reviews: count(row, "reviews"),
                 counts: counts(row),
