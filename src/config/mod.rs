@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod problem;
-mod secret;
+pub(crate) mod secret;
 
 pub use problem::{Location, Problem, Severity};
 pub use secret::Secret;
