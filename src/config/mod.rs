@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod problem;
-pub(crate) mod secret;
+mod secret;
 
 pub use problem::{Location, Problem, Severity};
-pub use secret::Secret;
+pub use secret::{Secret, environment};
 
 /// A whole service.
 #[derive(Debug, Clone)]

@@ -13,14 +13,16 @@ use futures_util::StreamExt;
 use tokio::sync::{Mutex, broadcast};
 
 use super::compile::Compiler;
+use super::detail::PluginDetail;
 use super::folder::{Entry, Signature, read, read_at_rest, scan};
 use super::host::{Host, LoadedPlugin};
 use super::images::Images;
 use super::load::{Candidate, Loader};
-use super::preamble::{self, TRUNCATED};
+use super::preamble::TRUNCATED;
 use super::set::PluginSet;
 use super::standard::{STANDARD, standard};
-use super::{Catalogue, FunctionInfo, PluginError, Plugins, watch};
+use super::watch::{self, Watch};
+use super::{Catalogue, FunctionInfo, PluginError, Plugins};
 use crate::config::PluginSettings;
 
 /// Compilations at a time.
@@ -41,8 +43,6 @@ pub struct CatalogSettings {
     pub compiler: PathBuf,
     /// Where compiled images are kept; [`super::default_cache_dir`] for users.
     pub cache_dir: PathBuf,
-    /// Whether the folder is watched. Without, only [`Catalog::reload_now`] looks.
-    pub watch: bool,
 }
 
 /// What happened to a plugin.
@@ -101,6 +101,14 @@ struct Files {
     unfinished: BTreeMap<Arc<str>, Instant>,
 }
 
+/// A file that may have changed.
+struct Seen {
+    stem: Arc<str>,
+    entry: Entry,
+    /// Digest of what it held when it was last judged.
+    refused: Option<Arc<str>>,
+}
+
 /// What looking at one file led to.
 enum Verdict {
     /// It is what is in use already.
@@ -124,7 +132,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Loads the standard plugins and the folder, and begins to watch it. A plugin that is refused is a failure to look up, not an error.
+    /// Loads the standard plugins and the folder. A plugin that is refused is a failure to look up, not an error.
     ///
     /// # Errors
     /// Where no plugin at all can be loaded here: `plugin.engine`, `plugin.cache`, `plugin.compiler`.
@@ -142,10 +150,12 @@ impl Catalog {
         });
         catalog.load_standard().await?;
         catalog.reload(false).await;
-        if catalog.settings.watch {
-            watch::start(&catalog, catalog.settings.plugins.dir.clone());
-        }
         Ok(catalog)
+    }
+
+    /// Follows the folder for as long as the watch is held.
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        watch::start(self, self.settings.plugins.dir.clone())
     }
 
     /// The set as it is now, with more to ask than the pipeline does.
@@ -177,18 +187,16 @@ impl Catalog {
     ///
     /// # Errors
     /// Why it would be refused.
-    pub async fn check(&self, stem: &str, bytes: Vec<u8>) -> Result<Vec<FunctionInfo>, PluginError> {
-        let plugin = self.loader.load(Candidate::new(stem, bytes)).await?;
-        Ok(plugin.functions.into_iter().map(|function| function.function.info).collect())
+    pub async fn check(&self, stem: &str, bytes: Vec<u8>) -> Result<PluginDetail, PluginError> {
+        self.loader.load(Candidate::new(stem, bytes)).await.map(|plugin| PluginDetail::of(&plugin))
     }
 
     /// A standard plugin that a file replaces is not loaded: were the file refused, the standard one would silently do something else.
     async fn load_standard(&self) -> Result<(), PluginError> {
         let replaced: BTreeSet<Arc<str>> = scan(&self.settings.plugins.dir)?.into_keys().collect();
         let wanted = STANDARD.iter().filter(|(stem, _)| !replaced.contains(*stem));
-        let loads = futures_util::stream::iter(wanted)
-            .map(|(stem, bytes)| async { (*stem, self.loader.load(Candidate::new(stem, bytes.to_vec())).await) });
-        let mut loads = loads.buffer_unordered(LOADS_AT_ONCE);
+        let loads: Vec<_> = wanted.map(|(stem, bytes)| self.load_embedded(stem, bytes)).collect();
+        let mut loads = futures_util::stream::iter(loads).buffer_unordered(LOADS_AT_ONCE);
         while let Some((stem, loaded)) = loads.next().await {
             match loaded {
                 Ok(plugin) => self.put(plugin),
@@ -197,6 +205,14 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+
+    async fn load_embedded(
+        &self,
+        stem: &'static str,
+        bytes: &[u8],
+    ) -> (&'static str, Result<LoadedPlugin, PluginError>) {
+        (stem, self.loader.load(Candidate::new(stem, bytes.to_vec())).await)
     }
 
     /// Brings the set up to date with the folder; whether a file is still being written. `patient`: only files at rest are taken.
@@ -216,53 +232,46 @@ impl Catalog {
             self.remove(&stem).await;
         }
         files.unfinished.retain(|stem, _| found.contains_key(stem));
-        let changed: Vec<(Arc<str>, Entry)> = found
+        let changed: Vec<Seen> = found
             .into_iter()
-            .filter(|(stem, entry)| {
-                files.known.get(stem).is_none_or(|known| !known.settled || known.signature != entry.signature)
+            .filter_map(|(stem, entry)| {
+                let known = files.known.get(&stem).filter(|known| known.settled);
+                let refused = known.and_then(|known| known.digest.clone());
+                known.is_none_or(|known| known.signature != entry.signature).then_some(Seen { stem, entry, refused })
             })
             .collect();
+        let looks = changed.into_iter().map(|seen| self.look(seen, patient));
+        let mut looks = futures_util::stream::iter(looks).buffer_unordered(LOADS_AT_ONCE);
         let mut changing = false;
-        let known = &files.known;
-        let mut verdicts = Vec::new();
-        let mut looks = futures_util::stream::iter(&changed)
-            .map(|(stem, entry)| async move {
-                (stem, entry, self.look(stem, entry, known.get(stem), patient).await)
-            })
-            .buffer_unordered(LOADS_AT_ONCE);
-        while let Some((stem, entry, verdict)) = looks.next().await {
-            verdicts.push((stem, entry, verdict));
-        }
-        drop(looks);
-        for (stem, entry, verdict) in verdicts {
-            changing |= self.settle(&mut files, stem, entry, verdict, patient);
+        while let Some((seen, verdict)) = looks.next().await {
+            changing |= self.settle(&mut files, &seen, verdict, patient);
         }
         changing
     }
 
-    async fn look(&self, stem: &Arc<str>, entry: &Entry, known: Option<&Known>, patient: bool) -> Verdict {
+    async fn look(&self, seen: Seen, patient: bool) -> (Seen, Verdict) {
+        let verdict = self.judge(&seen, patient).await;
+        (seen, verdict)
+    }
+
+    async fn judge(&self, seen: &Seen, patient: bool) -> Verdict {
         let size_max = self.settings.plugins.limits.file_bytes;
         let candidate = if patient {
-            read_at_rest(stem, entry, size_max).await
+            read_at_rest(&seen.stem, &seen.entry, size_max).await
         } else {
-            read(stem, entry, size_max).await.map(Some)
+            read(&seen.stem, &seen.entry, size_max).await.map(Some)
         };
         let candidate = match candidate {
             Ok(Some(candidate)) => candidate,
             Ok(None) => return Verdict::Changing,
             Err(error) => return Verdict::Refused(None, error),
         };
-        let in_use = self.current.load().plugins().get(stem).map(|plugin| Arc::clone(&plugin.digest));
-        if in_use.is_some_and(|in_use| in_use == candidate.digest) {
-            return Verdict::InUse(candidate.digest);
-        }
-        if known.is_some_and(|known| known.settled && known.digest.as_ref() == Some(&candidate.digest)) {
-            return Verdict::RefusedBefore(candidate.digest);
-        }
         let digest = Arc::clone(&candidate.digest);
-        match preamble::check(&candidate.bytes) {
-            Ok(()) => {}
-            Err(error) => return Verdict::Refused(Some(digest), error),
+        if self.digest_in_use(&seen.stem).as_ref() == Some(&digest) {
+            return Verdict::InUse(digest);
+        }
+        if seen.refused.as_ref() == Some(&digest) {
+            return Verdict::RefusedBefore(digest);
         }
         match self.loader.load(candidate).await {
             Ok(plugin) => Verdict::Loaded(plugin),
@@ -270,14 +279,17 @@ impl Catalog {
         }
     }
 
+    fn digest_in_use(&self, stem: &str) -> Option<Arc<str>> {
+        self.current.load().plugins().get(stem).map(|plugin| Arc::clone(&plugin.digest))
+    }
+
     /// Acts on a verdict; whether the file is still being written.
-    fn settle(&self, files: &mut Files, stem: &Arc<str>, entry: &Entry, verdict: Verdict, patient: bool) -> bool {
-        let mut known = Known { signature: entry.signature, digest: None, settled: true };
+    fn settle(&self, files: &mut Files, seen: &Seen, verdict: Verdict, patient: bool) -> bool {
+        let stem = &seen.stem;
+        let mut known = Known { signature: seen.entry.signature, digest: None, settled: true };
         match verdict {
             Verdict::Changing => return true,
-            Verdict::Refused(_, error) if patient && error.code == TRUNCATED && self.may_be_writing(files, stem) => {
-                return true;
-            }
+            Verdict::Refused(_, error) if patient && error.code == TRUNCATED && may_be_writing(files, stem) => return true,
             Verdict::InUse(digest) => {
                 known.digest = Some(digest);
                 if self.current.load().failures().contains_key(stem) {
@@ -300,18 +312,12 @@ impl Catalog {
         false
     }
 
-    fn may_be_writing(&self, files: &mut Files, stem: &Arc<str>) -> bool {
-        let since = *files.unfinished.entry(Arc::clone(stem)).or_insert_with(Instant::now);
-        since.elapsed() < WRITING_MAX
-    }
-
     /// The file is gone: the standard plugin of that name comes back, else there is none.
     async fn remove(&self, stem: &Arc<str>) {
         let replacement = match standard(stem) {
             Some(bytes) => {
                 let candidate = Candidate::new(stem, bytes.to_vec());
-                let in_use = self.current.load().plugins().get(stem).map(|plugin| Arc::clone(&plugin.digest));
-                if in_use.as_ref() == Some(&candidate.digest) {
+                if self.digest_in_use(stem).as_ref() == Some(&candidate.digest) {
                     self.swap(|_, failures| drop(failures.remove(stem)));
                     return;
                 }
@@ -351,7 +357,7 @@ impl Catalog {
     }
 
     fn refuse(&self, stem: &Arc<str>, digest: Option<Arc<str>>, error: PluginError) {
-        let kept = self.current.load().plugins().get(stem).map(|plugin| Arc::clone(&plugin.digest));
+        let kept = self.digest_in_use(stem);
         let failure = LoadFailure { digest: digest.clone(), error: error.clone(), kept };
         if self.current.load().failures().get(stem) == Some(&failure) {
             return;
@@ -389,6 +395,11 @@ impl Catalog {
         // Without a listener there is nobody to tell.
         drop(self.events.send(event));
     }
+}
+
+fn may_be_writing(files: &mut Files, stem: &Arc<str>) -> bool {
+    let since = *files.unfinished.entry(Arc::clone(stem)).or_insert_with(Instant::now);
+    since.elapsed() < WRITING_MAX
 }
 
 impl Catalogue for Catalog {

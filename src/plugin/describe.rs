@@ -19,6 +19,8 @@ pub(super) struct Function {
     pub(super) inputs: Vec<Kind>,
     /// Kind returned; `None` = the input's.
     pub(super) output: Option<Kind>,
+    pub(super) deterministic: bool,
+    pub(super) params_schema: String,
     pub(super) examples: Vec<Example>,
 }
 
@@ -42,6 +44,8 @@ impl Function {
 /// The checked self-description of a plugin.
 #[derive(Debug, Clone)]
 pub(super) struct Description {
+    /// Shown beside the stem.
+    pub(super) name: String,
     pub(super) version: String,
     pub(super) functions: Vec<Function>,
 }
@@ -69,7 +73,11 @@ pub(super) fn check(info: PluginInfo, exports: &Exports, stem: &str, digest: &st
             .map_err(|reason| wrong(format!("function `{name}`: {reason}")))?;
         functions.push(function);
     }
-    Ok(Description { version: printable(&info.version, NAME_CHARS_MAX), functions })
+    if !is_object_or_empty(&info.extra) {
+        return Err(wrong("`extra` is not a JSON object".to_owned()));
+    }
+    let (name, version) = (printable(&info.name, NAME_CHARS_MAX), printable(&info.version, NAME_CHARS_MAX));
+    Ok(Description { name, version, functions })
 }
 
 fn check_function(described: Described, exports: &Exports, stem: &str, digest: &str) -> Result<Function, String> {
@@ -85,21 +93,20 @@ fn check_function(described: Described, exports: &Exports, stem: &str, digest: &
     if !described.reverse.is_empty() && !is_name(&described.reverse) {
         return Err("`reverse` is not the name of a function".to_owned());
     }
-    if !described.params_schema.is_empty()
-        && serde_json::from_str::<serde_json::Value>(&described.params_schema).map_or(true, |schema| !schema.is_object())
-    {
+    if !is_object_or_empty(&described.params_schema) {
         return Err("`params-schema` is not a JSON object".to_owned());
     }
     let info = FunctionInfo {
-        name: described.name,
+        name: described.name.clone(),
         plugin: stem.to_owned(),
         digest: digest.to_owned(),
         doc: printable(&described.doc, DOC_CHARS_MAX),
         role: role.name().to_owned(),
         idempotent: described.idempotent,
-        reverse: (!described.reverse.is_empty()).then_some(described.reverse),
+        reverse: (!described.reverse.is_empty()).then(|| described.reverse.clone()),
     };
-    Ok(Function { info, role, inputs, output, examples: described.examples })
+    let Described { deterministic, params_schema, examples, .. } = described;
+    Ok(Function { info, role, inputs, output, deterministic, params_schema, examples })
 }
 
 fn kinds(described: &Described, role: Role) -> Result<(Vec<Kind>, Option<Kind>), String> {
@@ -113,6 +120,10 @@ fn kinds(described: &Described, role: Role) -> Result<(Vec<Kind>, Option<Kind>),
     let inputs = described.inputs.iter().map(|name| kind(name)).collect::<Result<_, _>>()?;
     let output = if described.output == "same" { None } else { Some(kind(&described.output)?) };
     Ok((inputs, output))
+}
+
+fn is_object_or_empty(json: &str) -> bool {
+    json.is_empty() || serde_json::from_str::<serde_json::Value>(json).is_ok_and(|json| json.is_object())
 }
 
 fn is_name(name: &str) -> bool {

@@ -76,7 +76,6 @@ fn pool(limits: &PluginLimits) -> PoolingAllocationConfig {
         .total_tables(4 * LIVE_INSTANCES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .total_stacks(0)
-        .total_gc_heaps(0)
         .max_memory_size(limits.memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
     pool

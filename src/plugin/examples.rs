@@ -44,7 +44,7 @@ fn run(instance: &mut Instance, function: &Function, example: &Example, limits: 
     };
     let answer = match instance.apply(&call) {
         Ok(rows) => rows.into_iter().next().unwrap_or(Ok(Value::Null)).map_err(|error| error.code),
-        Err(CallFailure::Refused(error)) => Err(guest_error(&error.code, "").code),
+        Err(CallFailure::Refused(error) | CallFailure::NotOpened(error)) => Err(guest_error(&error.code, "").code),
         Err(CallFailure::Fault(fault)) => {
             let error = fault.into_value_error();
             return Err(format!("{} [{}]", error.message, error.code));

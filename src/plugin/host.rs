@@ -9,7 +9,7 @@ use wasmtime::component::Linker;
 
 use super::PluginError;
 use super::breaker::Breaker;
-use super::describe::Function;
+use super::describe::{Description, Function};
 use super::instance::{CallFailure, Guest, Image, Instance};
 use super::limits::LIVE_INSTANCES_MAX;
 use super::pool::Pool;
@@ -79,6 +79,8 @@ pub(super) struct LoadedPlugin {
     pub(super) stem: Arc<str>,
     /// SHA-256 of the file, lower-case hex.
     pub(super) digest: Arc<str>,
+    /// What the plugin calls itself, and its version.
+    pub(super) name: String,
     pub(super) version: String,
     pub(super) functions: Vec<LoadedFunction>,
     pub(super) image: Image,
@@ -95,17 +97,16 @@ pub(super) struct LoadedFunction {
 }
 
 impl LoadedPlugin {
-    pub(super) fn new(image: Image, digest: Arc<str>, version: String, functions: Vec<Function>, load_ms: u64) -> Self {
-        let functions = functions
-            .into_iter()
-            .map(|function| LoadedFunction {
-                name: function.info.name.as_str().into(),
-                function,
-                breaker: Breaker::default(),
-            })
-            .collect();
+    pub(super) fn new(image: Image, digest: Arc<str>, description: Description, load_ms: u64) -> Self {
+        let Description { name, version, functions } = description;
+        let loaded = |function: Function| LoadedFunction {
+            name: function.info.name.as_str().into(),
+            function,
+            breaker: Breaker::default(),
+        };
+        let functions = functions.into_iter().map(loaded).collect();
         let stem = Arc::clone(&image.plugin);
-        Self { stem, digest, version, functions, image, load_ms, retired: AtomicBool::new(false) }
+        Self { stem, digest, name, version, functions, image, load_ms, retired: AtomicBool::new(false) }
     }
 
     /// No new set has this plugin: its instances are not kept for later any more.

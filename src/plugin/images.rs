@@ -17,7 +17,7 @@ use wasmtime::component::Component;
 
 use super::PluginError;
 use super::compile::Compiler;
-use crate::config::secret::environment;
+use crate::config::environment;
 use crate::telemetry::clock;
 
 /// Images that nothing has used for so long are removed.

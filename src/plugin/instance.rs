@@ -45,6 +45,8 @@ pub(super) enum CallFailure {
     Fault(Fault),
     /// The guest answered with a `plugin-error`; its instance is sound.
     Refused(CallError),
+    /// The guest does not take these parameters; its instance is sound.
+    NotOpened(CallError),
     /// The guest cannot be entered at all, whatever the input.
     Unusable(PluginError),
     /// Every place for an instance is taken.
@@ -167,7 +169,7 @@ impl Instance {
         let opened = open.call(&mut self.store, key.clone());
         let handle = match opened {
             Ok((Ok(handle),)) => handle,
-            Ok((Err(error),)) => return Err(CallFailure::Unusable(refused_params(function, &error))),
+            Ok((Err(error),)) => return Err(CallFailure::NotOpened(error)),
             Err(error) => {
                 let fault = fault(&error, self.store.data()).into_value_error();
                 let message = format!("`{function}` failed to open with its parameters: {} [{}]", fault.message, fault.code);

@@ -38,9 +38,10 @@ const VALUE_GROWTH_MAX: usize = 4;
 const OUTPUT_GROWTH_MAX: usize = 16;
 const OUTPUT_BYTES_FLOOR: usize = 1 << 20;
 
-/// Error codes and messages that come from a guest.
+/// Error codes that come from a guest.
 const CODE_CHARS_MAX: usize = 64;
-const MESSAGE_CHARS_MAX: usize = 500;
+/// Messages that come from a guest.
+pub(super) const MESSAGE_CHARS_MAX: usize = 500;
 
 /// Log lines and bytes of one call.
 const LOG_LINES_MAX: u32 = 20;

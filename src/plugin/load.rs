@@ -7,6 +7,7 @@ use super::bindings::Exports;
 use super::host::{Host, LoadedPlugin};
 use super::images::{Images, blocking, digest};
 use super::instance::{CallFailure, Image, Instance};
+use super::limits::{MESSAGE_CHARS_MAX, printable};
 use super::{PluginError, describe, examples, preamble};
 
 /// Loads plugins. Nothing that a file says makes it fail otherwise than with a reason.
@@ -72,14 +73,14 @@ fn describe_and_try(
     let mut instance: Instance = host.instantiate(&image).map_err(|failure| failed("its start functions", failure))?;
     examples::check(&mut instance, &description.functions, &host.limits)?;
     let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(LoadedPlugin::new(image, candidate.digest, description.version, description.functions, load_ms))
+    Ok(LoadedPlugin::new(image, candidate.digest, description, load_ms))
 }
 
 fn failed(what: &str, failure: CallFailure) -> PluginError {
     let reason = match failure {
         CallFailure::Unusable(error) => return error,
         CallFailure::NoRoom => return PluginError::new("plugin.busy", "every plugin instance is in use; try again later"),
-        CallFailure::Refused(error) => error.message,
+        CallFailure::Refused(error) | CallFailure::NotOpened(error) => printable(&error.message, MESSAGE_CHARS_MAX),
         CallFailure::Fault(fault) => {
             let error = fault.into_value_error();
             format!("{} [{}]", error.message, error.code)

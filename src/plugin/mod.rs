@@ -11,10 +11,11 @@ use crate::value::Value;
 
 mod bindings;
 mod breaker;
-mod catalog;
+pub mod catalog;
 mod column;
 mod compile;
 mod describe;
+mod detail;
 mod engine;
 mod examples;
 mod folder;
@@ -33,8 +34,10 @@ mod watch;
 
 pub use catalog::{Catalog, CatalogEvent, CatalogSettings, Happened, LoadFailure};
 pub use compile::{CompileJob, compile_here};
+pub use detail::{FunctionDetail, PluginDetail};
 pub use images::default_cache_dir;
 pub use set::PluginSet;
+pub use watch::Watch;
 
 /// One function bound to its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

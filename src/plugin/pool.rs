@@ -43,7 +43,7 @@ impl Pool {
     /// Drops the instances of plugins that `keep` does not name.
     pub(super) fn retain(&self, keep: impl Fn(&str) -> bool) {
         let mut idle = self.lock();
-        let (kept, dropped): (VecDeque<_>, Vec<_>) = idle.drain(..).partition(|idle| keep(&idle.digest));
+        let (kept, dropped): (VecDeque<_>, VecDeque<_>) = idle.drain(..).partition(|idle| keep(&idle.digest));
         *idle = kept;
         drop(idle);
         drop(dropped);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::catalog::LoadFailure;
+use super::detail::PluginDetail;
 use super::host::{Host, LoadedPlugin};
 use super::transform::{Target, transform};
 use super::{CallContext, FunctionInfo, FunctionRef, PluginError, Plugins, ValueError};
@@ -52,6 +53,11 @@ impl PluginSet {
     pub fn functions(&self) -> Vec<FunctionInfo> {
         let functions = self.plugins.values().flat_map(|plugin| &plugin.functions);
         functions.map(|function| function.function.info.clone()).collect()
+    }
+
+    /// What every plugin says about itself.
+    pub fn details(&self) -> Vec<PluginDetail> {
+        self.plugins.values().map(|plugin| PluginDetail::of(plugin)).collect()
     }
 
     /// Reads a JSON text as the kind that the function takes (`meta.example` of the contract).

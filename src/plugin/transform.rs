@@ -91,13 +91,10 @@ impl Target {
             values: &[],
             deadline: load_deadline(&self.host.limits),
         };
-        match instance.open(&call) {
-            Ok(()) => Ok(()),
-            Err(CallFailure::Refused(error)) => Err(super::instance::refused_params(&function.name, &error)),
-            Err(failure) => Err(self.unusable(failure)),
-        }
+        instance.open(&call).map_err(|failure| self.unusable(failure))
     }
 
+    /// Why the function cannot be called, whatever the values. (A simple function refuses its parameters when it is called.)
     fn unusable(&self, failure: CallFailure) -> PluginError {
         let plugin = &self.plugin.stem;
         match failure {
@@ -108,9 +105,9 @@ impl Target {
                 let message = format!("plugin `{plugin}` failed to start: {} [{}]", fault.message, fault.code);
                 PluginError::new("plugin.start_failed", message)
             }
-            CallFailure::Refused(error) => {
-                let safe = guest_error(&error.code, &error.message);
-                PluginError::new("plugin.start_failed", format!("plugin `{plugin}`: {} ({})", safe.message, safe.code))
+            CallFailure::Refused(error) | CallFailure::NotOpened(error) => {
+                let function = self.function().map_or("", |function| &*function.name);
+                super::instance::refused_params(function, &error)
             }
         }
     }
@@ -325,7 +322,7 @@ impl Job {
         result.map_err(|failure| match failure {
             CallFailure::Fault(fault) => RunError::Fault { fault, reused, lost: started.elapsed() },
             CallFailure::Refused(error) => RunError::Refused(error),
-            failure @ (CallFailure::Unusable(_) | CallFailure::NoRoom) => unusable(self.target.unusable(failure)),
+            failure @ (CallFailure::Unusable(_) | CallFailure::NotOpened(_) | CallFailure::NoRoom) => unusable(self.target.unusable(failure)),
         })
     }
 }

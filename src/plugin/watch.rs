@@ -11,6 +11,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::catalog::Catalog;
@@ -23,9 +24,20 @@ const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Without events.
 const RESCAN: Duration = Duration::from_secs(3);
 
-/// Watches until the catalogue is dropped.
-pub(super) fn start(catalog: &Arc<Catalog>, dir: PathBuf) {
-    tokio::spawn(watch(Arc::downgrade(catalog), dir));
+/// A folder is followed for as long as this is held.
+#[derive(Debug)]
+#[must_use = "the folder is followed for as long as this is held"]
+pub struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Follows the folder; also ends when the catalogue is dropped.
+pub(super) fn start(catalog: &Arc<Catalog>, dir: PathBuf) -> Watch {
+    Watch(tokio::spawn(watch(Arc::downgrade(catalog), dir)))
 }
 
 async fn watch(catalog: Weak<Catalog>, dir: PathBuf) {
@@ -80,9 +92,9 @@ impl Watched {
         let name = dir.file_name().map(ToOwned::to_owned);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let relevant = event.map_or(true, |event| is_relevant(&event, name.as_deref()));
-            if relevant {
-                // A full channel holds a hint already; a closed one has nobody to hint to.
-                drop(hint.try_send(()));
+            // A full channel holds a hint already.
+            if relevant && let Err(mpsc::error::TrySendError::Closed(())) = hint.try_send(()) {
+                tracing::trace!("nobody watches the plugin folder any more");
             }
         });
         let watcher = watcher
