@@ -116,7 +116,7 @@ impl Params {
             param.check(value)?;
         }
         if let Some(missing) = declared.iter().find(|param| param.required && !object.contains_key(param.name)) {
-            return Err(ParamError::new(missing.name, "is required"));
+            return Err(ParamError::new(missing.name, "required"));
         }
         Ok(Self { values: object })
     }
@@ -157,9 +157,9 @@ pub(crate) fn json_text(text: &str) -> String {
 fn unknown(declared: &[Param]) -> String {
     let names: Vec<&str> = declared.iter().map(|param| param.name).collect();
     if names.is_empty() {
-        "is unknown; this function takes none".to_owned()
+        "unknown; this function takes none".to_owned()
     } else {
-        format!("is unknown; this function takes {}", quoted(&names))
+        format!("unknown; this function takes {}", quoted(&names))
     }
 }
 
@@ -206,13 +206,13 @@ mod tests {
             (r#"{"width":1.5}"#, r#"parameter "width": expected a whole number"#),
             (r#"{"strict":null}"#, r#"parameter "strict": expected true or false"#),
             (r#"{"region":7}"#, r#"parameter "region": expected a text"#),
-            (r#"{"x":1}"#, r#"parameter "x": is unknown; this function takes "mode","width","strict","region""#),
+            (r#"{"x":1}"#, r#"parameter "x": unknown; this function takes "mode","width","strict","region""#),
         ];
         for (text, message) in cases {
             assert_eq!(Params::parse(text, &declared()).unwrap_err().message, message);
         }
         let required = [Param::text("by", "What.").required()];
-        assert_eq!(Params::parse("{}", &required).unwrap_err().message, r#"parameter "by": is required"#);
+        assert_eq!(Params::parse("{}", &required).unwrap_err().message, r#"parameter "by": required"#);
     }
 
     #[test]

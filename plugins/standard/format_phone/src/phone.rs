@@ -29,7 +29,7 @@ impl Style {
             _ => PhoneNumberFormat::E164,
         };
         if region.is_none() && format == PhoneNumberFormat::National {
-            return Err(ParamError::new("region", "is required with format \"national\", such as {\"region\":\"US\"}"));
+            return Err(ParamError::new("region", "required with format \"national\", such as {\"region\":\"US\"}"));
         }
         Ok(Self { region, format })
     }

@@ -26,7 +26,7 @@ pub const BEHAVIOURS: [(&str, &str, Behaviour); 14] = [
 ];
 
 /// Additions that take about 20 ms with deadline checks in the loop, on a machine of 2026.
-const SLOW_STEPS: u64 = 10_000_000;
+const SLOW_STEPS: u64 = 16_000_000;
 
 fn loop_forever(_: Column) -> Answer {
     loop {
