@@ -91,11 +91,10 @@ impl PgColumn {
             (Kind::Text | Kind::Json, _) => self.text(row),
             (_, false) => return column,
             (Kind::Float, true) => format!("trim_scale({column}::text::numeric)::text"),
-            (Kind::Decimal, true) => format!("trim_scale({column})::text"),
             (Kind::Bytes, true) => format!("translate(encode({column}, 'base64'), E'\\n', '')"),
             (Kind::Instant, true) => format!("replace(({column} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'"),
             (Kind::Local, true) => format!("replace({column}::text, ' ', 'T')"),
-            (Kind::Null | Kind::Boolean | Kind::Int | Kind::Date | Kind::Time | Kind::Uuid, true) => {
+            (Kind::Null | Kind::Boolean | Kind::Int | Kind::Decimal | Kind::Date | Kind::Time | Kind::Uuid, true) => {
                 format!("{column}::text")
             }
         };
