@@ -197,7 +197,7 @@ async fn a_lost_listener_comes_back_and_makes_the_reader_look() {
     with_db(|db| async move {
         let mut side = tracked(&db).await.open().await;
         side.source.prepare().await.unwrap();
-        db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tidelock' AND query LIKE 'LISTEN%'").await;
+        db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'").await;
         side.source.wait(Duration::from_secs(20)).await.unwrap();
         db.run("INSERT INTO t VALUES (1, 'a')").await;
         let began = Instant::now();

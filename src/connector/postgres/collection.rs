@@ -137,9 +137,10 @@ pub(super) fn read(row: &PgRow, first: usize, columns: &[PgColumn]) -> Sql<Vec<V
     columns.iter().enumerate().map(value).collect()
 }
 
-/// Turns keys into one array per field. `None` where a key has not that many fields.
+/// Turns keys into one array per field; null, which matches nothing, where no column can hold the value.
 pub(super) fn columns_of<'a>(keys: impl Iterator<Item = &'a Key> + Clone, width: usize) -> Vec<Column<'a>> {
-    (0..width).map(|index| keys.clone().map(|key| key.0.get(index).and_then(values::input)).collect()).collect()
+    let part = |key: &'a Key, index| key.0.get(index).filter(|value| !values::has_nul(value)).and_then(values::input);
+    (0..width).map(|index| keys.clone().map(|key| part(key, index)).collect()).collect()
 }
 
 /// `unnest($first::text[], …) WITH ORDINALITY AS u(c0, …, ord)`: the parameters as rows, numbered from 1.

@@ -71,9 +71,12 @@ impl<'a> Plan<'a> {
                 plan.stale.push(item);
                 continue;
             }
-            if key.is_some_and(|key| !keys.insert(key)) {
-                plan.steps.extend(std::mem::take(&mut round));
-                keys.clear();
+            if let Some(key) = key {
+                if keys.contains(&key) {
+                    plan.steps.extend(std::mem::take(&mut round));
+                    keys.clear();
+                }
+                keys.insert(key);
             }
             round.entry(step(collection, write)?).or_default().push(item);
         }

@@ -23,11 +23,13 @@ use crate::record::Key;
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 /// …or after this many changes.
 const TRIM_CHANGES: usize = 50_000;
-/// What the position of a reader means for the trimmed rows: nobody reads below the oldest of these.
-const TRIM: &str = "WITH mine AS (UPDATE {consumers} SET acknowledged = $3::text::pg_snapshot WHERE change_table = $1 AND consumer = $2 RETURNING 1), \
-     oldest AS (SELECT min(CASE WHEN consumer = $2 THEN pg_snapshot_xmin($3::text::pg_snapshot) ELSE pg_snapshot_xmin(acknowledged) END) AS xid \
+/// Keeps the reader's position and deletes what every registered reader has seen. The first condition is there for the index.
+const TRIM: &str = "WITH mine AS (UPDATE {consumers} SET acknowledged = $3::text::pg_snapshot \
+       WHERE change_table = $1 AND consumer = $2 RETURNING 1), \
+     readers AS (SELECT CASE WHEN consumer = $2 THEN $3::text::pg_snapshot ELSE acknowledged END AS seen \
        FROM {consumers} WHERE change_table = $1) \
-     DELETE FROM {changes} USING oldest WHERE {changes}.xid < oldest.xid AND EXISTS (SELECT FROM mine)";
+     DELETE FROM {changes} c WHERE c.xid < (SELECT min(pg_snapshot_xmax(seen)) FROM readers) \
+       AND NOT EXISTS (SELECT FROM readers WHERE NOT pg_visible_in_snapshot(c.xid, seen)) AND EXISTS (SELECT FROM mine)";
 
 /// The reader of a change table.
 pub(super) struct LogSource {

@@ -117,7 +117,7 @@ async fn is_intact(connection: &mut PgConnection, table: &Table, names: &Names, 
     let sql = format!(
         "SELECT to_regclass($1) IS NOT NULL AND to_regprocedure($2) IS NOT NULL AND to_regprocedure($3) IS NOT NULL \
            AND EXISTS (SELECT FROM {} WHERE change_table = $4 AND key_columns = $5) \
-           AND 3 = (SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass($6) AND tgname = ANY($7::text[]) AND tgenabled = 'A')",
+           AND 3 = (SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass($6) AND tgname = ANY($7::text[]) AND tgenabled IN ('A', 'O'))",
         names.streams
     );
     sqlx::query_scalar(AssertSqlSafe(sql))
@@ -130,6 +130,16 @@ async fn is_intact(connection: &mut PgConnection, table: &Table, names: &Names, 
         .bind(TRIGGERS)
         .fetch_one(connection)
         .await
+}
+
+/// Has the triggers fire for what logical replication applies, too. Only a table's owner may.
+async fn fire_always(connection: &mut PgConnection, table: &Table) -> Sql<()> {
+    let owns = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1)";
+    if !sqlx::query_scalar::<_, bool>(owns).bind(table.quoted()).fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    let always = TRIGGERS.map(|trigger| format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {trigger}", table.quoted()));
+    run(connection, always.join("; ")).await
 }
 
 async fn register(connection: &mut PgConnection, names: &Names, consumer: &str) -> Sql<String> {
@@ -168,16 +178,13 @@ fn rebuild(collection: &Collection, names: &Names) -> String {
          {track}; {notify}; \
          CREATE TRIGGER tidelock_track AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {track_name}(); \
          CREATE TRIGGER tidelock_notify AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {notify_name}(); \
-         CREATE TRIGGER tidelock_truncate AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {notify_name}(); \
-         {always}",
-        dropped = dropped(&collection.table, names),
+         CREATE TRIGGER tidelock_truncate AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {notify_name}()",
+        dropped = dropped(names),
         changes = names.changes,
         track = track_function(collection, names),
         notify = notify_function(names),
         track_name = names.track,
         notify_name = names.notify,
-        // Also what logical replication applies is a change.
-        always = TRIGGERS.map(|trigger| format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")).join("; "),
     )
 }
 
@@ -186,7 +193,7 @@ fn track_function(collection: &Collection, names: &Names) -> String {
     let columns = list((0..collection.key.len()).map(|index| format!("k{index}")));
     let old = list(collection.key.iter().map(|column| column.of("OLD")));
     let new = list(collection.key.iter().map(|column| column.of("NEW")));
-    // `*=` compares the bytes, of any type: a key type may have an `=` that is not on the search path.
+    // Compares the bytes, of any type: a key type may have an `=` that is not on the search path.
     let body = format!(
         "DECLARE writer text; \
          BEGIN \
@@ -195,7 +202,7 @@ fn track_function(collection: &Collection, names: &Names) -> String {
              INSERT INTO {changes} (op, {columns}, origin) VALUES ('U', {new}, writer); \
            ELSIF TG_OP = 'DELETE' THEN \
              INSERT INTO {changes} (op, {columns}, origin) VALUES ('D', {old}, writer); \
-           ELSIF ROW({old}) *= ROW({new}) THEN \
+           ELSIF record_image_eq(ROW({old}), ROW({new})) THEN \
              INSERT INTO {changes} (op, {columns}, origin) VALUES ('U', {new}, writer); \
            ELSE \
              INSERT INTO {changes} (op, {columns}, origin) VALUES ('D', {old}, writer), ('U', {new}, writer); \
@@ -234,10 +241,10 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn dropped(table: &Table, names: &Names) -> String {
-    let triggers = TRIGGERS.map(|trigger| format!("DROP TRIGGER IF EXISTS {trigger} ON {}", table.quoted())).join("; ");
+/// With the functions go their triggers: unlike `DROP TRIGGER`, that asks for no ownership of the table.
+fn dropped(names: &Names) -> String {
     format!(
-        "{triggers}; DROP FUNCTION IF EXISTS {track}(), {notify}(); DROP TABLE IF EXISTS {changes}; \
+        "DROP FUNCTION IF EXISTS {track}(), {notify}() CASCADE; DROP TABLE IF EXISTS {changes}; \
          DELETE FROM {streams} WHERE change_table = {stream}; DELETE FROM {consumers} WHERE change_table = {stream}",
         track = names.track,
         notify = names.notify,
@@ -270,7 +277,7 @@ pub(super) async fn remove(connection: &mut PgConnection, collection: &Collectio
     let row = sqlx::query(AssertSqlSafe(left)).bind(&names.stream).fetch_one(&mut *connection).await?;
     let (here, anywhere): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     if !here {
-        run(connection, dropped(table, &names)).await?;
+        run(connection, dropped(&names)).await?;
     }
     if !anywhere {
         run(connection, format!("DROP TABLE {}, {}", names.consumers, names.streams)).await?;
