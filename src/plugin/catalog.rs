@@ -137,20 +137,28 @@ impl Catalog {
     /// # Errors
     /// Where no plugin at all can be loaded here: `plugin.engine`, `plugin.cache`, `plugin.compiler`.
     pub async fn start(settings: CatalogSettings) -> Result<Arc<Self>, PluginError> {
+        let catalog = Self::empty(settings)?;
+        catalog.load_standard().await?;
+        catalog.reload(false).await;
+        Ok(catalog)
+    }
+
+    /// A catalogue that has loaded nothing yet.
+    ///
+    /// # Errors
+    /// `plugin.engine`, `plugin.cache`.
+    pub fn empty(settings: CatalogSettings) -> Result<Arc<Self>, PluginError> {
         let host = Arc::new(Host::new(settings.plugins.limits)?);
         let compiler = Compiler::new(settings.compiler.clone(), settings.plugins.limits);
         let images = Arc::new(Images::open(&settings.cache_dir, &host.engine, compiler)?);
         let empty = PluginSet::new(Arc::clone(&host), BTreeMap::new(), BTreeMap::new());
-        let catalog = Arc::new(Self {
+        Ok(Arc::new(Self {
             loader: Loader { host, images },
             settings,
             current: ArcSwap::from_pointee(empty),
             files: Mutex::default(),
             events: broadcast::channel(EVENTS_MAX).0,
-        });
-        catalog.load_standard().await?;
-        catalog.reload(false).await;
-        Ok(catalog)
+        }))
     }
 
     /// Follows the folder for as long as the watch is held.
@@ -289,7 +297,9 @@ impl Catalog {
         let mut known = Known { signature: seen.entry.signature, digest: None, settled: true };
         match verdict {
             Verdict::Changing => return true,
-            Verdict::Refused(_, error) if patient && error.code == TRUNCATED && may_be_writing(files, stem) => return true,
+            Verdict::Refused(_, error) if patient && error.code == TRUNCATED && may_be_writing(files, stem) => {
+                return true;
+            }
             Verdict::InUse(digest) => {
                 known.digest = Some(digest);
                 if self.current.load().failures().contains_key(stem) {
@@ -352,7 +362,13 @@ impl Catalog {
             old.retire();
         }
         let digest = plugin.digest.get(..12).unwrap_or_default();
-        tracing::info!(plugin = &*plugin.stem, digest, version = plugin.version, ms = plugin.load_ms, "plugin {happened:?}");
+        tracing::info!(
+            plugin = &*plugin.stem,
+            digest,
+            version = plugin.version,
+            ms = plugin.load_ms,
+            "plugin {happened:?}"
+        );
         self.tell(happened, &plugin.stem, Some(&plugin.digest), plugin.load_ms, None);
     }
 
@@ -362,8 +378,14 @@ impl Catalog {
         if self.current.load().failures().get(stem) == Some(&failure) {
             return;
         }
-        let consequence = if failure.kept.is_some() { "the version before stays in use" } else { "its functions are missing" };
-        tracing::warn!(plugin = &**stem, code = error.code, reason = error.message, "a plugin is refused; {consequence}");
+        let consequence =
+            if failure.kept.is_some() { "the version before stays in use" } else { "its functions are missing" };
+        tracing::warn!(
+            plugin = &**stem,
+            code = error.code,
+            reason = error.message,
+            "a plugin is refused; {consequence}"
+        );
         self.swap(|_, failures| failures.insert(Arc::clone(stem), failure));
         self.tell(Happened::Refused, stem, digest.as_ref(), 0, Some(error));
     }

@@ -83,8 +83,8 @@ pub(super) async fn read(stem: &Arc<str>, entry: &Entry, size_max: u64) -> Resul
     super::images::blocking(move || {
         let mut bytes = Vec::new();
         // One byte more than allowed: a file that grows meanwhile is refused for its size, not read to its end.
-        let whole = std::fs::File::open(&path)
-            .and_then(|file| file.take(size_max.saturating_add(1)).read_to_end(&mut bytes));
+        let whole =
+            std::fs::File::open(&path).and_then(|file| file.take(size_max.saturating_add(1)).read_to_end(&mut bytes));
         whole.map_err(|error| unreadable(&path, &error))?;
         Ok(Candidate::new(&stem, bytes))
     })

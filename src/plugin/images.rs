@@ -28,12 +28,10 @@ static NEXT_SCRATCH: AtomicU64 = AtomicU64::new(0);
 /// `$XDG_CACHE_HOME/tidelock`, else `~/.cache/tidelock`, else a folder in the system's temporary folder.
 pub fn default_cache_dir() -> PathBuf {
     let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .map_or_else(
-            || std::env::temp_dir().join(format!("tidelock-{}", rustix::process::geteuid().as_raw())),
-            |cache| cache.join("tidelock"),
-        )
+    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache"))).map_or_else(
+        || std::env::temp_dir().join(format!("tidelock-{}", rustix::process::geteuid().as_raw())),
+        |cache| cache.join("tidelock"),
+    )
 }
 
 /// SHA-256, lower-case hex.
@@ -235,7 +233,10 @@ fn is_ours(metadata: &fs::Metadata) -> bool {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> PluginError {
-    PluginError::new("plugin.cache", format!("the folder of compiled plugins is not usable: `{}`: {error}", path.display()))
+    PluginError::new(
+        "plugin.cache",
+        format!("the folder of compiled plugins is not usable: `{}`: {error}", path.display()),
+    )
 }
 
 /// Feeds a `Hash` to SHA-256: the same on every run, unlike the standard hasher.

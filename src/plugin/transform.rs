@@ -156,7 +156,11 @@ struct Group {
 }
 
 /// Sorts the values by kind, as the function accepts them; what it cannot take fails at once. Nulls go with the first group.
-fn groups(function: &LoadedFunction, input: Vec<Value>, results: &mut [Option<Result<Value, ValueError>>]) -> Vec<Group> {
+fn groups(
+    function: &LoadedFunction,
+    input: Vec<Value>,
+    results: &mut [Option<Result<Value, ValueError>>],
+) -> Vec<Group> {
     let function = &function.function;
     let first = input.iter().find_map(|value| accepted_kind(function, value.kind()).filter(|_| !value.is_null()));
     let mut groups: Vec<Group> = Vec::new();
@@ -167,8 +171,7 @@ fn groups(function: &LoadedFunction, input: Vec<Value>, results: &mut [Option<Re
         } else if let Some(kind) = accepted_kind(function, given) {
             kind
         } else {
-            let message =
-                format!("`{}` takes {}, not {}", function.info.name, function.accepted(), kind_name(given));
+            let message = format!("`{}` takes {}, not {}", function.info.name, function.accepted(), kind_name(given));
             if let Some(slot) = results.get_mut(row) {
                 *slot = Some(Err(guest_error("wrong-kind", &message)));
             }
@@ -194,7 +197,8 @@ fn accepted_kind(function: &super::describe::Function, kind: Kind) -> Option<Kin
 async fn run_group(job: Arc<Job>) -> Result<Rows, PluginError> {
     let mut done: Vec<Option<Result<Value, ValueError>>> = Vec::new();
     done.resize_with(job.values.len(), || None);
-    let mut todo: Vec<(Range<usize>, Attempt)> = calls(&job.values).into_iter().map(|range| (range, Attempt::First)).collect();
+    let mut todo: Vec<(Range<usize>, Attempt)> =
+        calls(&job.values).into_iter().map(|range| (range, Attempt::First)).collect();
     todo.reverse();
     while let Some((range, attempt)) = todo.pop() {
         let host = Arc::clone(&job.target.host);
@@ -249,7 +253,8 @@ fn settle(
         }
         Err(RunError::Refused(error)) if error.retryable => {
             let safe = guest_error(&error.code, &error.message);
-            let message = format!("`{}` asks to be tried later: {} ({})", job.target.function()?.name, safe.message, safe.code);
+            let message =
+                format!("`{}` asks to be tried later: {} ({})", job.target.function()?.name, safe.message, safe.code);
             return Err(PluginError::new("plugin.retryable", message));
         }
         Err(RunError::Refused(error)) => {
@@ -281,7 +286,11 @@ fn settle(
     };
     if opened {
         let left = breaker.open_for(now).unwrap_or_default();
-        tracing::warn!(plugin = &*job.target.plugin.stem, ?attempt, "a plugin function fails too often: its breaker is open");
+        tracing::warn!(
+            plugin = &*job.target.plugin.stem,
+            ?attempt,
+            "a plugin function fails too often: its breaker is open"
+        );
         return Err(job.target.breaker_open(left));
     }
     Ok(())
@@ -322,7 +331,9 @@ impl Job {
         result.map_err(|failure| match failure {
             CallFailure::Fault(fault) => RunError::Fault { fault, reused, lost: started.elapsed() },
             CallFailure::Refused(error) => RunError::Refused(error),
-            failure @ (CallFailure::Unusable(_) | CallFailure::NotOpened(_) | CallFailure::NoRoom) => unusable(self.target.unusable(failure)),
+            failure @ (CallFailure::Unusable(_) | CallFailure::NotOpened(_) | CallFailure::NoRoom) => {
+                unusable(self.target.unusable(failure))
+            }
         })
     }
 }
@@ -333,7 +344,7 @@ mod tests {
 
     #[test]
     fn calls_are_bounded_by_rows_and_bytes() {
-        assert_eq!(calls(&[]), []);
+        assert!(calls(&[]).is_empty());
         assert_eq!(calls(&vec![Value::Null; CALL_ROWS_MAX + 1]), [0..CALL_ROWS_MAX, CALL_ROWS_MAX..CALL_ROWS_MAX + 1]);
         let large = Value::Bytes(vec![0; CALL_BYTES_MAX]);
         assert_eq!(calls(&[large.clone(), Value::Null, large]), [0..1, 1..2, 2..3]);
