@@ -1,1 +1,90 @@
-//! http
+//! The HTTP server (layer 8): health and readiness. On any address but loopback a bearer token is required.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Secret, ServerSettings};
+use crate::runtime::supervisor::{Statuses, unready};
+
+/// What the handlers see.
+struct Context {
+    statuses: Statuses,
+    token: Option<Secret>,
+}
+
+/// A server that has its port.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl Server {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// Where the address cannot be had.
+    pub async fn bind(settings: &ServerSettings, statuses: Statuses) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(&settings.listen).await?;
+        let context = Arc::new(Context { statuses, token: settings.token.clone() });
+        let router = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .layer(middleware::from_fn_with_state(Arc::clone(&context), authorise))
+            .with_state(context);
+        Ok(Self { listener, router })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// Where the listener fails.
+    pub async fn serve(self, shutdown: CancellationToken) -> std::io::Result<()> {
+        axum::serve(self.listener, self.router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
+    }
+}
+
+async fn authorise(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    let Some(token) = &context.token else { return next.run(request).await };
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    // Digests are compared, so that the time taken says nothing about the token.
+    if given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(token.expose())) {
+        return next.run(request).await;
+    }
+    let body = json!({"error": {"code": "http.unauthorized", "message": "a bearer token is required"}});
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], Json(body)).into_response()
+}
+
+/// The process lives.
+async fn healthz() -> Json<serde_json::Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// Every pair is connected and not stuck; else 503, naming those that are.
+async fn readyz(State(context): State<Arc<Context>>) -> Response {
+    let stuck = unready(&context.statuses);
+    let pairs: Vec<_> = stuck
+        .iter()
+        .map(|(name, status)| json!({"pair": name.as_ref(), "phase": status.phase.name(), "reason": status.phase.reason()}))
+        .collect();
+    let (code, word) = if pairs.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (code, Json(json!({"status": word, "pairs": context.statuses.len(), "not_ready": pairs}))).into_response()
+}

@@ -1,1 +1,106 @@
-//! pipeline
+//! The way of a batch: read, call the stages in order, write, commit (layer 6). The one place below the runtime that does I/O; what is
+//! decided is decided by the pure stages.
+
+use std::sync::Arc;
+
+use crate::change::{Change, End, Ends, Position};
+use crate::connector::Target;
+use crate::error::Result;
+use crate::plugin::Catalogue;
+use crate::state::{Commit, Counts, Review, StateStore};
+
+pub mod apply;
+pub mod binding;
+pub mod coalesce;
+pub mod conflict;
+pub mod reconcile;
+pub mod transform;
+
+mod item;
+mod keyed;
+mod linked;
+mod matching;
+
+use binding::Binding;
+use transform::Rejection;
+
+/// Everything that processing a batch of one pair needs.
+pub struct Pipeline {
+    /// The pair, checked.
+    pub binding: Binding,
+    /// Both sides.
+    pub targets: Ends<Arc<dyn Target>>,
+    /// The durable state.
+    pub state: Arc<dyn StateStore>,
+    /// The plugins.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// The pair's name towards the systems.
+    pub consumer: String,
+}
+
+/// A batch of changes of one end.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Where they come from.
+    pub end: End,
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// The position behind them; `None` while loading.
+    pub through: Option<Position>,
+}
+
+impl Pipeline {
+    /// Brings a batch to the other side and commits what came of it, positions included, in one transaction (I2). Only then may the
+    /// source be acknowledged (I1).
+    ///
+    /// # Errors
+    /// Where a system, the state store or a plugin cannot be used: nothing is committed, and the same batch may be processed again.
+    pub async fn process(&self, batch: Batch) -> Result<Counts> {
+        // One batch sees one plugin set (I9).
+        let plugins = self.catalogue.snapshot();
+        let changes = coalesce::coalesce(batch.changes);
+        let mut done = if self.binding.upsert_only {
+            self.copy(changes, &plugins).await?
+        } else {
+            self.link(batch.end, changes, &plugins).await?
+        };
+        *done.commit.positions.get_mut(batch.end) = batch.through;
+        self.state.commit(&self.binding.pair, &done.commit).await?;
+        for end in [End::Source, End::Target] {
+            let tokens = done.tokens.get(end);
+            if !tokens.is_empty() {
+                self.targets.get(end).forget_creates(tokens).await?;
+            }
+        }
+        Ok(done.commit.counts)
+    }
+}
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+struct Done {
+    commit: Commit,
+    /// Creates that may be forgotten once this is committed.
+    tokens: Ends<Vec<String>>,
+}
+
+impl Done {
+    fn reject(&mut self, end: End, key: crate::record::Key, rejection: Rejection) {
+        let Rejection { code, message, field, digest } = rejection;
+        self.commit.counts.rejected += 1;
+        self.commit.reviews.push(Review { end, key, code, message, field: Some(field), digest });
+    }
+
+    fn refuse(&mut self, end: End, key: crate::record::Key, code: &str, message: impl Into<String>) {
+        self.commit.counts.rejected += 1;
+        let review = Review { end, key, code: code.to_owned(), message: message.into(), field: None, digest: None };
+        self.commit.reviews.push(review);
+    }
+
+    fn wrote(&mut self, end: End, records: u64) {
+        match end {
+            End::Source => self.commit.counts.written_source += records,
+            End::Target => self.commit.counts.written_target += records,
+        }
+    }
+}

@@ -1,1 +1,10 @@
-//! runtime
+//! Runs pairs (layer 7): opens them, loads them, follows their changes, waits and retries, and stops cleanly (I11).
+
+pub mod audit;
+pub mod backoff;
+pub mod open;
+pub mod status;
+pub mod supervisor;
+pub mod worker;
+
+mod load;

@@ -110,6 +110,8 @@ impl Counts {
 pub struct Progress {
     /// Whether the initial load is through.
     pub loaded: bool,
+    /// Whether a person has paused it.
+    pub paused: bool,
     /// Incarnation of each side's stream, as it was when the positions were made.
     pub incarnations: Ends<Option<String>>,
     /// Durable positions.
@@ -123,6 +125,8 @@ pub struct PairSummary {
     pub pair: String,
     /// Whether the initial load is through.
     pub loaded: bool,
+    /// Whether a person has paused it.
+    pub paused: bool,
     /// Live links.
     pub links: u64,
     /// Open reviews.
@@ -145,6 +149,9 @@ pub trait StateStore: Send + Sync {
 
     /// Begins a load: forgets positions, sets incarnations and start positions; keeps links.
     async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()>;
+
+    /// Pauses a pair, or lets it go on.
+    async fn set_paused(&self, pair: &str, paused: bool) -> Result<()>;
 
     /// Links by the keys of one end: same order and length as `keys`. Tombstones are returned too.
     async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>>;

@@ -1,1 +1,305 @@
-//! SQLite state store.
+//! The state store in one SQLite file: WAL, `synchronous = FULL`, one transaction a batch (I2).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use tokio::sync::RwLock;
+
+use super::{Commit, Counts, End, Ends, Link, PairSummary, Progress, Review, StateStore};
+use crate::change::Position;
+use crate::error::{ErrorKind, Result, SyncError};
+use crate::record::{Key, Layout, Record, decode_values, encode_values, layout};
+use crate::telemetry::clock;
+
+mod commit;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// Version of the schema that this program reads and writes.
+const VERSION: &str = "1";
+
+/// Keys in one `IN` list: fixed sizes, so that statements are prepared once.
+const KEYS_PER_QUERY: usize = 256;
+
+/// The state of one service in one file.
+pub struct SqliteState {
+    pool: SqlitePool,
+    id: String,
+    layouts: RwLock<HashMap<i64, Layout>>,
+    _lock: Option<std::fs::File>,
+}
+
+impl SqliteState {
+    /// Opens `sqlite://PATH`, made where it is missing. An exclusive opener is alone: a second one is refused.
+    ///
+    /// # Errors
+    /// Where the file cannot be used, another version made it, or another service has it.
+    pub async fn open(url: &str, exclusive: bool) -> Result<Self> {
+        let path = url.strip_prefix("sqlite://").unwrap_or(url);
+        let lock = if exclusive && path != ":memory:" { Some(lock(Path::new(path))?) } else { None };
+        let options = SqliteConnectOptions::from_str("sqlite://")
+            .map_err(failed)?
+            .filename(path)
+            .create_if_missing(exclusive)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(30));
+        let connections = if path == ":memory:" { 1 } else { 4 };
+        let pool = SqlitePoolOptions::new().max_connections(connections).connect_with(options).await;
+        let pool = pool.map_err(|error| unusable(path, error))?;
+        let id = initialise(&pool).await.map_err(|error| unusable(path, error))?;
+        Ok(Self { pool, id, layouts: RwLock::default(), _lock: lock })
+    }
+
+    async fn layout(&self, id: i64) -> Result<Layout> {
+        if let Some(known) = self.layouts.read().await.get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        let names: String = sqlx::query_scalar("SELECT fields FROM layouts WHERE id = ?").bind(id).fetch_one(&self.pool).await.map_err(failed)?;
+        let names: Vec<String> = serde_json::from_str(&names).map_err(damaged)?;
+        let made = layout(names);
+        self.layouts.write().await.insert(id, Arc::clone(&made));
+        Ok(made)
+    }
+
+    async fn link(&self, row: &SqliteRow) -> Result<Link> {
+        let key = |column| Key::decode(row.get::<&[u8], _>(column)).map_err(damaged);
+        let keys = Ends { source: key("source_key")?, target: key("target_key")? };
+        let base = match (row.get::<Option<&[u8]>, _>("source_base"), row.get::<Option<&[u8]>, _>("target_base")) {
+            (Some(source), Some(target)) => Some(Ends {
+                source: Record::new(self.layout(row.get("source_layout")).await?, decode_values(source).map_err(damaged)?),
+                target: Record::new(self.layout(row.get("target_layout")).await?, decode_values(target).map_err(damaged)?),
+            }),
+            _ => None,
+        };
+        Ok(Link { keys, base })
+    }
+}
+
+fn lock(path: &Path) -> Result<std::fs::File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = std::fs::File::create(PathBuf::from(&name)).map_err(|error| {
+        let text = format!("the state file's folder cannot be written to: {}", path.display());
+        SyncError::new(ErrorKind::PermissionDenied, "state.unusable", text).caused_by(error)
+    })?;
+    file.try_lock().map_err(|error| {
+        let text = format!("another tidelock service has the state file {}: stop it, or use another --state", path.display());
+        SyncError::new(ErrorKind::PermissionDenied, "state.in_use", text).caused_by(error.to_string())
+    })?;
+    Ok(file)
+}
+
+async fn initialise(pool: &SqlitePool) -> Result<String> {
+    sqlx::raw_sql(SCHEMA).execute(pool).await.map_err(failed)?;
+    let fresh = uuid::Uuid::from_bytes(random_bytes()).simple().to_string();
+    for (name, value) in [("id", fresh.as_str()), ("version", VERSION)] {
+        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING").bind(name).bind(value).execute(pool).await.map_err(failed)?;
+    }
+    let version: String = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'").fetch_one(pool).await.map_err(failed)?;
+    if version != VERSION {
+        let text = format!("the state file is of version {version}, this program reads version {VERSION}");
+        return Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text));
+    }
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'id'").fetch_one(pool).await.map_err(failed)
+}
+
+/// Randomness of the standard library's hasher keys: enough for a name that must only be unlike others.
+fn random_bytes() -> [u8; 16] {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || RandomState::new().hash_one(clock::now_micros()).to_be_bytes();
+    let mut bytes = [0; 16];
+    let (first, second) = bytes.split_at_mut(8);
+    first.copy_from_slice(&half());
+    second.copy_from_slice(&half());
+    bytes
+}
+
+fn failed(error: sqlx::Error) -> SyncError {
+    SyncError::new(ErrorKind::Unavailable, "state.failed", "using the state file").caused_by(error)
+}
+
+fn unusable(path: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SyncError {
+    SyncError::new(ErrorKind::PermissionDenied, "state.unusable", format!("the state file {path} cannot be opened")).caused_by(error)
+}
+
+fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SyncError {
+    SyncError::new(ErrorKind::Internal, "state.damaged", "a stored value cannot be read").caused_by(error)
+}
+
+fn end_of(name: &str) -> End {
+    if name == End::Source.name() { End::Source } else { End::Target }
+}
+
+fn counts(row: &SqliteRow) -> Counts {
+    let count = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or_default();
+    Counts {
+        read: count("read"),
+        written_source: count("written_source"),
+        written_target: count("written_target"),
+        skipped: count("skipped"),
+        conflicts: count("conflicts"),
+        rejected: count("rejected"),
+    }
+}
+
+/// `SELECT … WHERE pair = … AND column IN (…)`, padded to fixed sizes.
+fn select_keys<'a>(select: &str, pair: &'a str, column: &str, keys: &'a [Vec<u8>]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(select);
+    query.push(" WHERE pair = (SELECT id FROM pairs WHERE name = ").push_bind(pair.to_owned());
+    query.push(format!(") AND {column} IN ("));
+    let size = if keys.len() <= 8 { 8 } else { KEYS_PER_QUERY };
+    let mut list = query.separated(", ");
+    for place in 0..size {
+        list.push_bind(keys.get(place).cloned());
+    }
+    query.push(")");
+    query
+}
+
+#[async_trait]
+impl StateStore for SqliteState {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn progress(&self, pair: &str) -> Result<Progress> {
+        let row = sqlx::query("SELECT * FROM pairs WHERE name = ?").bind(pair).fetch_optional(&self.pool).await.map_err(failed)?;
+        let Some(row) = row else { return Ok(Progress::default()) };
+        Ok(Progress {
+            loaded: row.get("loaded"),
+            paused: row.get("paused"),
+            incarnations: Ends { source: row.get("source_incarnation"), target: row.get("target_incarnation") },
+            positions: Ends {
+                source: row.get::<Option<String>, _>("source_position").map(Position),
+                target: row.get::<Option<String>, _>("target_position").map(Position),
+            },
+        })
+    }
+
+    async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()> {
+        let position = |end| progress.positions.get(end).as_ref().map(|position: &Position| position.0.clone());
+        sqlx::query(
+            "INSERT INTO pairs (name, loaded, source_incarnation, target_incarnation, source_position, target_position)
+             VALUES (?1, 0, ?2, ?3, ?4, ?5)
+             ON CONFLICT (name) DO UPDATE SET loaded = 0, source_incarnation = ?2, target_incarnation = ?3,
+                                              source_position = ?4, target_position = ?5",
+        )
+        .bind(pair)
+        .bind(progress.incarnations.source.clone())
+        .bind(progress.incarnations.target.clone())
+        .bind(position(End::Source))
+        .bind(position(End::Target))
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(failed)
+    }
+
+    async fn set_paused(&self, pair: &str, paused: bool) -> Result<()> {
+        let text = "INSERT INTO pairs (name, paused) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET paused = ?2";
+        sqlx::query(text).bind(pair).bind(paused).execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {
+        let encoded: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
+        let column = format!("{}_key", end.name());
+        let mut found: HashMap<Vec<u8>, Link> = HashMap::with_capacity(keys.len());
+        for part in encoded.chunks(KEYS_PER_QUERY) {
+            let rows = select_keys("SELECT * FROM links", pair, &column, part).build().fetch_all(&self.pool).await.map_err(failed)?;
+            for row in rows {
+                found.insert(row.get(column.as_str()), self.link(&row).await?);
+            }
+        }
+        Ok(encoded.iter().map(|key| found.get(key).cloned()).collect())
+    }
+
+    async fn links_after(&self, pair: &str, end: End, after: Option<&Key>, max: usize) -> Result<Vec<Link>> {
+        let column = format!("{}_key", end.name());
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM links WHERE pair = (SELECT id FROM pairs WHERE name = ");
+        query.push_bind(pair).push(format!(") AND source_base IS NOT NULL AND {column} > "));
+        query.push_bind(after.map(Key::encode).unwrap_or_default());
+        query.push(format!(" ORDER BY {column} LIMIT ")).push_bind(i64::try_from(max).unwrap_or(i64::MAX));
+        let rows = query.build().fetch_all(&self.pool).await.map_err(failed)?;
+        let mut links = Vec::with_capacity(rows.len());
+        for row in rows {
+            links.push(self.link(&row).await?);
+        }
+        Ok(links)
+    }
+
+    async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        commit::write(&mut transaction, pair, commit).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn reviews(&self, pair: &str, max: usize) -> Result<Vec<Review>> {
+        let rows = sqlx::query("SELECT * FROM reviews WHERE pair = (SELECT id FROM pairs WHERE name = ?) ORDER BY id LIMIT ?")
+            .bind(pair)
+            .bind(i64::try_from(max).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        let review = |row: &SqliteRow| {
+            let key = Key::decode(row.get::<&[u8], _>("key")).map_err(damaged)?;
+            let end = end_of(row.get("side"));
+            let (code, message) = (row.get("code"), row.get("message"));
+            Ok(Review { end, key, code, message, field: row.get("field"), digest: row.get("digest") })
+        };
+        rows.iter().map(review).collect()
+    }
+
+    async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {
+        let encoded: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
+        let mut found = std::collections::HashSet::new();
+        for part in encoded.chunks(KEYS_PER_QUERY) {
+            let mut query = select_keys("SELECT key FROM reviews", pair, "key", part);
+            query.push(" AND side = ").push_bind(end.name());
+            found.extend(query.build_query_scalar::<Vec<u8>>().fetch_all(&self.pool).await.map_err(failed)?);
+        }
+        Ok(encoded.iter().map(|key| found.contains(key)).collect())
+    }
+
+    async fn summaries(&self) -> Result<Vec<PairSummary>> {
+        let rows = sqlx::query(
+            "SELECT pairs.*, (SELECT count(*) FROM links WHERE pair = pairs.id AND source_base IS NOT NULL) AS links,
+                    (SELECT count(*) FROM reviews WHERE pair = pairs.id) AS reviews
+             FROM pairs ORDER BY name",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        let count = |row: &SqliteRow, column| u64::try_from(row.get::<i64, _>(column)).unwrap_or_default();
+        Ok(rows
+            .iter()
+            .map(|row| PairSummary {
+                pair: row.get("name"),
+                loaded: row.get("loaded"),
+                paused: row.get("paused"),
+                links: count(row, "links"),
+                reviews: count(row, "reviews"),
+                counts: counts(row),
+                last_commit: row.get("last_commit"),
+            })
+            .collect())
+    }
+}
+
+/// The id of a layout, made where it is new.
+async fn layout_id(connection: &mut SqliteConnection, layout: &Layout) -> std::result::Result<i64, sqlx::Error> {
+    let names = serde_json::Value::from(layout.iter().map(|name| name.to_string()).collect::<Vec<_>>()).to_string();
+    sqlx::query("INSERT INTO layouts (fields) VALUES (?) ON CONFLICT DO NOTHING").bind(&names).execute(&mut *connection).await?;
+    sqlx::query_scalar("SELECT id FROM layouts WHERE fields = ?").bind(&names).fetch_one(connection).await
+}
+
+/// A base in its stored form.
+fn encode_base(record: &Record) -> Vec<u8> {
+    encode_values(record.values())
+}

@@ -1,6 +1,6 @@
 //! What every connector must do: one suite, run by `tests/it` against SQLite and by `tests/live` against real servers.
 //!
-//! A connector's test file implements [`Factory`] and says `contract_tests!(its_factory());`: that makes one test of every check.
+//! A connector's test file implements [`Factory`] and says `crate::contract::contract_tests!(its_factory());`: that makes one test of every check.
 //! Nothing here sleeps: states are awaited, with a timeout; that something does *not* arrive is shown by what arrives after it.
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// Makes one test of every check. `$factory` is an expression of a type that implements [`Factory`].
 macro_rules! contract_tests {
     ($factory:expr) => {
-        contract_tests! { @each $factory;
+        $crate::contract::contract_tests! { @each $factory;
             describe::columns_key_and_unique_sets, describe::a_missing_collection_names_near_ones,
             describe::a_collection_without_key_is_refused, describe::a_unique_set_without_nulls_stands_in_for_a_key,
             describe::names_with_capitals_blanks_and_quotes,
@@ -62,11 +62,13 @@ macro_rules! contract_tests {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
-                crate::contract::$module::$check(&$factory).await;
+                $crate::contract::$module::$check(&$factory).await;
             }
         )+
     };
 }
+
+pub(crate) use contract_tests;
 
 /// Makes collections of one system.
 #[async_trait]

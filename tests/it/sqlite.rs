@@ -151,4 +151,4 @@ impl Factory for SqliteFactory {
     }
 }
 
-contract_tests!(SqliteFactory);
+crate::contract::contract_tests!(SqliteFactory);

@@ -1,0 +1,180 @@
+//! `tidelock run`: the service, or once until quiet.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::output::{Table, print_json};
+use super::progress;
+use super::service::{ConfigArgs, Service};
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, check};
+use crate::config::{Location, Problem, codes};
+use crate::error::{Disposition, SyncError};
+use crate::http::Server;
+use crate::runtime::open::{self, OpenError};
+use crate::runtime::status::describe;
+use crate::runtime::supervisor::{Outcome, Supervisor};
+use crate::runtime::worker::Failure;
+
+/// Arguments of `tidelock run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Bring both sides together, drain every pending change in both directions until quiet, and end
+    #[arg(long)]
+    once: bool,
+    /// Address of the HTTP server, in place of the configuration's
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where something fails that is no problem of the configuration.
+pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let mut service = match Service::start(&args.config, true, json).await? {
+        Ok(service) => service,
+        Err(code) => return Ok(code),
+    };
+    if let Some(listen) = args.listen {
+        service.config.server.listen = listen;
+        if service.config.server.is_unprotected() {
+            let text = "other machines can reach that address, so \"server\".\"token\" is required";
+            let at = Location { file: Arc::from("--listen"), ..Location::default() };
+            check::report(&[Problem::error(codes::TOKEN_REQUIRED, &at, text)], json);
+            return Ok(ExitCode::from(EXIT_CONFIGURATION));
+        }
+    }
+    let shutdown = stop_on_signal()?;
+    if args.once { once(service, shutdown, json).await } else { serve(service, shutdown, json).await }
+}
+
+/// A token that SIGINT or SIGTERM cancels.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        tracing::info!("stopping: begun batches are finished first");
+        cancel.cancel();
+    });
+    Ok(token)
+}
+
+async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyhow::Result<ExitCode> {
+    let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
+    let bars = progress::follow(supervisor.statuses(), json);
+    let outcomes = supervisor.once(shutdown).await;
+    bars.finish();
+    let mut code = 0;
+    let mut table = Table::new(&["pair", "read", "written source", "written target", "skipped", "conflicts", "rejected", "reviews", "seconds"]);
+    for outcome in &outcomes {
+        let reviews = open_reviews(&service, &outcome.pair).await?;
+        code = code.max(exit_code(outcome, reviews));
+        let counts = outcome.counts;
+        if json {
+            print_json(&summary(outcome, reviews));
+        }
+        let numbers = [counts.read, counts.written_source, counts.written_target, counts.skipped, counts.conflicts, counts.rejected, reviews];
+        let cells = numbers.iter().map(u64::to_string).chain([format!("{:.2}", outcome.seconds)]);
+        table.row([outcome.pair.to_string()].into_iter().chain(cells));
+    }
+    if !json {
+        table.print();
+        for outcome in &outcomes {
+            explain(&service, outcome).await?;
+        }
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
+    let error = outcome.failure.as_ref().map(|failure| match failure {
+        Failure::Run(error) => json!({"code": error.code, "message": describe(error)}),
+        Failure::Configuration(problems) => json!({"code": "config.does_not_fit", "message": "the configuration does not fit the systems",
+            "problems": check::to_json(problems)["problems"].take()}),
+    });
+    let counts = outcome.counts;
+    json!({
+        "pair": outcome.pair.as_ref(), "read": counts.read, "written_source": counts.written_source,
+        "written_target": counts.written_target, "skipped": counts.skipped, "conflicts": counts.conflicts,
+        "rejected": counts.rejected, "reviews": reviews, "seconds": outcome.seconds, "error": error,
+    })
+}
+
+async fn open_reviews(service: &Service, pair: &str) -> anyhow::Result<u64> {
+    let summaries = service.state.summaries().await?;
+    Ok(summaries.iter().find(|summary| summary.pair == pair).map_or(0, |summary| summary.reviews))
+}
+
+fn exit_code(outcome: &Outcome, reviews: u64) -> u8 {
+    match &outcome.failure {
+        Some(Failure::Configuration(_)) => EXIT_CONFIGURATION,
+        Some(Failure::Run(_)) => EXIT_FAILED,
+        None if reviews > 0 => EXIT_FAILED,
+        None => 0,
+    }
+}
+
+/// What could not be applied, and why.
+async fn explain(service: &Service, outcome: &Outcome) -> anyhow::Result<()> {
+    match &outcome.failure {
+        Some(Failure::Configuration(problems)) => check::report(problems, false),
+        Some(Failure::Run(error)) => eprintln!("error: pair {}: {}", outcome.pair, describe(error)),
+        None => {}
+    }
+    const SHOWN: usize = 10;
+    let reviews = service.state.reviews(&outcome.pair, SHOWN + 1).await?;
+    for review in reviews.iter().take(SHOWN) {
+        let field = review.field.as_ref().map(|field| format!(", field {field}")).unwrap_or_default();
+        eprintln!("in review: {} {} record {}{field}: {} [{}]", outcome.pair, review.end.name(), review.key, review.message, review.code);
+    }
+    if reviews.len() > SHOWN {
+        eprintln!("in review: and more");
+    }
+    Ok(())
+}
+
+async fn serve(service: Service, shutdown: CancellationToken, json: bool) -> anyhow::Result<ExitCode> {
+    if let Some(code) = nothing_can_run(&service, json).await {
+        return Ok(code);
+    }
+    let _watch = service.watch_plugins();
+    let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
+    let settings = &service.config.server;
+    let server = Server::bind(settings, supervisor.statuses()).await;
+    let server = server.with_context(|| format!("cannot listen on {}: choose another with --listen or \"server\".\"listen\"", settings.listen))?;
+    tracing::info!(address = %server.address()?, pairs = service.config.pairs.len(), "serving");
+    let http = tokio::spawn(server.serve(shutdown.clone()));
+    supervisor.serve(shutdown.clone()).await;
+    shutdown.cancel();
+    http.await.context("the HTTP server's task")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// At start, a service none of whose pairs can ever run says so and ends; where some can, the others wait, paused, and say why.
+async fn nothing_can_run(service: &Service, json: bool) -> Option<ExitCode> {
+    let plugins = service.catalogue().snapshot();
+    let (mut problems, mut errors): (Vec<Problem>, Vec<(Arc<str>, SyncError)>) = Default::default();
+    for pair in &service.config.pairs {
+        match open::check(pair, plugins.as_ref()).await {
+            Err(OpenError::Configuration(more)) => problems.extend(more),
+            Err(OpenError::System(error)) if error.disposition() != Disposition::Retry => errors.push((Arc::clone(&pair.name), error)),
+            // One that is well, or may be soon, is reason enough to run.
+            Ok(_) | Err(OpenError::System(_)) => return None,
+        }
+    }
+    let code = if errors.is_empty() { EXIT_CONFIGURATION } else { EXIT_FAILED };
+    check::report(&problems, json);
+    for (pair, error) in errors {
+        eprintln!("error: pair {pair}: {}", describe(&error));
+    }
+    Some(ExitCode::from(code))
+}

@@ -1,0 +1,115 @@
+//! `tidelock status`, `tidelock pause`, `tidelock resume`: what the state file says of each pair, and the switch that a service obeys.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+
+use super::output::{Table, print_json};
+use super::service::{ConfigArgs, Service, open_state};
+use crate::change::{End, Ends};
+use crate::runtime::open::{OpenError, open};
+
+/// Arguments of `tidelock status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Where the state is
+    #[arg(long, value_name = "URL", default_value = super::service::DEFAULT_STATE)]
+    state: String,
+}
+
+/// Arguments of `tidelock pause`.
+#[derive(Debug, clap::Args)]
+pub struct PauseArgs {
+    /// Name of the pair
+    pair: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also take away what tidelock made in both systems to see changes; it is made again when the pair goes on
+    #[arg(long)]
+    remove: bool,
+}
+
+/// Arguments of `tidelock resume`.
+#[derive(Debug, clap::Args)]
+pub struct ResumeArgs {
+    /// Name of the pair
+    pair: String,
+    /// Where the state is
+    #[arg(long, value_name = "URL", default_value = super::service::DEFAULT_STATE)]
+    state: String,
+}
+
+/// Shows each pair.
+///
+/// # Errors
+/// Where the state file cannot be read.
+pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let state = open_state(&args.state, false).await?;
+    let mut table = Table::new(&["pair", "loaded", "paused", "links", "reviews", "read", "written source", "written target", "conflicts"]);
+    for summary in state.summaries().await? {
+        if json {
+            print_json(&serde_json::to_value(&summary)?);
+        }
+        let yes = |value| if value { "yes" } else { "no" }.to_owned();
+        let counts = summary.counts;
+        let numbers = [summary.links, summary.reviews, counts.read, counts.written_source, counts.written_target, counts.conflicts];
+        table.row([summary.pair, yes(summary.loaded), yes(summary.paused)].into_iter().chain(numbers.iter().map(u64::to_string)));
+    }
+    if !json {
+        table.print();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pauses a pair, and takes its tracking objects away where that is asked for.
+///
+/// # Errors
+/// Where the pair is not known, or a system cannot be reached.
+pub async fn pause(args: PauseArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let service = match Service::start(&args.config, false, json).await? {
+        Ok(service) => service,
+        Err(code) => return Ok(code),
+    };
+    let Some(config) = service.config.pairs.iter().find(|pair| *pair.name == *args.pair) else {
+        let names: Vec<&str> = service.config.pairs.iter().map(|pair| pair.name.as_ref()).collect();
+        bail!("there is no pair \"{}\": there are {}", args.pair, names.join(", "));
+    };
+    service.state.set_paused(&config.name, true).await?;
+    if args.remove {
+        let pair = open(Arc::new(config.clone()), Arc::clone(&service.state), service.catalogue()).await;
+        let mut pair = match pair {
+            Ok(pair) => pair,
+            Err(OpenError::System(error)) => return Err(error.into()),
+            Err(OpenError::Configuration(problems)) => {
+                super::check::report(&problems, json);
+                return Ok(ExitCode::from(super::EXIT_CONFIGURATION));
+            }
+        };
+        let Ends { source, target } = &mut pair.sources;
+        source.remove().await?;
+        if *pair.pipeline.binding.flows.get(End::Target) {
+            target.remove().await?;
+        }
+    }
+    if json {
+        print_json(&serde_json::json!({"pair": args.pair, "paused": true, "removed": args.remove}));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets a paused pair go on.
+///
+/// # Errors
+/// Where the state file cannot be used.
+pub async fn resume(args: ResumeArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let state = open_state(&args.state, false).await?;
+    if !state.summaries().await?.iter().any(|summary| summary.pair == args.pair) {
+        bail!("the state file {} knows no pair \"{}\"", args.state, args.pair);
+    }
+    state.set_paused(&args.pair, false).await?;
+    if json {
+        print_json(&serde_json::json!({"pair": args.pair, "paused": false}));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,379 @@
+//! Binds a pair's configuration to both sides' catalogues and the plugins (pure): every name is checked once, before anything runs.
+//! What comes out knows positions and kinds, so that no stage looks a name up again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::change::{End, Ends};
+use crate::config::{
+    Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, suggestion,
+};
+use crate::connector::{Column, Schema};
+use crate::plugin::{FunctionRef, Plugins};
+use crate::record::{Layout, layout};
+use crate::value::{Kind, Value};
+
+/// One field of one side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundField {
+    /// Name in the catalogue.
+    pub name: String,
+    /// Place in the side's layout.
+    pub position: usize,
+    /// What values are converted to before they are written.
+    pub kind: Kind,
+}
+
+/// One mapping, checked.
+#[derive(Debug, Clone)]
+pub struct BoundMapping {
+    /// The field of each side.
+    pub fields: Ends<BoundField>,
+    /// What is applied to a value that comes from this end; `None` where nothing flows from it.
+    pub functions: Ends<Option<Vec<FunctionRef>>>,
+    /// What a failed transform does.
+    pub on_error: OnError,
+    /// Stands in for null, source → target.
+    pub default: Option<Value>,
+    /// Source's text → target's value.
+    pub value_map: Vec<(String, Value)>,
+    /// Part of the correlation: the source's value rules.
+    pub correlation: bool,
+}
+
+/// A pair whose names are all known to be right.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// Name of the pair.
+    pub pair: Arc<str>,
+    /// Names of the systems.
+    pub systems: Ends<Arc<str>>,
+    /// The fields.
+    pub mappings: Vec<BoundMapping>,
+    /// What is read of each side.
+    pub layouts: Ends<Layout>,
+    /// Places of the primary key in the layout.
+    pub keys: Ends<Vec<usize>>,
+    /// Names of the correlation fields.
+    pub correlation: Ends<Vec<String>>,
+    /// Place of the field that says when a record changed.
+    pub timestamp: Ends<Option<usize>>,
+    /// Whether changes of this end flow.
+    pub flows: Ends<bool>,
+    /// The target's key follows from the record and nothing flows back: upsert by key, no links.
+    pub upsert_only: bool,
+    /// Rule per mapping.
+    pub rules: Vec<Rule>,
+    /// For update against delete.
+    pub default_rule: Rule,
+    /// What becomes of deletes.
+    pub deletes: Deletes,
+    /// What stands in for null.
+    pub nulls: Nulls,
+}
+
+/// Checks every name of `pair` against `schemas` and `plugins`.
+///
+/// # Errors
+/// All problems at once, each with its place in the configuration. Warnings come with the binding.
+pub fn bind(pair: &PairConfig, schemas: &Ends<Schema>, plugins: &dyn Plugins) -> Result<(Binding, Vec<Problem>), Vec<Problem>> {
+    let mut binder = Binder { pair, schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
+    let binding = binder.bind();
+    let (errors, warnings): (Vec<_>, Vec<_>) = binder.problems.into_iter().partition(Problem::is_error);
+    if errors.is_empty() { Ok((binding, warnings)) } else { Err(errors) }
+}
+
+/// Checks the functions of `pair` alone, without its systems.
+pub fn check_functions(pair: &PairConfig, plugins: &dyn Plugins) -> Vec<Problem> {
+    let nothing = || Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new() };
+    let schemas = Ends::from_fn(|_| nothing());
+    let mut binder = Binder { pair, schemas: &schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
+    for mapping in binder.listed() {
+        binder.functions(&mapping.forward, &mapping);
+        if mapping.target_to_source && pair.target_to_source {
+            binder.backward(&mapping);
+        }
+    }
+    binder.problems.dedup();
+    binder.problems
+}
+
+struct Binder<'a> {
+    pair: &'a PairConfig,
+    schemas: &'a Ends<Schema>,
+    plugins: &'a dyn Plugins,
+    problems: Vec<Problem>,
+    layouts: Ends<Vec<String>>,
+}
+
+impl Binder<'_> {
+    fn bind(&mut self) -> Binding {
+        let pair = self.pair;
+        let mut listed = self.listed();
+        let correlation = self.correlation(&mut listed);
+        let keys = Ends::from_fn(|end| self.schemas.get(end).key.clone());
+        let keys = Ends::from_fn(|end| keys.get(end).iter().map(|name| self.place(end, name)).collect());
+        let mappings: Vec<BoundMapping> =
+            listed.iter().filter_map(|mapping| self.mapping(mapping, correlates(&correlation, mapping))).collect();
+        let flows = Ends { source: pair.source_to_target, target: pair.target_to_source };
+        self.check_required(&mappings, &flows);
+        let upsert_only = !pair.target_to_source
+            && correlation.source == self.schemas.source.key
+            && self.schemas.target.is_unique(&correlation.target);
+        let rules = mappings.iter().map(|mapping| self.rule(mapping)).collect();
+        let timestamp = self.timestamp(&listed);
+        Binding {
+            pair: Arc::clone(&pair.name),
+            systems: Ends { source: Arc::clone(&pair.source.name), target: Arc::clone(&pair.target.name) },
+            mappings,
+            layouts: Ends::from_fn(|end| layout(self.layouts.get(end))),
+            keys,
+            correlation,
+            timestamp,
+            flows,
+            upsert_only,
+            rules,
+            default_rule: pair.conflict.default,
+            deletes: pair.deletes,
+            nulls: pair.nulls,
+        }
+    }
+
+    /// The mappings as written, or one for each name that both sides have.
+    fn listed(&mut self) -> Vec<FieldMapping> {
+        match &self.pair.mappings {
+            Mappings::Listed(mappings) => mappings.clone(),
+            Mappings::SameNames { exclude } => self
+                .schemas
+                .source
+                .columns
+                .iter()
+                .filter(|column| self.schemas.target.column(&column.name).is_some() && !exclude.contains(&column.name))
+                .map(|column| self.plain_mapping(&column.name, &column.name))
+                .collect(),
+        }
+    }
+
+    fn plain_mapping(&self, source: &str, target: &str) -> FieldMapping {
+        FieldMapping {
+            at: self.pair.at.clone(),
+            source: source.to_owned(),
+            target: target.to_owned(),
+            forward: Vec::new(),
+            reverse: Some(Vec::new()),
+            source_to_target: self.pair.source_to_target,
+            target_to_source: self.pair.target_to_source,
+            on_error: OnError::default(),
+            default: None,
+            value_map: Vec::new(),
+        }
+    }
+
+    /// The correlation fields; a correlation that no mapping carries gets one.
+    fn correlation(&mut self, listed: &mut Vec<FieldMapping>) -> Ends<Vec<String>> {
+        let source_key = &self.schemas.source.key;
+        let key = match &self.pair.key {
+            Some(key) => Ends { source: key.source.clone(), target: key.target.clone() },
+            None => {
+                let target = source_key.iter().filter_map(|name| {
+                    let mapped = listed.iter().find(|mapping| &mapping.source == name).map(|mapping| mapping.target.clone());
+                    if mapped.is_none() {
+                        self.problems.push(
+                            Problem::error(
+                                "mapping.no_key",
+                                &self.pair.at,
+                                format!("the source's primary key field \"{name}\" is not mapped, so records of both sides cannot be matched"),
+                            )
+                            .suggest(format!("map \"{name}\", or say \"key\": {{\"source\": \"{name}\", \"target\": \"…\"}}")),
+                        );
+                    }
+                    mapped
+                });
+                let target = target.collect();
+                Ends { source: source_key.clone(), target }
+            }
+        };
+        for (source, target) in key.source.iter().zip(&key.target) {
+            if !listed.iter().any(|mapping| &mapping.source == source && &mapping.target == target) {
+                listed.push(self.plain_mapping(source, target));
+            }
+        }
+        key
+    }
+
+    /// The place of a field in the side's layout, which grows as fields are asked for.
+    fn place(&mut self, end: End, name: &str) -> usize {
+        let names = self.layouts.get_mut(end);
+        names.iter().position(|known| known == name).unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        })
+    }
+
+    fn mapping(&mut self, mapping: &FieldMapping, correlation: bool) -> Option<BoundMapping> {
+        let source = self.column(End::Source, &mapping.source, mapping);
+        let target = self.column(End::Target, &mapping.target, mapping);
+        let (source, target) = (source?, target?);
+        let forward = (mapping.source_to_target && self.pair.source_to_target)
+            .then(|| self.functions(mapping.forward.as_slice(), mapping));
+        let backward = (mapping.target_to_source && self.pair.target_to_source).then(|| self.backward(mapping));
+        if correlation && !mapping.forward.is_empty() {
+            let text = format!("\"{}\" is part of the key, which must be equal on both sides and cannot be transformed", mapping.source);
+            self.problems.push(Problem::error("mapping.key_transformed", &mapping.at, text).suggest("remove \"transformation\" here"));
+        }
+        let backward = backward.filter(|_| source.writable || !correlation);
+        self.check_writable(&target, forward.is_some(), mapping);
+        self.check_writable(&source, backward.is_some() && !correlation, mapping);
+        let fields = Ends {
+            source: BoundField { position: self.place(End::Source, &source.name), kind: source.kind, name: source.name },
+            target: BoundField { position: self.place(End::Target, &target.name), kind: target.kind, name: target.name },
+        };
+        let kind = fields.target.kind;
+        let default = mapping.default.as_ref().and_then(|json| self.literal(json, kind, mapping));
+        let value_map =
+            mapping.value_map.iter().filter_map(|(text, json)| Some((text.clone(), self.literal(json, kind, mapping)?))).collect();
+        let functions = Ends { source: forward, target: backward };
+        Some(BoundMapping { fields, functions, on_error: mapping.on_error, default, value_map, correlation })
+    }
+
+    fn column(&mut self, end: End, name: &str, mapping: &FieldMapping) -> Option<Column> {
+        let schema = self.schemas.get(end);
+        if let Some(column) = schema.column(name) {
+            return Some(column.clone());
+        }
+        let endpoint = if end == End::Source { &self.pair.source } else { &self.pair.target };
+        let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+        let problem = Problem::error(
+            "mapping.unknown_field",
+            &mapping.at,
+            format!("the {} \"{}\" has no column \"{name}\"", end.name(), endpoint.collection),
+        );
+        self.problems.push(suggested(problem, name, &names));
+        None
+    }
+
+    fn check_writable(&mut self, column: &Column, written: bool, mapping: &FieldMapping) {
+        if written && !column.writable {
+            let text = format!("column \"{}\" is computed by its system and cannot be written", column.name);
+            self.problems.push(
+                Problem::error("mapping.read_only_field", &mapping.at, text)
+                    .suggest("set \"direction\" so that nothing flows into it"),
+            );
+        }
+    }
+
+    fn literal(&mut self, json: &serde_json::Value, kind: Kind, mapping: &FieldMapping) -> Option<Value> {
+        Value::from_json(kind, json)
+            .map_err(|error| {
+                let text = format!("a literal for \"{}\" does not fit its column: {error}", mapping.target);
+                self.problems.push(Problem::error("mapping.bad_literal", &mapping.at, text));
+            })
+            .ok()
+    }
+
+    fn functions(&mut self, calls: &[TransformCall], mapping: &FieldMapping) -> Vec<FunctionRef> {
+        calls
+            .iter()
+            .filter_map(|call| {
+                let at = if call.at.line == 0 { &mapping.at } else { &call.at };
+                match self.plugins.info(&call.name) {
+                    Ok(info) if info.role == "field-transform" => {
+                        Some(FunctionRef { name: call.name.clone(), params: call.params.clone() })
+                    }
+                    Ok(info) => {
+                        let text = format!("\"{}\" is a {}, not a field transform", call.name, info.role);
+                        self.problems.push(Problem::error("plugin.wrong_role", at, text));
+                        None
+                    }
+                    Err(error) => {
+                        self.problems.push(Problem::error(error.code, at, error.message));
+                        None
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// What runs target → source: what the mapping says, else the forward functions where all are normalisers, else their inverses.
+    fn backward(&mut self, mapping: &FieldMapping) -> Vec<FunctionRef> {
+        if let Some(calls) = &mapping.reverse {
+            return self.functions(calls, mapping);
+        }
+        let infos: Vec<_> = mapping.forward.iter().filter_map(|call| self.plugins.info(&call.name).ok()).collect();
+        if infos.iter().all(|info| info.idempotent) {
+            return self.functions(&mapping.forward, mapping);
+        }
+        let inverse: Option<Vec<TransformCall>> = infos
+            .iter()
+            .zip(&mapping.forward)
+            .rev()
+            .map(|(info, call)| if info.idempotent { Some(call.name.clone()) } else { info.reverse.clone() }.map(|name| TransformCall { name, ..call.clone() }))
+            .collect();
+        if let Some(calls) = inverse {
+            return self.functions(&calls, mapping);
+        }
+        let text = format!("\"{}\" flows both ways, but its transformation can neither be repeated nor undone", mapping.source);
+        self.problems.push(
+            Problem::error("mapping.not_reversible", &mapping.at, text)
+                .suggest("add \"reverse_transformation\", or \"direction\": \"source_to_target\""),
+        );
+        Vec::new()
+    }
+
+    /// A column that must not be null, has no default and is not mapped would refuse every created record.
+    fn check_required(&mut self, mappings: &[BoundMapping], flows: &Ends<bool>) {
+        for end in [End::Source, End::Target] {
+            if !flows.get(end.other()) {
+                continue;
+            }
+            for column in &self.schemas.get(end).columns {
+                let filled = column.nullable || column.has_default || !column.writable;
+                let mapped = mappings.iter().any(|mapping| mapping.fields.get(end).name == column.name);
+                if !filled && !mapped {
+                    let text = format!("the {}'s column \"{}\" must not be null, but nothing is mapped to it: creating records will fail", end.name(), column.name);
+                    self.problems.push(Problem::warning("mapping.required_field", &self.pair.at, text));
+                }
+            }
+        }
+    }
+
+    fn rule(&self, mapping: &BoundMapping) -> Rule {
+        let rules: &BTreeMap<String, Rule> = &self.pair.conflict.fields;
+        *rules
+            .get(&mapping.fields.target.name)
+            .or_else(|| rules.get(&mapping.fields.source.name))
+            .unwrap_or(&self.pair.conflict.default)
+    }
+
+    /// Where each side keeps the time of a record's last change: the field of that name, or the one it is mapped to.
+    fn timestamp(&mut self, listed: &[FieldMapping]) -> Ends<Option<usize>> {
+        let Some(field) = &self.pair.conflict.timestamp_field else { return Ends::default() };
+        let mapped = listed.iter().find(|mapping| &mapping.source == field || &mapping.target == field);
+        let names = Ends {
+            source: mapped.map_or(field, |mapping| &mapping.source).clone(),
+            target: mapped.map_or(field, |mapping| &mapping.target).clone(),
+        };
+        let found = Ends::from_fn(|end| {
+            let name = names.get(end);
+            self.schemas.get(end).column(name).is_some().then(|| self.place(end, name))
+        });
+        if found.source.is_none() && found.target.is_none() {
+            let text = format!("timestamp_field \"{field}\" is a column of neither side");
+            self.problems.push(Problem::error("mapping.unknown_field", &self.pair.at, text));
+        }
+        found
+    }
+}
+
+/// Adds the name that was probably meant, or the names that there are.
+pub fn suggested(problem: Problem, name: &str, known: &[&str]) -> Problem {
+    match suggestion(name, known) {
+        Some(text) => problem.suggest(text),
+        None => problem,
+    }
+}
+
+/// Whether the mapping is one of the correlation's.
+fn correlates(correlation: &Ends<Vec<String>>, mapping: &FieldMapping) -> bool {
+    correlation.source.iter().zip(&correlation.target).any(|(source, target)| *source == mapping.source && *target == mapping.target)
+}

@@ -1,0 +1,275 @@
+//! One link on its way through the linked pipeline: what is known of it, and how outcomes change that (row 6, no I/O).
+
+use super::apply::key_of;
+use super::binding::Binding;
+use super::reconcile::{Contest, Decision, Images, Intent};
+use super::transform::Mapped;
+use super::{Done, conflict, reconcile};
+use crate::change::{End, Ends};
+use crate::connector::WriteOutcome;
+use crate::error::SyncError;
+use crate::record::{Key, Record};
+use crate::state::{Conflict, Link};
+use crate::telemetry::clock;
+use crate::value::Value;
+
+/// What is known of one side's image.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Now {
+    /// Nothing new: it is taken to be the base, and the write will carry that assumption.
+    Assumed,
+    /// As it was read or stored just now; `None` where there is no record.
+    Known(Option<Record>),
+}
+
+/// Where an item stands after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To be decided.
+    Open,
+    /// Somebody wrote in between: read both sides and decide again.
+    Recheck,
+    /// Settled or in review.
+    Closed,
+}
+
+/// One link on its way.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// The end whose change woke it.
+    pub origin: End,
+    /// Both keys, as far as known.
+    pub keys: Ends<Option<Key>>,
+    /// What was agreed, advanced by what was written since.
+    pub base: Option<Ends<Record>>,
+    /// Both images.
+    pub now: Ends<Now>,
+    /// Both images in the other side's terms, where asked for.
+    pub mapped: Ends<Option<Mapped>>,
+    /// Where it stands.
+    pub step: Step,
+    /// The source has just generated its key, which the target does not know yet.
+    pub fresh: bool,
+    /// Rounds gone through.
+    pub rounds: u32,
+    /// What the state store has.
+    stored: Option<Link>,
+    decision: Decision,
+    conflicts: Vec<Settled>,
+    wrote: bool,
+}
+
+/// A settled conflict before its keys are both known.
+#[derive(Debug)]
+struct Settled {
+    field: Option<String>,
+    base: Option<Value>,
+    values: Ends<Option<Value>>,
+    contest: Contest,
+}
+
+impl Item {
+    /// An item woken by a record of `origin`.
+    pub(super) fn new(origin: End, key: Key, link: Option<Link>, image: Option<Record>) -> Self {
+        let live = link.as_ref().filter(|link| link.base.is_some());
+        let mut keys = Ends::from_fn(|end| live.map(|link| link.keys.get(end).clone()));
+        *keys.get_mut(origin) = Some(key);
+        let base = live.and_then(|link| link.base.clone());
+        let mut now = Ends::from_fn(|_| if base.is_some() { Now::Assumed } else { Now::Known(None) });
+        *now.get_mut(origin) = Now::Known(image);
+        Self {
+            origin,
+            keys,
+            base,
+            now,
+            mapped: Ends::default(),
+            step: Step::Open,
+            fresh: false,
+            rounds: 0,
+            stored: link,
+            decision: Decision::default(),
+            conflicts: Vec::new(),
+            wrote: false,
+        }
+    }
+
+    /// The image of a side: as read, or as assumed.
+    pub(super) fn image(&self, end: End) -> Option<&Record> {
+        match self.now.get(end) {
+            Now::Known(image) => image.as_ref(),
+            Now::Assumed => self.base.as_ref().map(|base| base.get(end)),
+        }
+    }
+
+    /// Whether both keys are known.
+    pub(super) fn linked(&self) -> bool {
+        self.keys.source.is_some() && self.keys.target.is_some()
+    }
+
+    /// Which images have to be put in the other side's terms.
+    pub(super) fn needs(&self, binding: &Binding) -> Ends<bool> {
+        let images = Ends::from_fn(|end| self.image(end));
+        let mut needs = reconcile::needs(binding, images, self.base.as_ref());
+        needs.source |= self.fresh && images.source.is_some();
+        Ends::from_fn(|end| *needs.get(end) && self.mapped.get(end).is_none())
+    }
+
+    /// Decides; whether the outcome hangs on times that are not given.
+    pub(super) fn decide(&mut self, binding: &Binding, times: Ends<Option<i64>>) -> bool {
+        let images = Images {
+            now: Ends::from_fn(|end| self.image(end)),
+            base: self.base.as_ref(),
+            mapped: Ends::from_fn(|end| self.mapped.get(end).as_ref()),
+            times,
+        };
+        let decision = reconcile::reconcile(binding, &images);
+        let settled = decision.contests.iter().map(|contest| self.settled(binding, *contest)).collect::<Vec<_>>();
+        if !self.wrote {
+            self.conflicts.clear();
+        }
+        self.conflicts.extend(settled);
+        self.decision = decision;
+        self.decision.depends_on_times()
+    }
+
+    /// A contest with the values that it was about, as they are before anything is overwritten.
+    fn settled(&self, binding: &Binding, contest: Contest) -> Settled {
+        let Some((index, mapping)) = contest.mapping.and_then(|index| Some((index, binding.mappings.get(index)?))) else {
+            return Settled { field: None, base: None, values: Ends::default(), contest };
+        };
+        let of = &mapping.fields.target;
+        let target = |record: &Record| reconcile::field(record, of).cloned();
+        Settled {
+            field: Some(of.name.clone()),
+            base: self.base.as_ref().and_then(|base| target(&base.target)),
+            values: Ends {
+                source: self.mapped.source.as_ref().and_then(|cells| cells.get(index)?.as_ref().ok()?.clone()),
+                target: self.image(End::Target).and_then(target),
+            },
+            contest,
+        }
+    }
+
+    /// Takes the write of an end out of the decision.
+    pub(super) fn take_write(&mut self, end: End) -> Option<Intent> {
+        if self.step == Step::Open { self.decision.writes.get_mut(end).take() } else { None }
+    }
+
+    /// Puts a refused record in review; true if it was.
+    pub(super) fn reject(&mut self, done: &mut Done) -> bool {
+        let Some((end, rejection)) = self.decision.rejection.take() else { return false };
+        if let Some(key) = self.keys.get(end).clone() {
+            done.reject(end, key, rejection);
+        }
+        self.step = Step::Closed;
+        true
+    }
+
+    /// What the outcome of a write at `end` changes.
+    pub(super) fn fold(&mut self, end: End, intent: &Intent, outcome: WriteOutcome, done: &mut Done) {
+        match outcome {
+            WriteOutcome::Changed => self.step = Step::Recheck,
+            WriteOutcome::Failed(error) => self.fail(end.other(), &error, done),
+            WriteOutcome::Applied { key, stored } => {
+                done.wrote(end, 1);
+                self.wrote = true;
+                *self.keys.get_mut(end) = Some(key);
+                if let Intent::Update(fields) = intent {
+                    self.advance(end, fields, stored.as_ref());
+                }
+                *self.now.get_mut(end) = Now::Known(stored);
+                *self.mapped.get_mut(end) = None;
+                if let Intent::Create(_) = intent {
+                    self.agree(end);
+                }
+            }
+        }
+    }
+
+    /// A system refused the record that comes from `from`.
+    pub(super) fn fail(&mut self, from: End, error: &SyncError, done: &mut Done) {
+        let end = if self.keys.get(from).is_some() { from } else { from.other() };
+        if let Some(key) = self.keys.get(end).clone() {
+            done.refuse(end, key, error.code, error.message.clone());
+        }
+        self.step = Step::Closed;
+    }
+
+    /// A record that was created from the other side's is agreed as it is; a key that the source has generated must still reach the
+    /// target.
+    pub(super) fn agree(&mut self, created: End) {
+        if let (Some(source), Some(target)) = (self.image(End::Source).cloned(), self.image(End::Target).cloned()) {
+            self.base = Some(Ends { source, target });
+            self.fresh = created == End::Source;
+        }
+    }
+
+    /// What has reached `end` is agreed, even if the other end's write has to be decided again.
+    fn advance(&mut self, end: End, fields: &Record, stored: Option<&Record>) {
+        let Some(base) = self.base.as_mut() else { return };
+        for (name, value) in fields.iter() {
+            let value = stored.and_then(|stored| stored.get(name)).unwrap_or(value);
+            base.get_mut(end).set(name, value.clone());
+        }
+    }
+
+    /// The fields of the other end whose values reached `end` are agreed too.
+    pub(super) fn advance_origin(&mut self, binding: &Binding, end: End, fields: &Record) {
+        let from = end.other();
+        for mapping in &binding.mappings {
+            if fields.get(&mapping.fields.get(end).name).is_none() {
+                continue;
+            }
+            let of = mapping.fields.get(from);
+            let value = self.image(from).and_then(|image| reconcile::field(image, of)).cloned();
+            if let (Some(base), Some(value)) = (self.base.as_mut(), value) {
+                base.get_mut(from).set(&of.name, value);
+            }
+        }
+    }
+
+    /// Closes a settled item: its link, its conflicts, its counters.
+    pub(super) fn close(&mut self, done: &mut Done) {
+        self.step = Step::Closed;
+        self.record_conflicts(done);
+        if !self.wrote {
+            done.commit.counts.skipped += 1;
+        }
+        for end in [End::Source, End::Target] {
+            if let Some(key) = self.keys.get(end).clone() {
+                done.commit.cleared.push((end, key));
+            }
+        }
+        let (Some(source), Some(target)) = (self.keys.source.clone(), self.keys.target.clone()) else { return };
+        let base = match (self.image(End::Source), self.image(End::Target)) {
+            (Some(source), Some(target)) => Some(Ends { source: source.clone(), target: target.clone() }),
+            (None, None) => None,
+            // An ignored delete: the link stays as it was.
+            (Some(_), None) | (None, Some(_)) => return,
+        };
+        let link = Link { keys: Ends { source, target }, base };
+        if self.stored.as_ref() != Some(&link) {
+            done.commit.links.push(link);
+        }
+    }
+
+    fn record_conflicts(&mut self, done: &mut Done) {
+        let (Some(source), Some(target)) = (&self.keys.source, &self.keys.target) else { return };
+        let at = clock::now_micros();
+        for Settled { field, base, values, contest } in self.conflicts.drain(..) {
+            let keys = Ends { source: source.clone(), target: target.clone() };
+            let rule = conflict::rule_name(contest.rule).to_owned();
+            done.commit.counts.conflicts += 1;
+            done.commit.conflicts.push(Conflict { keys, field, base, values, winner: contest.winner, rule, at });
+        }
+    }
+
+    /// Takes images that were read again.
+    pub(super) fn reread(&mut self, binding: &Binding, end: End, image: Option<Record>) {
+        if let Some(key) = image.as_ref().and_then(|image| key_of(binding, end, image)) {
+            *self.keys.get_mut(end) = Some(key);
+        }
+        *self.now.get_mut(end) = Now::Known(image);
+        *self.mapped.get_mut(end) = None;
+    }
+}

@@ -1,0 +1,126 @@
+//! The short way of one-way pairs whose target key follows from the record: upsert by key, no links, as fast as a copy (row 6).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::binding::Binding;
+use super::transform::{self, Mapped};
+use super::{Done, Pipeline, apply};
+use crate::change::{Change, End};
+use crate::error::{Result, SyncError};
+use crate::plugin::Plugins;
+use crate::record::{Key, Layout, Record, layout};
+use crate::value::Value;
+
+impl Pipeline {
+    /// Copies changes of the source to the target.
+    pub(super) async fn copy(&self, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
+        let mut done = Done::default();
+        done.commit.counts.read = changes.len() as u64;
+        let (images, gone) = self.current(changes).await?;
+        let records: Vec<&Record> = images.iter().map(|(_, record)| record).collect();
+        let mapped = transform::map_records(&self.binding, End::Source, &records, plugins).await?;
+        let columns = columns(&self.binding);
+        let names = layout(columns.iter().map(|(_, name)| name));
+        let (mut keys, mut rows) = (Vec::with_capacity(mapped.len()), Vec::with_capacity(mapped.len()));
+        let mut seen: HashMap<Key, Key> = HashMap::new();
+        for ((key, _), cells) in images.into_iter().zip(mapped) {
+            match row(&names, &columns, cells) {
+                Err(rejection) => done.reject(End::Source, key, rejection),
+                Ok(record) => match record.key(&self.binding.correlation.target) {
+                    None => done.refuse(End::Source, key, "match.no_key", "a field of its key is null after mapping"),
+                    Some(target) => match seen.insert(target, key.clone()) {
+                        Some(other) => done.refuse(End::Source, key, "match.ambiguous", format!("maps to the same target key as source record {other}")),
+                        None => {
+                            keys.push(key);
+                            rows.push(record);
+                        }
+                    },
+                },
+            }
+        }
+        self.upsert(&rows, keys, &mut done).await?;
+        self.delete(gone, plugins, &mut done).await?;
+        Ok(done)
+    }
+
+    /// The current images of the changed keys, and the keys whose records are gone.
+    async fn current(&self, changes: Vec<Change>) -> Result<(Vec<(Key, Record)>, Vec<Key>)> {
+        let missing: Vec<Key> = changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
+        let mut fetched = if missing.is_empty() { Vec::new() } else { self.targets.source.fetch(&missing).await? }.into_iter();
+        let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
+        for change in changes {
+            let image = match change.image {
+                Some(image) => Some(image),
+                None => fetched.next().ok_or_else(|| SyncError::internal("fewer images than keys"))?,
+            };
+            match image {
+                Some(image) => images.push((change.key, image)),
+                None => gone.push(change.key),
+            }
+        }
+        Ok((images, gone))
+    }
+
+    async fn upsert(&self, rows: &[Record], keys: Vec<Key>, done: &mut Done) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (upserted, failed) = apply::upsert_all(self.targets.target.as_ref(), rows).await?;
+        done.wrote(End::Target, upserted.written);
+        done.commit.counts.skipped += upserted.unchanged;
+        let mut failed = failed.into_iter().peekable();
+        for (place, key) in keys.into_iter().enumerate() {
+            match failed.next_if(|(failed, _)| *failed == place) {
+                Some((_, error)) => done.refuse(End::Source, key, error.code, error.message),
+                None => done.commit.cleared.push((End::Source, key)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, gone: Vec<Key>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+        if gone.is_empty() || self.binding.deletes == crate::config::Deletes::Ignore {
+            done.commit.counts.skipped += gone.len() as u64;
+            return Ok(());
+        }
+        // Only the key is left of these records; the correlation maps from nothing else.
+        let layout = self.binding.layouts.source.clone();
+        let keyed: Vec<Record> = gone.iter().map(|key| key_record(&self.binding, &layout, key)).collect();
+        let mapped = transform::map_records(&self.binding, End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
+        let columns = columns(&self.binding);
+        let correlated = |cells: Mapped| -> Option<Key> {
+            self.binding.correlation.target.iter().map(|name| {
+                let place = columns.iter().find(|(_, column)| column == name)?.0;
+                cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
+            }).collect::<Option<Vec<Value>>>().map(Key)
+        };
+        let values: Vec<Key> = mapped.into_iter().filter_map(correlated).collect();
+        let deleted = self.targets.target.delete_by_correlation(&values).await?;
+        done.wrote(End::Target, deleted);
+        done.commit.counts.skipped += (gone.len() as u64).saturating_sub(deleted);
+        done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));
+        Ok(())
+    }
+}
+
+/// The mappings that reach the target: place and target's name.
+fn columns(binding: &Binding) -> Vec<(usize, String)> {
+    let flows = binding.mappings.iter().enumerate().filter(|(_, mapping)| mapping.functions.source.is_some());
+    flows.map(|(place, mapping)| (place, mapping.fields.target.name.clone())).collect()
+}
+
+fn row(names: &Layout, columns: &[(usize, String)], mut cells: Mapped) -> std::result::Result<Record, transform::Rejection> {
+    let values = columns.iter().map(|(place, _)| cells.get_mut(*place).map_or(Ok(None), |cell| std::mem::replace(cell, Ok(None))));
+    Ok(Record::new(Arc::clone(names), values.collect::<std::result::Result<Vec<_>, _>>()?))
+}
+
+fn key_record(binding: &Binding, layout: &Layout, key: &Key) -> Record {
+    let mut values = vec![None; layout.len()];
+    for (place, value) in binding.keys.source.iter().zip(&key.0) {
+        if let Some(slot) = values.get_mut(*place) {
+            *slot = Some(value.clone());
+        }
+    }
+    Record::new(Arc::clone(layout), values)
+}

@@ -1,0 +1,255 @@
+//! The way of two-way pairs, and of one-way pairs whose target key does not follow from the record: links with a base per side (row 6).
+//!
+//! The other side's image is assumed to be the base, and the write carries that assumption. Where it does not hold, both images are
+//! read and the link is decided again.
+
+use std::sync::Arc;
+
+use super::item::{Item, Step};
+use super::reconcile::Intent;
+use super::transform;
+use super::{Done, Pipeline, apply};
+use crate::change::{Change, End, Ends};
+use crate::connector::Write;
+use crate::error::{ErrorKind, Result, SyncError};
+use crate::plugin::Plugins;
+use crate::record::{Key, Record};
+
+/// A record that changes under our hands this many times in a row is left to a later batch.
+const ROUNDS_MAX: u32 = 8;
+
+/// A create that collides this often with something that cannot be found collides with another unique value.
+const CREATE_ROUNDS_MAX: u32 = 3;
+
+impl Pipeline {
+    /// Reconciles the links of the changed keys.
+    pub(super) async fn link(&self, end: End, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
+        let mut done = Done::default();
+        done.commit.counts.read = changes.len() as u64;
+        let items = self.gather(end, changes).await?;
+        self.settle(items, plugins, &mut done).await?;
+        Ok(done)
+    }
+
+    /// Finishes creates that a crash kept from their links.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn recover(&self) -> Result<()> {
+        let plugins = self.catalogue.snapshot();
+        for end in [End::Source, End::Target] {
+            let pending = self.targets.get(end).pending_creates().await?;
+            let (tokens, created): (Vec<String>, Vec<(Key, Key)>) = pending
+                .into_iter()
+                .filter_map(|(token, key)| apply::key_of_token(&self.consumer, &token).map(|other| (token, (key, other))))
+                .unzip();
+            if tokens.is_empty() {
+                continue;
+            }
+            let keys: Vec<Key> = created.iter().map(|(key, _)| key.clone()).collect();
+            let others: Vec<Key> = created.into_iter().map(|(_, other)| other).collect();
+            let links = self.state.links(&self.binding.pair, end, &keys).await?;
+            let images = self.targets.get(end).fetch(&keys).await?;
+            let origins = self.targets.get(end.other()).fetch(&others).await?;
+            let mut items = Vec::new();
+            for ((key, other), ((link, image), origin)) in keys.into_iter().zip(others).zip(links.into_iter().zip(images).zip(origins)) {
+                if link.is_none() {
+                    items.push(self.recovered(end, (key, other), image, origin));
+                }
+            }
+            let mut done = Done::default();
+            self.settle(items, &plugins, &mut done).await?;
+            self.state.commit(&self.binding.pair, &done.commit).await?;
+            self.targets.get(end).forget_creates(&tokens).await?;
+        }
+        Ok(())
+    }
+
+    /// The item of a create at `end` that reached the system, but not the state store.
+    fn recovered(&self, end: End, keys: (Key, Key), image: Option<Record>, origin: Option<Record>) -> Item {
+        let mut item = Item::new(end.other(), keys.1, None, origin.clone());
+        *item.keys.get_mut(end) = Some(keys.0);
+        item.reread(&self.binding, end, image.clone());
+        // What was created is what was agreed, even where the record that it was created from is gone by now.
+        let nothing = || Record::empty(crate::record::layout::<&str>([]));
+        let mut base = Ends::from_fn(|_| nothing());
+        *base.get_mut(end) = image.clone().unwrap_or_else(nothing);
+        *base.get_mut(end.other()) = origin.clone().unwrap_or_else(nothing);
+        item.base = Some(base);
+        item.fresh = end == End::Source && image.is_some() && origin.is_some();
+        item
+    }
+
+    /// One item per changed key, with its link and its current image.
+    async fn gather(&self, end: End, changes: Vec<Change>) -> Result<Vec<Item>> {
+        let keys: Vec<Key> = changes.iter().map(|change| change.key.clone()).collect();
+        let links = self.state.links(&self.binding.pair, end, &keys).await?;
+        let missing: Vec<Key> = changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
+        let fetched = if missing.is_empty() { Vec::new() } else { self.targets.get(end).fetch(&missing).await? };
+        let mut fetched = fetched.into_iter();
+        let mut items = Vec::with_capacity(changes.len());
+        for (change, link) in changes.into_iter().zip(links) {
+            let image = match change.image {
+                Some(image) => Some(image),
+                None => fetched.next().ok_or_else(|| SyncError::internal("fewer images than keys"))?,
+            };
+            items.push(Item::new(end, change.key, link, image));
+        }
+        Ok(items)
+    }
+
+    /// Decides and writes until every item is settled or in review.
+    async fn settle(&self, mut items: Vec<Item>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+        loop {
+            self.correlate(&mut items, plugins, done).await?;
+            self.map(&mut items, plugins).await?;
+            self.decide(&mut items, done).await?;
+            // The target first: a record's source is never touched for a target that refuses it.
+            for end in [End::Target, End::Source] {
+                self.write(end, &mut items, done).await?;
+            }
+            for item in &mut items {
+                match item.step {
+                    Step::Open if !item.fresh => item.close(done),
+                    Step::Open | Step::Recheck | Step::Closed => item.rounds += 1,
+                }
+            }
+            items.retain(|item| item.step != Step::Closed);
+            if items.is_empty() {
+                return Ok(());
+            }
+            self.recheck(&mut items, done).await?;
+        }
+    }
+
+    /// Puts the images that need it in the other side's terms, one batch an end.
+    async fn map(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>) -> Result<()> {
+        for end in [End::Source, End::Target] {
+            let binding = &self.binding;
+            let mut asking: Vec<&mut Item> =
+                items.iter_mut().filter(|item| item.step == Step::Open && *item.needs(binding).get(end)).collect();
+            if asking.is_empty() {
+                continue;
+            }
+            let images: Vec<&Record> = asking.iter().filter_map(|item| item.image(end)).collect();
+            let mapped = transform::map_records(binding, end, &images, plugins).await?;
+            for (item, cells) in asking.iter_mut().zip(mapped) {
+                *item.mapped.get_mut(end) = Some(cells);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides every open item; those that hang on times once more with the times.
+    async fn decide(&self, items: &mut [Item], done: &mut Done) -> Result<()> {
+        let mut contested: Vec<&mut Item> = Vec::new();
+        for item in items.iter_mut().filter(|item| item.step == Step::Open) {
+            if item.decide(&self.binding, Ends::default()) {
+                contested.push(item);
+            }
+        }
+        if !contested.is_empty() {
+            let source = self.times(End::Source, &contested).await?;
+            let target = self.times(End::Target, &contested).await?;
+            for (item, (source, target)) in contested.into_iter().zip(source.into_iter().zip(target)) {
+                item.decide(&self.binding, Ends { source, target });
+            }
+        }
+        for item in items.iter_mut().filter(|item| item.step == Step::Open) {
+            item.fresh = false;
+            item.reject(done);
+        }
+        Ok(())
+    }
+
+    /// When the records of an end changed: its timestamp field, else what its change table says. Never a guess by our own clock.
+    async fn times(&self, end: End, items: &[&mut Item]) -> Result<Vec<Option<i64>>> {
+        let stamped = |item: &Item| -> Option<i64> {
+            let place = (*self.binding.timestamp.get(end))?;
+            let value = item.image(end)?.values().get(place).cloned().flatten()?;
+            match value.convert(crate::value::Kind::Instant) {
+                Ok(crate::value::Value::Instant(micros)) => Some(micros),
+                Ok(_) | Err(_) => None,
+            }
+        };
+        let mut times: Vec<Option<i64>> = items.iter().map(|item| stamped(item)).collect();
+        let (places, keys): (Vec<usize>, Vec<Key>) = items
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| times.get(*place).is_some_and(Option::is_none))
+            .filter_map(|(place, item)| Some((place, item.keys.get(end).clone()?)))
+            .unzip();
+        if keys.is_empty() || !self.targets.get(end).capabilities().change_times {
+            return Ok(times);
+        }
+        for (place, time) in places.into_iter().zip(self.targets.get(end).change_times(&keys).await?) {
+            if let Some(slot) = times.get_mut(place) {
+                *slot = time;
+            }
+        }
+        Ok(times)
+    }
+
+    /// Carries out what was decided for `end`.
+    async fn write(&self, end: End, items: &mut [Item], done: &mut Done) -> Result<()> {
+        let (mut writers, mut intents, mut writes): (Vec<&mut Item>, Vec<Intent>, Vec<Write>) = Default::default();
+        for item in items.iter_mut() {
+            let Some(intent) = item.take_write(end) else { continue };
+            let other = item.keys.get(end.other()).as_ref();
+            let write = apply::write(&self.binding, end, intent.clone(), item.image(end), (&self.consumer, other));
+            let write = write.ok_or_else(|| SyncError::internal("a write without a key"))?;
+            if let Write::Create { token: Some(token), .. } = &write {
+                done.tokens.get_mut(end).push(token.clone());
+            }
+            writers.push(item);
+            intents.push(intent);
+            writes.push(write);
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes).await?;
+        for ((item, intent), outcome) in writers.into_iter().zip(&intents).zip(outcomes) {
+            let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
+            item.fold(end, intent, outcome, done);
+            if let (true, Intent::Update(fields)) = (applied, intent) {
+                item.advance_origin(&self.binding, end, fields);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads both images again where somebody wrote in between.
+    async fn recheck(&self, items: &mut Vec<Item>, done: &mut Done) -> Result<()> {
+        for item in items.iter_mut() {
+            if item.step == Step::Recheck && !item.linked() && item.rounds >= CREATE_ROUNDS_MAX {
+                let text = "creating it collides with another record that has one of its unique values";
+                item.fail(item.origin, &SyncError::new(ErrorKind::InvalidRecord, "record.unique_conflict", text), done);
+            } else if item.rounds >= ROUNDS_MAX {
+                let text = format!("pair {}: a record keeps changing while it is decided", self.binding.pair);
+                return Err(SyncError::new(ErrorKind::VersionMismatch, "record.contended", text));
+            }
+        }
+        items.retain(|item| item.step != Step::Closed);
+        for end in [End::Source, End::Target] {
+            let (mut asking, mut keys): (Vec<&mut Item>, Vec<Key>) = Default::default();
+            for item in items.iter_mut().filter(|item| item.step == Step::Recheck) {
+                if let Some(key) = item.keys.get(end).clone() {
+                    asking.push(item);
+                    keys.push(key);
+                }
+            }
+            if keys.is_empty() {
+                continue;
+            }
+            let images = self.targets.get(end).fetch(&keys).await?;
+            for (item, image) in asking.into_iter().zip(images) {
+                item.reread(&self.binding, end, image);
+            }
+        }
+        for item in items.iter_mut() {
+            item.step = Step::Open;
+        }
+        Ok(())
+    }
+}

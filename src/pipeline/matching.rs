@@ -1,0 +1,117 @@
+//! Finds the other side's record of one that has no link: by the correlation, which is what equal means (DESIGN §2, row 6).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::apply::key_of;
+use super::binding::Binding;
+use super::item::{Item, Now, Step};
+use super::transform::{self, Mapped};
+use super::{Done, Pipeline};
+use crate::change::End;
+use crate::error::Result;
+use crate::plugin::Plugins;
+use crate::record::{Key, Record};
+use crate::value::Value;
+
+impl Pipeline {
+    /// Gives each open item without a link the record that it matches, if there is one. Ambiguous ones go to review.
+    pub(super) async fn correlate(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+        for end in [End::Source, End::Target] {
+            let mut alone: Vec<&mut Item> = items
+                .iter_mut()
+                .filter(|item| item.step == Step::Open && item.origin == end && !item.linked() && item.image(end).is_some())
+                .collect();
+            if !alone.is_empty() && self.binding.flows.get(end) == &true {
+                self.map_alone(&mut alone, end, plugins).await?;
+                self.match_alone(&mut alone, end, done).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn map_alone(&self, alone: &mut [&mut Item], end: End, plugins: &Arc<dyn Plugins>) -> Result<()> {
+        let images: Vec<&Record> = alone.iter().filter_map(|item| item.image(end)).collect();
+        let mapped = transform::map_records(&self.binding, end, &images, plugins).await?;
+        for (item, cells) in alone.iter_mut().zip(mapped) {
+            *item.mapped.get_mut(end) = Some(cells);
+        }
+        Ok(())
+    }
+
+    async fn match_alone(&self, alone: &mut [&mut Item], end: End, done: &mut Done) -> Result<()> {
+        let other = end.other();
+        let mut wanted: Vec<Key> = Vec::new();
+        let mut askers: Vec<&mut &mut Item> = Vec::new();
+        let mut seen: HashMap<Key, Key> = HashMap::new();
+        for item in alone.iter_mut() {
+            let value = item.mapped.get(end).as_ref().and_then(|cells| correlation(&self.binding, other, cells));
+            let (Some(value), Some(own)) = (value, item.keys.get(end).clone()) else { continue };
+            if let Some(first) = seen.insert(value.clone(), own.clone()) {
+                done.refuse(end, own, "match.ambiguous", format!("has the same correlation value as {} record {first}", end.name()));
+                item.step = Step::Closed;
+                continue;
+            }
+            wanted.push(value);
+            askers.push(item);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let found = self.targets.get(other).find(&wanted).await?;
+        let taken = self.taken(other, &found).await?;
+        for (item, matches) in askers.into_iter().zip(found) {
+            self.settle_match(item, matches, &taken, done);
+        }
+        Ok(())
+    }
+
+    /// Keys of `other`'s records that are linked already, and to what.
+    async fn taken(&self, other: End, found: &[Vec<Record>]) -> Result<HashMap<Key, Key>> {
+        let keys: Vec<Key> = found.iter().flatten().filter_map(|record| key_of(&self.binding, other, record)).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let links = self.state.links(&self.binding.pair, other, &keys).await?;
+        let live = links.into_iter().flatten().filter(|link| link.base.is_some());
+        Ok(live.map(|link| (link.keys.get(other).clone(), link.keys.get(other.other()).clone())).collect())
+    }
+
+    fn settle_match(&self, item: &mut Item, mut matches: Vec<Record>, taken: &HashMap<Key, Key>, done: &mut Done) {
+        let end = item.origin;
+        let other = end.other();
+        let Some(own) = item.keys.get(end).clone() else { return };
+        let count = matches.len();
+        match (matches.pop(), count) {
+            (Some(record), 1) => {
+                let key = key_of(&self.binding, other, &record);
+                match key.as_ref().and_then(|key| taken.get(key)).filter(|linked| **linked != own) {
+                    Some(linked) => {
+                        let text = format!("its match on the {} side is linked to {} record {linked} already", other.name(), end.name());
+                        done.refuse(end, own, "match.taken", text);
+                        item.step = Step::Closed;
+                    }
+                    None => {
+                        *item.keys.get_mut(other) = key;
+                        *item.now.get_mut(other) = Now::Known(Some(record));
+                    }
+                }
+            }
+            (Some(_), _) => {
+                let text = format!("{count} records on the {} side have its correlation value", other.name());
+                done.refuse(end, own, "match.ambiguous", text);
+                item.step = Step::Closed;
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+/// The correlation value of a record in the terms of `end`, from its mapped cells; `None` where a part is null or was refused.
+fn correlation(binding: &Binding, end: End, cells: &Mapped) -> Option<Key> {
+    let part = |name: &String| -> Option<Value> {
+        let place = binding.mappings.iter().position(|mapping| mapping.correlation && &mapping.fields.get(end).name == name)?;
+        cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
+    };
+    binding.correlation.get(end).iter().map(part).collect::<Option<Vec<_>>>().map(Key)
+}

@@ -1,0 +1,274 @@
+//! Stage 5, the heart (pure): (base, source now, target now, policy) → writes and conflicts. Symmetric: it does not matter which side
+//! woke it, and when both images equal the base there is nothing to do (echo, I5).
+
+use super::binding::{Binding, BoundField, BoundMapping};
+use super::conflict::{self, Times};
+use super::transform::{Cell, Mapped, Rejection};
+use crate::change::{End, Ends};
+use crate::config::{Deletes, Nulls, Rule};
+use crate::record::Record;
+use crate::value::Value;
+
+/// What is known of one link when it is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    /// The current image of each side; `None` where there is no record.
+    pub now: Ends<Option<&'a Record>>,
+    /// The last agreed image of each side; `None` where nothing was agreed.
+    pub base: Option<&'a Ends<Record>>,
+    /// Each side's current image in the other side's terms, as far as [`needs`] asked for it.
+    pub mapped: Ends<Option<&'a Mapped>>,
+    /// When each side changed.
+    pub times: Times,
+}
+
+/// What to do at one end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Intent {
+    /// Insert a record with these fields.
+    Create(Record),
+    /// Set these fields.
+    Update(Record),
+    /// Delete the record.
+    Delete,
+}
+
+/// A disagreement that the policy settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    /// The mapping; `None` for update against delete.
+    pub mapping: Option<usize>,
+    /// Who won.
+    pub winner: End,
+    /// The rule that said so.
+    pub rule: Rule,
+}
+
+/// The outcome for one link.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// What to do at each end.
+    pub writes: Ends<Option<Intent>>,
+    /// What was contested.
+    pub contests: Vec<Contest>,
+    /// The record of this end was refused: nothing is written, it waits in review (I8).
+    pub rejection: Option<(End, Rejection)>,
+}
+
+impl Decision {
+    /// Whether the outcome hangs on when the sides changed.
+    pub fn depends_on_times(&self) -> bool {
+        self.contests.iter().any(|contest| contest.rule == Rule::LastWriteWins)
+    }
+}
+
+/// Which sides' images must be put in the other's terms before [`reconcile`].
+pub fn needs(binding: &Binding, now: Ends<Option<&Record>>, base: Option<&Ends<Record>>) -> Ends<bool> {
+    let (Some(base), Some(source), Some(target)) = (base, now.source, now.target) else {
+        return Ends { source: now.source.is_some(), target: now.target.is_some() };
+    };
+    let mut needs = Ends::default();
+    for mapping in &binding.mappings {
+        let source_changed = changed(source, &base.source, &mapping.fields.source);
+        let target_changed = changed(target, &base.target, &mapping.fields.target);
+        needs.source |= source_changed || (mapping.correlation && target_changed);
+        needs.target |= target_changed;
+    }
+    needs
+}
+
+/// Decides one link.
+pub fn reconcile(binding: &Binding, images: &Images<'_>) -> Decision {
+    match (images.now.source, images.now.target, images.base) {
+        (None, None, _) => Decision::default(),
+        (Some(_), None, None) => created(binding, End::Target, images),
+        (None, Some(_), None) => created(binding, End::Source, images),
+        (Some(survivor), None, Some(base)) => deleted(binding, End::Target, survivor, &base.source, images),
+        (None, Some(survivor), Some(base)) => deleted(binding, End::Source, survivor, &base.target, images),
+        (Some(source), Some(target), _) => merged(binding, source, target, images),
+    }
+}
+
+/// The value of a field; absent where the record does not carry it.
+pub fn field<'a>(record: &'a Record, field: &BoundField) -> Option<&'a Value> {
+    match record.layout().get(field.position) {
+        Some(name) if **name == *field.name => record.values().get(field.position).and_then(Option::as_ref),
+        // A base of an earlier configuration has its fields in other places.
+        _ => record.get(&field.name),
+    }
+}
+
+fn changed(now: &Record, base: &Record, of: &BoundField) -> bool {
+    field(now, of).is_some_and(|value| field(base, of) != Some(value))
+}
+
+/// The record exists on the other side only, and nothing was agreed about it.
+fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
+    if !binding.flows.get(at.other()) {
+        return Decision::default();
+    }
+    let mut decision = Decision::default();
+    let mut record = Record::empty(crate::record::layout::<&str>([]));
+    for (mapping, cell) in binding.mappings.iter().zip(images.mapped.get(at.other()).iter().copied().flatten()) {
+        match cell {
+            Err(rejection) => decision.rejection = decision.rejection.or_else(|| Some((at.other(), rejection.clone()))),
+            // A key that is null is left to the system that generates it.
+            Ok(Some(Value::Null)) if mapping.correlation => {}
+            Ok(Some(value)) => record.set(&mapping.fields.get(at).name, value.clone()),
+            Ok(None) => {}
+        }
+    }
+    if decision.rejection.is_none() {
+        *decision.writes.get_mut(at) = Some(Intent::Create(record));
+    }
+    decision
+}
+
+/// The record of `gone` was deleted; the other side's survives.
+fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, images: &Images<'_>) -> Decision {
+    let survives = gone.other();
+    if !binding.flows.get(gone) {
+        return created(binding, gone, images);
+    }
+    if binding.deletes == Deletes::Ignore {
+        return Decision::default();
+    }
+    let touched = |mapping: &BoundMapping| {
+        mapping.functions.get(survives).is_some() && changed(survivor, base, mapping.fields.get(survives))
+    };
+    let mut contests = Vec::new();
+    if *binding.flows.get(survives) && binding.mappings.iter().any(touched) {
+        let rule = binding.default_rule;
+        let winner = conflict::winner(rule, &images.times);
+        contests.push(Contest { mapping: None, winner, rule });
+        if winner == survives {
+            return Decision { contests, ..created(binding, gone, images) };
+        }
+    }
+    let mut decision = Decision { contests, ..Decision::default() };
+    *decision.writes.get_mut(survives) = Some(Intent::Delete);
+    decision
+}
+
+/// What one field does.
+enum Flow<'a> {
+    Nothing,
+    To(End, &'a Cell),
+}
+
+fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'_>) -> Decision {
+    let mut decision = Decision::default();
+    let mut updates: Ends<Option<Record>> = Ends::default();
+    for (index, mapping) in binding.mappings.iter().enumerate() {
+        let one = Field::of(binding, index, mapping, source, target, images);
+        match one.decide(&mut decision.contests) {
+            Flow::Nothing | Flow::To(_, Ok(None)) => {}
+            Flow::To(end, Err(rejection)) => {
+                decision.rejection = decision.rejection.or_else(|| Some((end.other(), rejection.clone())));
+            }
+            Flow::To(end, Ok(Some(value))) => updates
+                .get_mut(end)
+                .get_or_insert_with(|| Record::empty(crate::record::layout::<&str>([])))
+                .set(&mapping.fields.get(end).name, value.clone()),
+        }
+    }
+    if decision.rejection.is_none() {
+        decision.writes = Ends { source: updates.source.map(Intent::Update), target: updates.target.map(Intent::Update) };
+    }
+    decision
+}
+
+/// One field of two records that both exist.
+struct Field<'a> {
+    index: usize,
+    mapping: &'a BoundMapping,
+    rule: Rule,
+    nulls: Nulls,
+    now: Ends<Option<&'a Value>>,
+    /// `None`: nothing was agreed about this field.
+    base: Ends<Option<&'a Value>>,
+    /// Each side's value in the other side's terms.
+    proposed: Ends<Option<&'a Cell>>,
+    times: Times,
+}
+
+impl<'a> Field<'a> {
+    fn of(
+        binding: &Binding,
+        index: usize,
+        mapping: &'a BoundMapping,
+        source: &'a Record,
+        target: &'a Record,
+        images: &Images<'a>,
+    ) -> Self {
+        let base = images.base;
+        Self {
+            index,
+            mapping,
+            rule: binding.rules.get(index).copied().unwrap_or(binding.default_rule),
+            nulls: binding.nulls,
+            now: Ends { source: field(source, &mapping.fields.source), target: field(target, &mapping.fields.target) },
+            base: Ends {
+                source: base.and_then(|base| field(&base.source, &mapping.fields.source)),
+                target: base.and_then(|base| field(&base.target, &mapping.fields.target)),
+            },
+            proposed: Ends::from_fn(|end| images.mapped.get(end).and_then(|cells| cells.get(index))),
+            times: images.times,
+        }
+    }
+
+    fn decide(&self, contests: &mut Vec<Contest>) -> Flow<'a> {
+        if self.mapping.correlation {
+            // The source's key is what the target's field refers to: it is never overwritten from there.
+            return self.toward(End::Target);
+        }
+        let flows = Ends::from_fn(|end| self.mapping.functions.get(end).is_some() && self.changed(end));
+        match (flows.source, flows.target) {
+            (false, false) => Flow::Nothing,
+            (true, false) => self.toward(End::Target),
+            (false, true) => self.toward(End::Source),
+            (true, true) => self.contested(contests),
+        }
+    }
+
+    fn changed(&self, end: End) -> bool {
+        let now = *self.now.get(end);
+        now.is_some() && now != *self.base.get(end)
+    }
+
+    /// Whether the value proposed for `end` is there already.
+    fn agrees(&self, end: End) -> bool {
+        match self.proposed.get(end.other()) {
+            Some(Ok(Some(value))) => *self.now.get(end) == Some(value),
+            Some(Ok(None) | Err(_)) | None => false,
+        }
+    }
+
+    fn toward(&self, end: End) -> Flow<'a> {
+        match self.proposed.get(end.other()) {
+            Some(Ok(Some(Value::Null))) if self.nulls == Nulls::Ignore => Flow::Nothing,
+            Some(cell) if !self.agrees(end) => Flow::To(end, cell),
+            Some(_) | None => Flow::Nothing,
+        }
+    }
+
+    fn contested(&self, contests: &mut Vec<Contest>) -> Flow<'a> {
+        if self.agrees(End::Target) || self.agrees(End::Source) {
+            return Flow::Nothing;
+        }
+        if self.base.source.is_none() || self.base.target.is_none() {
+            // First contact: a null says nothing, the other side's value fills it.
+            match (self.now.source.is_none_or(Value::is_null), self.now.target.is_none_or(Value::is_null)) {
+                (true, false) => return self.toward(End::Source),
+                (false, true) => return self.toward(End::Target),
+                (true, true) | (false, false) => {}
+            }
+        }
+        let winner = conflict::winner(self.rule, &self.times);
+        contests.push(Contest { mapping: Some(self.index), winner, rule: self.rule });
+        self.toward(winner.other())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Reaches both systems of a pair and checks every name of its configuration against them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::change::{End, Ends};
+use crate::config::{CaptureMethod, Endpoint, PairConfig, Problem};
+use crate::connector::{Connector, OpenOptions, Schema, Side, Source, registry};
+use crate::error::SyncError;
+use crate::pipeline::Pipeline;
+use crate::pipeline::binding::{Binding, bind, suggested};
+use crate::plugin::{Catalogue, Plugins};
+use crate::state::StateStore;
+use crate::value::Kind;
+
+/// How far behind the newest time seen a poll begins, for writers whose transactions end late.
+const POLLING_OVERLAP: Duration = Duration::from_secs(60);
+
+/// Why a pair cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The configuration does not fit the systems: exit code 2.
+    Configuration(Vec<Problem>),
+    /// A system or plugin is not to be had now.
+    System(SyncError),
+}
+
+impl From<SyncError> for OpenError {
+    fn from(error: SyncError) -> Self {
+        Self::System(error)
+    }
+}
+
+/// A pair with both sides open.
+pub struct OpenPair {
+    /// Its configuration.
+    pub config: Arc<PairConfig>,
+    /// Processes batches.
+    pub pipeline: Pipeline,
+    /// Capture changes.
+    pub sources: Ends<Box<dyn Source>>,
+    /// What the catalogues say.
+    pub schemas: Ends<Schema>,
+    /// What will not work as one may think.
+    pub warnings: Vec<Problem>,
+}
+
+/// The connectors of both ends.
+///
+/// # Errors
+/// Where no connector serves the type.
+pub fn connectors(config: &PairConfig) -> Result<Ends<Arc<dyn Connector>>, OpenError> {
+    let of = |endpoint: &Endpoint| {
+        registry::connector(&endpoint.system_type).ok_or_else(|| {
+            let text = format!("\"{}\" cannot be opened by this version", endpoint.system_type);
+            let hint = format!("there are: {}", registry::SYSTEM_TYPES.join(", "));
+            OpenError::Configuration(vec![Problem::error("config.not_available", &endpoint.at, text).suggest(hint)])
+        })
+    };
+    Ok(Ends { source: of(&config.source)?, target: of(&config.target)? })
+}
+
+/// Reads both catalogues and binds the pair to them; opens nothing.
+///
+/// # Errors
+/// All that does not fit, or why a system cannot be reached.
+pub async fn check(config: &PairConfig, plugins: &dyn Plugins) -> Result<(Binding, Ends<Schema>, Vec<Problem>), OpenError> {
+    let connectors = connectors(config)?;
+    let source = connectors.source.describe(&config.source).await?;
+    let target = connectors.target.describe(&config.target).await?;
+    let schemas = Ends { source, target };
+    let mut problems = polling_problems(config, &schemas);
+    match bind(config, &schemas, plugins) {
+        Ok((binding, warnings)) if problems.is_empty() => {
+            for function in functions(&binding) {
+                if let Err(error) = plugins.probe(&function).await {
+                    problems.push(Problem::error(error.code, &config.at, error.message));
+                }
+            }
+            if problems.is_empty() { Ok((binding, schemas, warnings)) } else { Err(OpenError::Configuration(problems)) }
+        }
+        Ok(_) => Err(OpenError::Configuration(problems)),
+        Err(more) => {
+            problems.extend(more);
+            Err(OpenError::Configuration(problems))
+        }
+    }
+}
+
+/// Every function that the pair calls, once.
+fn functions(binding: &Binding) -> Vec<crate::plugin::FunctionRef> {
+    let mut functions = Vec::new();
+    for mapping in &binding.mappings {
+        for function in [&mapping.functions.source, &mapping.functions.target].into_iter().flatten().flatten() {
+            if !functions.contains(function) {
+                functions.push(function.clone());
+            }
+        }
+    }
+    functions
+}
+
+fn polling_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem> {
+    if config.capture != CaptureMethod::Polling {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (end, flows) in [(End::Source, config.source_to_target), (End::Target, config.target_to_source)] {
+        let endpoint = endpoint(config, end);
+        if !flows {
+            continue;
+        }
+        let Some(name) = &endpoint.updated_at else {
+            let text = format!("polling needs the {} column that moves forward at each write", end.name());
+            problems.push(Problem::error("config.no_updated_at", &endpoint.at, text).suggest("add \"updated_at\": \"COLUMN\""));
+            continue;
+        };
+        let schema = schemas.get(end);
+        if schema.column(name).is_none() {
+            let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+            let text = format!("the {} \"{}\" has no column \"{name}\"", end.name(), endpoint.collection);
+            problems.push(suggested(Problem::error("mapping.unknown_field", &endpoint.at, text), name, &names));
+        }
+    }
+    problems
+}
+
+/// The endpoint of an end.
+pub fn endpoint(config: &PairConfig, end: End) -> &Endpoint {
+    match end {
+        End::Source => &config.source,
+        End::Target => &config.target,
+    }
+}
+
+/// Opens both sides. Creates nothing in them.
+///
+/// # Errors
+/// As [`check`].
+pub async fn open(config: Arc<PairConfig>, state: Arc<dyn StateStore>, catalogue: Arc<dyn Catalogue>) -> Result<OpenPair, OpenError> {
+    let (binding, schemas, mut warnings) = check(&config, catalogue.snapshot().as_ref()).await?;
+    let connectors = connectors(&config)?;
+    let consumer = format!("{}:{}", state.id(), config.name);
+    let source = open_side(&connectors, &schemas, &binding, &config, (End::Source, &consumer)).await?;
+    let target = open_side(&connectors, &schemas, &binding, &config, (End::Target, &consumer)).await?;
+    let blind = |side: &Side, flows: bool| flows && !side.source.capabilities().deletes;
+    if blind(&source, config.source_to_target) || blind(&target, config.target_to_source) {
+        let text = "deletes are not seen by polling: they do not reach the other side";
+        warnings.push(Problem::warning("capture.no_deletes", &config.at, text).suggest("\"change_detection\": \"database_triggers\" sees them"));
+    }
+    let pipeline = Pipeline { binding, targets: Ends { source: source.target, target: target.target }, state, catalogue, consumer };
+    Ok(OpenPair { config, pipeline, sources: Ends { source: source.source, target: target.source }, schemas, warnings })
+}
+
+async fn open_side(
+    connectors: &Ends<Arc<dyn Connector>>,
+    schemas: &Ends<Schema>,
+    binding: &Binding,
+    config: &PairConfig,
+    (end, consumer): (End, &str),
+) -> Result<Side, SyncError> {
+    let endpoint = endpoint(config, end);
+    let options = OpenOptions {
+        fields: binding.layouts.get(end).iter().map(|name| name.to_string()).collect(),
+        correlation: binding.correlation.get(end).clone(),
+        consumer: consumer.to_owned(),
+        capture: config.capture,
+        updated_at: endpoint.updated_at.clone(),
+        overlap: POLLING_OVERLAP,
+    };
+    connectors.get(end).open(endpoint, schemas.get(end), options).await
+}
+
+/// Whether both sides order these kinds alike natively.
+pub fn same_order(a: Kind, b: Kind) -> bool {
+    let numeric = |kind| matches!(kind, Kind::Int | Kind::Decimal);
+    a == b || (numeric(a) && numeric(b))
+}

@@ -1,0 +1,107 @@
+//! One worker per pair, as tasks of their own: what happens to one pair does not touch the others.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::status::{PairStatus, Phase, Reporter};
+use super::worker::{Failure, Worker};
+use crate::config::PairConfig;
+use crate::plugin::Catalogue;
+use crate::state::{Counts, StateStore};
+
+/// Every pair's status, to read.
+pub type Statuses = Vec<(Arc<str>, watch::Receiver<PairStatus>)>;
+
+/// The workers of a service.
+pub struct Supervisor {
+    workers: Vec<Worker>,
+    statuses: Statuses,
+}
+
+/// What became of a pair that was run once.
+pub struct Outcome {
+    /// Name of the pair.
+    pub pair: Arc<str>,
+    /// What it did.
+    pub counts: Counts,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Why it did not get through.
+    pub failure: Option<Failure>,
+}
+
+impl Supervisor {
+    /// Workers for these pairs; nothing runs yet.
+    pub fn new(pairs: Vec<PairConfig>, state: &Arc<dyn StateStore>, catalogue: &Arc<dyn Catalogue>) -> Self {
+        let (mut workers, mut statuses) = (Vec::new(), Vec::new());
+        for config in pairs {
+            let (reporter, status) = Reporter::new();
+            statuses.push((Arc::clone(&config.name), status));
+            let (state, catalogue) = (Arc::clone(state), Arc::clone(catalogue));
+            workers.push(Worker { config: Arc::new(config), state, catalogue, reporter });
+        }
+        Self { workers, statuses }
+    }
+
+    /// Every pair's status, to read.
+    pub fn statuses(&self) -> Statuses {
+        self.statuses.clone()
+    }
+
+    /// Runs every pair until `shutdown`; a begun batch is finished first (I11).
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for worker in self.workers {
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move { worker.serve(&shutdown).await });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("a pair's worker ended: {error}");
+            }
+        }
+    }
+
+    /// Runs every pair once, in the order of the configuration. Pairs that share a system may feed each other, so all are run again
+    /// until a whole round has written nothing.
+    pub async fn once(self, shutdown: CancellationToken) -> Vec<Outcome> {
+        let began: Vec<_> = self.workers.iter().map(|_| std::time::Duration::ZERO).collect();
+        let mut seconds = began;
+        let mut failures: Vec<Option<Failure>> = self.workers.iter().map(|_| None).collect();
+        loop {
+            let before = self.written();
+            for ((worker, spent), failure) in self.workers.iter().zip(&mut seconds).zip(&mut failures) {
+                if failure.is_none() {
+                    let start = std::time::Instant::now();
+                    *failure = worker.once(&shutdown).await.err();
+                    *spent += start.elapsed();
+                }
+            }
+            if shutdown.is_cancelled() || self.workers.len() == 1 || self.written() == before {
+                break;
+            }
+        }
+        let outcome = |((worker, spent), failure): ((Worker, std::time::Duration), Option<Failure>)| Outcome {
+            pair: Arc::clone(&worker.config.name),
+            counts: worker.reporter.counts(),
+            seconds: spent.as_secs_f64(),
+            failure,
+        };
+        self.workers.into_iter().zip(seconds).zip(failures).map(outcome).collect()
+    }
+
+    fn written(&self) -> u64 {
+        let counts = self.workers.iter().map(|worker| worker.reporter.counts());
+        counts.map(|counts| counts.written_source + counts.written_target).sum()
+    }
+}
+
+/// Whether every pair is connected and not stuck; else the ones that are not, and why.
+pub fn unready(statuses: &Statuses) -> Vec<(Arc<str>, PairStatus)> {
+    let stuck = |phase: &Phase| matches!(phase, Phase::Connecting | Phase::Retrying(_) | Phase::Paused(_));
+    let now = statuses.iter().map(|(name, status)| (Arc::clone(name), status.borrow().clone()));
+    now.filter(|(_, status)| stuck(&status.phase)).collect()
+}

@@ -1,0 +1,252 @@
+//! One pair's worker: open → load → follow changes of both sides in turn, so that one link never has two decisions at once (I4).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::load;
+use super::open::{OpenError, OpenPair, open};
+use super::status::{Phase, Reporter, describe};
+use crate::change::{End, Ends, Position};
+use crate::config::{PairConfig, Problem};
+use crate::error::{Disposition, Result, SyncError};
+use crate::pipeline::Batch;
+use crate::plugin::Catalogue;
+use crate::state::{Progress, StateStore};
+
+/// A position that moved over nothing but other pairs' and our own changes is made durable this often.
+const IDLE_COMMIT: Duration = Duration::from_secs(10);
+
+/// A paused pair looks again this often whether it was helped.
+const PAUSED_RETRY: Duration = Duration::from_secs(15);
+
+/// How soon a person's pause is noticed.
+const PAUSE_CHECK: Duration = Duration::from_secs(1);
+
+/// What a worker needs.
+pub struct Worker {
+    /// The pair.
+    pub config: Arc<PairConfig>,
+    /// The durable state.
+    pub state: Arc<dyn StateStore>,
+    /// The plugins.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// Says what the pair is doing.
+    pub reporter: Reporter,
+}
+
+/// Why a worker that was to run once did not get through.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration does not fit the systems.
+    Configuration(Vec<Problem>),
+    /// Something failed at run time.
+    Run(SyncError),
+}
+
+/// An open pair that follows its changes.
+struct Following<'a> {
+    pair: OpenPair,
+    worker: &'a Worker,
+    /// Behind everything processed.
+    positions: Ends<Option<Position>>,
+    /// Whether the position is ahead of the durable one.
+    ahead: Ends<bool>,
+    committed: Instant,
+}
+
+impl Worker {
+    /// Loads and drains until both sides are quiet.
+    ///
+    /// # Errors
+    /// Where it could not get through; what was committed stays.
+    pub async fn once(&self, shutdown: &CancellationToken) -> Result<(), Failure> {
+        let mut backoff = Backoff::new(self.config.retry);
+        let outcome = loop {
+            let opened = match self.open().await {
+                Ok(pair) => pair,
+                Err(OpenError::Configuration(problems)) => break Err(Failure::Configuration(problems)),
+                // What cannot be reached at all is said at once, not after minutes of retries.
+                Err(OpenError::System(error)) => break Err(Failure::Run(error)),
+            };
+            match self.drain(opened, shutdown).await {
+                Ok(()) => break Ok(()),
+                Err(error) if shutdown.is_cancelled() => break Err(Failure::Run(error)),
+                Err(error) => match (error.disposition(), backoff.next()) {
+                    (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
+                    _ => break Err(Failure::Run(error)),
+                },
+            }
+        };
+        self.reporter.phase(Phase::Stopped);
+        outcome
+    }
+
+    /// Runs until `shutdown`: retries what may pass, pauses and says so where only a person can help.
+    pub async fn serve(&self, shutdown: &CancellationToken) {
+        let mut backoff = Backoff::new(self.config.retry);
+        while !shutdown.is_cancelled() {
+            if self.paused().await {
+                self.reporter.phase(Phase::Paused("by `tidelock pause`; `tidelock resume` lets it go on".to_owned()));
+                tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(PAUSE_CHECK) => {} }
+                continue;
+            }
+            let outcome = match self.open().await {
+                Ok(pair) => self.follow(pair, shutdown, &mut backoff).await,
+                Err(OpenError::Configuration(problems)) => {
+                    let reasons: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.at, problem.message)).collect();
+                    self.pause(&reasons.join("; "), shutdown).await;
+                    continue;
+                }
+                Err(OpenError::System(error)) => Err(error),
+            };
+            let Err(error) = outcome else { continue };
+            match (error.disposition(), backoff.next()) {
+                (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
+                (Disposition::Retry | Disposition::Recheck | Disposition::Review | Disposition::Pause, _) => {
+                    self.pause(&describe(&error), shutdown).await;
+                }
+            }
+        }
+        self.reporter.phase(Phase::Stopped);
+    }
+
+    /// Whether a person has paused the pair. A state file that cannot be read says so at the next batch.
+    async fn paused(&self) -> bool {
+        self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
+    }
+
+    async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
+        self.reporter.phase(Phase::Connecting);
+        let pair = open(Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue)).await?;
+        for warning in &pair.warnings {
+            tracing::warn!(pair = %self.config.name, code = warning.code, "{}", warning.message);
+        }
+        Ok(pair)
+    }
+
+    async fn wait_to_retry(&self, error: &SyncError, delay: Duration, shutdown: &CancellationToken) {
+        let reason = describe(error);
+        tracing::warn!(pair = %self.config.name, code = error.code, delay_ms = delay.as_millis(), "will try again: {reason}");
+        self.reporter.phase(Phase::Retrying(reason));
+        tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(delay) => {} }
+    }
+
+    async fn pause(&self, reason: &str, shutdown: &CancellationToken) {
+        tracing::error!(pair = %self.config.name, "paused: {reason}");
+        self.reporter.phase(Phase::Paused(reason.to_owned()));
+        tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(PAUSED_RETRY) => {} }
+    }
+
+    async fn drain(&self, pair: OpenPair, shutdown: &CancellationToken) -> Result<()> {
+        let mut following = self.start(pair).await?;
+        self.reporter.phase(Phase::Live);
+        while !shutdown.is_cancelled() && following.turn().await? {}
+        following.commit_positions().await
+    }
+
+    async fn follow(&self, pair: OpenPair, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<()> {
+        let mut following = self.start(pair).await?;
+        self.reporter.phase(Phase::Live);
+        tracing::info!(pair = %self.config.name, "live");
+        let mut checked = Instant::now();
+        while !shutdown.is_cancelled() {
+            if checked.elapsed() >= PAUSE_CHECK {
+                checked = Instant::now();
+                if self.paused().await {
+                    break;
+                }
+            }
+            if !following.turn().await? {
+                backoff.reset();
+                following.commit_idle_positions().await?;
+                following.wait(shutdown).await?;
+            }
+        }
+        following.commit_positions().await
+    }
+
+    /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
+    async fn start(&self, mut pair: OpenPair) -> Result<Following<'_>> {
+        let name = &pair.pipeline.binding.pair;
+        let stored = self.state.progress(name).await?;
+        let mut fresh = Progress::default();
+        for end in [End::Source, End::Target] {
+            if *pair.pipeline.binding.flows.get(end) {
+                let source = pair.sources.get_mut(end);
+                *fresh.incarnations.get_mut(end) = Some(source.prepare().await?);
+                *fresh.positions.get_mut(end) = Some(source.head().await?);
+            }
+        }
+        let known = stored.incarnations == fresh.incarnations;
+        if stored.loaded && !known {
+            tracing::warn!(pair = %self.config.name, "a change stream was made anew: both sides are compared in full");
+        }
+        let progress = if known { stored } else { fresh };
+        if !known {
+            self.state.begin_load(name, &progress).await?;
+        }
+        pair.pipeline.recover().await?;
+        if !progress.loaded {
+            self.reporter.phase(Phase::Loading);
+            tracing::info!(pair = %self.config.name, "loading");
+            load::run(&pair.pipeline, self.config.batch_size, &self.reporter).await?;
+        }
+        Ok(Following { pair, worker: self, positions: progress.positions, ahead: Ends::default(), committed: Instant::now() })
+    }
+}
+
+impl Following<'_> {
+    /// One batch of each side; whether there was any.
+    async fn turn(&mut self) -> Result<bool> {
+        let mut any = false;
+        for end in [End::Source, End::Target] {
+            let Some(after) = self.positions.get(end).clone() else { continue };
+            let batch = self.pair.sources.get_mut(end).next_batch(&after, self.worker.config.batch_size).await?;
+            // A poll reads its overlap window again and again: that is no news.
+            any |= batch.more || (!batch.changes.is_empty() && batch.through != after);
+            if batch.changes.is_empty() {
+                *self.ahead.get_mut(end) |= batch.through != after;
+            } else {
+                let through = Some(batch.through.clone());
+                let counts = self.pair.pipeline.process(Batch { end, changes: batch.changes, through }).await?;
+                self.pair.sources.get_mut(end).acknowledge(&batch.through).await?;
+                self.worker.reporter.batch(&counts);
+                *self.ahead.get_mut(end) = false;
+            }
+            *self.positions.get_mut(end) = Some(batch.through);
+        }
+        Ok(any)
+    }
+
+    async fn commit_idle_positions(&mut self) -> Result<()> {
+        if self.committed.elapsed() >= IDLE_COMMIT { self.commit_positions().await } else { Ok(()) }
+    }
+
+    /// Makes positions durable that moved over nothing, so that the sources may forget what is behind them.
+    async fn commit_positions(&mut self) -> Result<()> {
+        self.committed = Instant::now();
+        for end in [End::Source, End::Target] {
+            if let (true, Some(through)) = (*self.ahead.get(end), self.positions.get(end).clone()) {
+                let batch = Batch { end, changes: Vec::new(), through: Some(through.clone()) };
+                self.pair.pipeline.process(batch).await?;
+                self.pair.sources.get_mut(end).acknowledge(&through).await?;
+                *self.ahead.get_mut(end) = false;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, shutdown: &CancellationToken) -> Result<()> {
+        let timeout = self.worker.config.polling_interval.min(PAUSE_CHECK);
+        let flows = self.pair.pipeline.binding.flows;
+        let Ends { source, target } = &mut self.pair.sources;
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            woken = source.wait(timeout), if flows.source => woken,
+            woken = target.wait(timeout), if flows.target => woken,
+        }
+    }
+}
