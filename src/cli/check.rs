@@ -1,4 +1,4 @@
-//! How `tidelock check` shows problems, to people and to programs. What it checks is decided by its caller.
+//! `tidelock check`: everything that is wrong with a configuration, for people and for programs.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -6,7 +6,62 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::EXIT_CONFIGURATION;
+use super::service::{ConfigArgs, open_catalog};
 use crate::config::{Location, Problem, Severity, environment, source_line};
+use crate::pipeline::binding::check_functions;
+use crate::plugin::Catalogue;
+use crate::runtime::open::{self, OpenError};
+use crate::runtime::status::describe;
+
+/// Arguments of `tidelock check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Also reach the systems and check tables and columns; changes nothing in them
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Checks configurations, their plugin functions and, where asked for, their systems.
+///
+/// # Errors
+/// Where the plugin host does not start, or the output is closed.
+pub async fn run(args: CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let (config, mut problems) = match args.config.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return Ok(print(&problems, json)?),
+    };
+    crate::telemetry::start("error", json);
+    let catalog = open_catalog(&config.plugins).await?;
+    for (stem, failure) in catalog.failures() {
+        let at = Location { file: config.plugins.dir.join(format!("{stem}.wasm")).display().to_string().into(), ..Location::default() };
+        problems.push(Problem::warning("plugin.refused", &at, failure.error.message));
+    }
+    let plugins = catalog.snapshot();
+    for pair in &config.pairs {
+        if !args.connect {
+            problems.extend(check_functions(pair, plugins.as_ref()));
+            continue;
+        }
+        match open::check(pair, plugins.as_ref()).await {
+            Ok((_, _, warnings)) => problems.extend(warnings),
+            Err(OpenError::Configuration(more)) => problems.extend(more),
+            Err(OpenError::System(error)) => problems.push(Problem::error(error.code, &pair.at, describe(&error))),
+        }
+    }
+    Ok(print(&problems, json)?)
+}
+
+/// Says on standard error (or, for programs, on standard output) what keeps a command from its work.
+pub fn report(problems: &[Problem], json: bool) {
+    if json {
+        super::output::print_json(&to_json(problems));
+    } else {
+        eprint!("{}", render(problems, io::stderr().is_terminal() && environment("NO_COLOR").is_none_or(|value| value.is_empty())));
+    }
+}
 
 /// A longer source line is shown in part.
 const MAX_WIDTH: usize = 120;
@@ -18,7 +73,7 @@ pub fn wants_colour() -> bool {
 
 /// 0: fine, or only warnings; 2: errors.
 pub fn exit_code(problems: &[Problem]) -> ExitCode {
-    if problems.iter().any(Problem::is_error) { ExitCode::from(2) } else { ExitCode::SUCCESS }
+    if problems.iter().any(Problem::is_error) { ExitCode::from(EXIT_CONFIGURATION) } else { ExitCode::SUCCESS }
 }
 
 /// Prints problems on standard output, as JSON or for people, and says how the command ends.
@@ -28,7 +83,7 @@ pub fn exit_code(problems: &[Problem]) -> ExitCode {
 pub fn print(problems: &[Problem], as_json: bool) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     if as_json {
-        writeln!(out, "{:#}", to_json(problems))?;
+        writeln!(out, "{}", to_json(problems))?;
     } else {
         write!(out, "{}", render(problems, wants_colour()))?;
         writeln!(out, "{}", summary(problems))?;

@@ -98,3 +98,10 @@ pub struct ServerSettings {
     /// Bearer token; required on any address that is not loopback.
     pub token: Option<Secret>,
 }
+
+impl ServerSettings {
+    /// Whether other machines could reach it without a token.
+    pub fn is_unprotected(&self) -> bool {
+        self.token.is_none() && !resolve::is_loopback(&self.listen)
+    }
+}

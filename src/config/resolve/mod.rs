@@ -25,6 +25,8 @@ mod sync_type;
 mod syncs;
 mod validation_rules;
 
+pub(super) use service::is_loopback;
+
 /// What every step needs: where things stand, what the program knows, and where problems go.
 pub(crate) struct Context<'a> {
     documents: &'a Documents,

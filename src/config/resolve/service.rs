@@ -191,7 +191,7 @@ fn is_address(listen: &str) -> bool {
         })
 }
 
-fn is_loopback(listen: &str) -> bool {
+pub(in crate::config) fn is_loopback(listen: &str) -> bool {
     match listen.parse::<SocketAddr>() {
         Ok(address) => address.ip().is_loopback(),
         Err(_) => listen.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost")),
