@@ -177,9 +177,9 @@ fn read_text(path: &Path) -> Result<String, String> {
     if path.is_dir() {
         return Err("it is a folder; name the files in it".to_owned());
     }
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
+    let bytes = fs::read(path).map_err(|error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        if is_missing { "there is no such file".to_owned() } else { error.to_string() }
     })?;
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
