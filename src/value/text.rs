@@ -187,7 +187,8 @@ fn local_from(text: &str) -> Option<i64> {
 
 /// Civil arithmetic: `jiff::Timestamp` ends a day before 9999-12-31, which stands for "for ever" in many databases.
 fn seconds_since_epoch(local: civil::DateTime) -> i64 {
-    local.duration_since(EPOCH.to_datetime(civil::Time::midnight())).as_secs()
+    let whole = local.with().subsec_nanosecond(0).build().unwrap_or(local);
+    whole.duration_since(EPOCH.to_datetime(civil::Time::midnight())).as_secs()
 }
 
 fn instant_from(text: &str) -> Option<i64> {
@@ -271,6 +272,7 @@ mod tests {
             Value::Date(2_932_896),
             Value::Instant(2_932_896 * 86_400_000_000),
             Value::Local(2_932_897 * 86_400_000_000 - 1),
+            Value::Local(-1),
             Value::Time(86_399_999_999),
             Value::Instant(-1),
             Value::Instant(1_700_000_000_123_456),
