@@ -330,6 +330,17 @@ pub async fn read_through(source: &mut dyn Source, position: &mut Position, max:
     read_until(source, position, max, |changes| changes.last().is_some_and(|change| change.key == *last)).await
 }
 
+/// A value for a failure's message: `Debug` shows kinds only.
+pub fn shown(value: &Value) -> String {
+    format!("{:?}({})", value.kind(), value.to_text().unwrap_or_default())
+}
+
+/// Both are equal; shows their values where they are not.
+#[track_caller]
+pub fn assert_same(left: Option<&Value>, right: Option<&Value>, what: &str) {
+    assert!(left == right, "{what}: {:?} is not {:?}", left.map(shown), right.map(shown));
+}
+
 /// Everything that a scan gives, page by page.
 pub async fn scan_all(target: &dyn Target, order: tidelock::connector::ScanOrder, page: usize) -> Vec<Record> {
     let mut scan = target.scan(order).await.expect("scan");

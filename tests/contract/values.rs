@@ -9,7 +9,7 @@ use tidelock::record::{Key, Record};
 use tidelock::value::{Kind, Value};
 
 use super::describe::{KINDS, column_of, every_kind};
-use super::{Factory, Opened, TableSpec, write};
+use super::{Factory, Opened, TableSpec, assert_same, shown, write};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// 0001-01-01 and 9999-12-31.
@@ -130,11 +130,11 @@ async fn come_back(opened: &Opened, kind: Kind, values: &[Value], next_id: &mut 
         let record = |id: i64| Record::of([("id".to_owned(), Value::Int(id)), (column.clone(), value.clone())]);
         let stored = match write::one(opened, write::create(record(*next_id))).await {
             WriteOutcome::Applied { stored, .. } => stored.unwrap(),
-            other => panic!("{kind:?} {value:?}: {other:?}"),
+            other => panic!("{}: {other:?}", shown(value)),
         };
-        assert_eq!(stored.get(&column), Some(value), "{kind:?} as it was created");
+        assert_same(stored.get(&column), Some(value), "as it was created");
         let fetched = opened.get(*next_id).await.unwrap();
-        assert_eq!(fetched.get(&column), Some(value), "{kind:?} as it is read");
+        assert_same(fetched.get(&column), Some(value), "as it is read");
         upserts.push(record(*next_id));
         upserts.push(record(*next_id + 1));
     }
@@ -143,7 +143,7 @@ async fn come_back(opened: &Opened, kind: Kind, values: &[Value], next_id: &mut 
     assert_eq!((upserted.written, upserted.unchanged), (half, half), "{kind:?}: half of them were there, equal");
     let keys: Vec<Key> = upserts.iter().map(|record| record.key(&["id"]).unwrap()).collect();
     for (fetched, written) in opened.target.fetch(&keys).await.unwrap().into_iter().zip(&upserts) {
-        assert_eq!(fetched.unwrap().get(&column), written.get(&column), "{kind:?} as it was upserted");
+        assert_same(fetched.unwrap().get(&column), written.get(&column), "as it was upserted");
     }
     assert_eq!(opened.target.upsert(&upserts).await.unwrap().written, 0, "{kind:?}: a second time there is nothing to do");
 }
@@ -185,7 +185,7 @@ pub async fn what_cannot_be_kept_is_refused(factory: &dyn Factory) {
                 let text = value.to_text().unwrap();
                 assert!(text.len() < 3 || !error.to_string().contains(&text), "the message must not show the value");
             }
-            other => panic!("{value:?} cannot be kept, yet: {other:?}"),
+            other => panic!("{} cannot be kept, yet: {other:?}", shown(&value)),
         }
         let error = opened.target.upsert(&[record]).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidRecord, "{error}");
@@ -205,11 +205,14 @@ pub async fn keys_of_every_kind(factory: &dyn Factory) {
         assert_eq!(other.target.upsert(&records).await.unwrap().written, values.len() as u64, "{kind:?}");
         let keys: Vec<Key> = values.iter().map(|value| Key(vec![value.clone()])).collect();
         let found = opened.target.fetch(&keys).await.unwrap();
-        assert_eq!(found, records.iter().cloned().map(Some).collect::<Vec<_>>(), "{kind:?}");
+        for (record, value) in found.iter().zip(&values) {
+            let record = record.as_ref().unwrap_or_else(|| panic!("{} is not found", shown(value)));
+            assert_same(record.get("k"), Some(value), "as a key");
+        }
         let mut at = position.clone();
         let changes = super::read_until(&mut *opened.source, &mut at, 3, |changes| changes.len() >= keys.len()).await;
         let changed: Vec<Key> = changes.into_iter().map(|change| change.key).collect();
-        assert_eq!(changed, keys, "{kind:?}: the stream's keys are those that records are found by");
+        assert!(changed == keys, "{kind:?}: the stream's keys are not those that records are found by: {changed:?}");
         assert_eq!(opened.target.delete_by_correlation(&keys).await.unwrap(), keys.len() as u64, "{kind:?}");
     }
 }

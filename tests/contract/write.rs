@@ -5,7 +5,7 @@ use tidelock::error::ErrorKind;
 use tidelock::record::{Key, Record};
 use tidelock::value::{Kind, Value};
 
-use super::{Factory, Field, Opened, TableSpec, key, person};
+use super::{Factory, Field, Opened, TableSpec, key, person, shown};
 
 /// Writes one.
 pub async fn one(opened: &Opened, write: Write) -> WriteOutcome {
@@ -231,10 +231,10 @@ pub async fn guards_see_every_difference(factory: &dyn Factory) {
             opened.create(vec![record]).await;
             for other in values.iter().chain([&Value::Null]).filter(|other| *other != value) {
                 let outcome = one(&opened, update(id, of(value), Some(of(other)))).await;
-                assert!(matches!(outcome, WriteOutcome::Changed), "{kind:?} {value:?} is not {other:?}: {outcome:?}");
+                assert!(matches!(outcome, WriteOutcome::Changed), "{} is not {}: {outcome:?}", shown(value), shown(other));
             }
             let outcome = one(&opened, update(id, of(value), Some(of(value)))).await;
-            assert!(matches!(outcome, WriteOutcome::Applied { .. }), "{kind:?} {value:?}: {outcome:?}");
+            assert!(matches!(outcome, WriteOutcome::Applied { .. }), "{}: {outcome:?}", shown(value));
         }
     }
 }
