@@ -59,10 +59,12 @@ impl Value {
             Kind::Bytes => BASE64_STANDARD.decode(text).map(Self::Bytes).map_err(|_| fail(": expected base64")),
             Kind::Date => date_from(text).map(Self::Date).ok_or_else(|| fail(": expected YYYY-MM-DD")),
             Kind::Time => time_from(text).map(Self::Time).ok_or_else(|| fail(": expected HH:MM:SS[.ffffff]")),
-            Kind::Instant => {
-                instant_from(text).map(Self::Instant).ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff] with Z or an offset"))
+            Kind::Instant => instant_from(text)
+                .map(Self::Instant)
+                .ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff] with Z or an offset")),
+            Kind::Local => {
+                local_from(text).map(Self::Local).ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff]"))
             }
-            Kind::Local => local_from(text).map(Self::Local).ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff]")),
             Kind::Json => serde_json::from_str::<&RawValue>(text)
                 .map(|_| Self::Json(text.to_owned()))
                 .map_err(|_| fail(": expected JSON")),
@@ -79,9 +81,8 @@ impl Value {
             Self::Null => serde_json::Value::Null,
             Self::Boolean(value) => (*value).into(),
             Self::Int(value) => (*value).into(),
-            Self::Float(value) => {
-                serde_json::Number::from_f64(*value).map_or_else(|| float_text(*value).into(), serde_json::Value::Number)
-            }
+            Self::Float(value) => serde_json::Number::from_f64(*value)
+                .map_or_else(|| float_text(*value).into(), serde_json::Value::Number),
             Self::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
             Self::Decimal(_)
             | Self::Text(_)
@@ -127,11 +128,16 @@ fn float_text(value: f64) -> String {
 }
 
 fn float_from(text: &str) -> Option<f64> {
-    is_decimal(text).then(|| text.parse().ok()).flatten().filter(|value: &f64| value.is_finite() || canonical_decimal(text).ends_with(['y', 'N']))
+    is_decimal(text)
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|value: &f64| value.is_finite() || canonical_decimal(text).ends_with(['y', 'N']))
 }
 
 fn date_text(days: i32) -> String {
-    EPOCH.checked_add(jiff::Span::new().try_days(days).unwrap_or_default()).map_or_else(|_| format!("day {days}"), |date| date.to_string())
+    EPOCH
+        .checked_add(jiff::Span::new().try_days(days).unwrap_or_default())
+        .map_or_else(|_| format!("day {days}"), |date| date.to_string())
 }
 
 fn date_from(text: &str) -> Option<i32> {
@@ -166,7 +172,8 @@ fn micros_of(nanoseconds: i32) -> Option<i64> {
 fn local_text(micros: i64) -> String {
     let days = micros.div_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND);
     let rest = micros.rem_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND);
-    i32::try_from(days).map_or_else(|_| format!("{micros} us"), |days| format!("{}T{}", date_text(days), time_text(rest)))
+    i32::try_from(days)
+        .map_or_else(|_| format!("{micros} us"), |days| format!("{}T{}", date_text(days), time_text(rest)))
 }
 
 fn local_from(text: &str) -> Option<i64> {
@@ -180,7 +187,9 @@ fn local_from(text: &str) -> Option<i64> {
 
 fn seconds_since_epoch(local: civil::DateTime) -> i64 {
     let offset = jiff::tz::Offset::UTC;
-    offset.to_timestamp(local.with().subsec_nanosecond(0).build().unwrap_or(local)).map_or(0, |instant| instant.as_second())
+    offset
+        .to_timestamp(local.with().subsec_nanosecond(0).build().unwrap_or(local))
+        .map_or(0, |instant| instant.as_second())
 }
 
 fn instant_from(text: &str) -> Option<i64> {
@@ -207,7 +216,13 @@ fn canonical_json(text: &str, depth: usize) -> Option<String> {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
             let parts: Option<Vec<String>> = fields
                 .iter()
-                .map(|(name, raw)| Some(format!("{}:{}", serde_json::Value::from(name.as_str()), canonical_json(raw.get(), depth + 1)?)))
+                .map(|(name, raw)| {
+                    Some(format!(
+                        "{}:{}",
+                        serde_json::Value::from(name.as_str()),
+                        canonical_json(raw.get(), depth + 1)?
+                    ))
+                })
                 .collect();
             Some(format!("{{{}}}", parts?.join(",")))
         }

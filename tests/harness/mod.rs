@@ -1,0 +1,271 @@
+//! What the end-to-end tests share: the real program on real databases, in a folder of their own. No sleeps: states are awaited.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sqlx::{Connection, Row};
+
+/// How long a state is awaited before a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A database of a test.
+pub enum Database {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A database on the private server, dropped with this.
+    Postgres {
+        /// URL of the server's own database.
+        admin: String,
+        /// URL of this one.
+        url: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Database {
+    /// A new SQLite file.
+    pub async fn sqlite(folder: &Path, name: &str) -> Self {
+        let path = folder.join(name);
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+        sqlx::SqliteConnection::connect_with(&options).await.unwrap().close().await.unwrap();
+        Self::Sqlite(path)
+    }
+
+    /// A new database on the private PostgreSQL server that `tests/run` starts.
+    pub async fn postgres() -> Self {
+        let admin = std::env::var("TIDELOCK_TEST_POSTGRES")
+            .expect("TIDELOCK_TEST_POSTGRES is not set: run the live tests through tests/run, which starts a private server");
+        let name = format!("tl_{}", unique());
+        let mut connection = sqlx::PgConnection::connect(&admin).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        let (server, _) = admin.rsplit_once('/').unwrap();
+        Self::Postgres { url: format!("{server}/{name}"), admin, name }
+    }
+
+    /// Runs statements.
+    pub async fn execute(&self, sql: &str) {
+        let done = match self {
+            Self::Sqlite(path) => {
+                let mut connection = Self::sqlite_connection(path).await;
+                let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
+                connection.close().await.unwrap();
+                done
+            }
+            Self::Postgres { url, .. } => {
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
+                connection.close().await.unwrap();
+                done
+            }
+        };
+        done.unwrap_or_else(|error| panic!("{error}\nin: {}", &sql[..sql.len().min(500)]));
+    }
+
+    async fn sqlite_connection(path: &Path) -> sqlx::SqliteConnection {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(60));
+        sqlx::SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    /// The rows of a query whose columns are all text (cast them); null is `None`.
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        match self {
+            Self::Sqlite(path) => {
+                let mut connection = Self::sqlite_connection(path).await;
+                let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                rows.iter().map(|row| (0..row.len()).map(|column| row.get(column)).collect()).collect()
+            }
+            Self::Postgres { url, .. } => {
+                let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+                let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                rows.iter().map(|row| (0..row.len()).map(|column| row.get(column)).collect()).collect()
+            }
+        }
+    }
+
+    /// The only value of a query, as text.
+    pub async fn value(&self, sql: &str) -> Option<String> {
+        self.rows(sql).await.into_iter().next().and_then(|row| row.into_iter().next().flatten())
+    }
+
+    /// Waits until the only value of a query is `expected`.
+    pub async fn await_value(&self, sql: &str, expected: &str) {
+        let begin = Instant::now();
+        loop {
+            let value = self.value(sql).await;
+            if value.as_deref() == Some(expected) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{sql}: still {value:?}, expected {expected}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The endpoint of a configuration for a table of this database.
+    pub fn endpoint(&self, name: &str, table: &str) -> Value {
+        match self {
+            Self::Sqlite(path) => serde_json::json!({"type": "sqlite", "name": name, "path": path, "table": table}),
+            Self::Postgres { url, .. } => {
+                serde_json::json!({"type": "postgres", "name": name, "url": url, "table": table})
+            }
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Self::Postgres { admin, name, .. } = self {
+            // The runtime of the test may be gone: a process of its own drops it.
+            let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            let _ = Command::new("psql").args(["-q", admin, "-c", &statement]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// A name that nothing else has.
+pub fn unique() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    format!("{:x}_{:x}_{:x}", nanos, std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The program, run in a folder of its own.
+pub struct Tidelock {
+    /// The folder: configuration, state, plugins.
+    pub folder: tempfile::TempDir,
+}
+
+/// What a command came to.
+pub struct Ran {
+    /// Exit code.
+    pub code: i32,
+    /// The JSON objects on standard output.
+    pub lines: Vec<Value>,
+    /// Standard error.
+    pub errors: String,
+}
+
+impl Ran {
+    /// The number of a key of the first line.
+    pub fn number(&self, key: &str) -> u64 {
+        self.lines[0][key].as_u64().unwrap_or_else(|| panic!("no number {key} in {}", self.lines[0]))
+    }
+}
+
+impl Tidelock {
+    /// A new folder.
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, config: &Value) {
+        std::fs::write(self.folder.path().join("sync.json"), serde_json::to_string_pretty(config).unwrap()).unwrap();
+    }
+
+    /// The command line of the program, with the shared compile cache of the tests.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
+        command.current_dir(self.folder.path()).args(arguments).stdin(Stdio::null());
+        command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let stdout = String::from_utf8(stdout).unwrap();
+        let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Ran { code: status.code().unwrap_or(-1), lines, errors: String::from_utf8_lossy(&stderr).into_owned() }
+    }
+
+    /// `run --once --json`, which must end with `code`.
+    pub fn once(&self, code: i32) -> Ran {
+        let ran = self.run(&["run", "sync.json", "--once", "--json"]);
+        assert_eq!(ran.code, code, "{:?}\n{}", ran.lines, ran.errors);
+        ran
+    }
+
+    /// `audit --json`, which must end with `code`.
+    pub fn audit(&self, code: i32) -> Ran {
+        let ran = self.run(&["audit", "sync.json", "--json"]);
+        assert_eq!(ran.code, code, "{:?}\n{}", ran.lines, ran.errors);
+        ran
+    }
+
+    /// Starts the service on a port of its own.
+    pub fn serve(&self) -> Service {
+        let log = self.folder.path().join(format!("log_{}", unique()));
+        let errors = std::fs::File::create(&log).unwrap();
+        let child = self.command(&["run", "sync.json", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+        Service { child, log }
+    }
+}
+
+/// A running service; killed when dropped.
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its address, awaited in its log.
+    pub async fn address(&self) -> String {
+        let begin = Instant::now();
+        loop {
+            for line in self.log().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+                if let Some(address) = line["fields"]["address"].as_str() {
+                    return address.to_owned();
+                }
+            }
+            assert!(begin.elapsed() < PATIENCE, "no address in the log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub async fn ready(&self) {
+        let url = format!("http://{}/readyz", self.address().await);
+        let begin = Instant::now();
+        loop {
+            let body = match reqwest::get(&url).await {
+                Ok(answer) if answer.status().is_success() => return,
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            assert!(begin.elapsed() < PATIENCE, "never ready: {body}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop (SIGTERM) and waits; its exit code.
+    pub fn stop(&mut self) -> i32 {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
