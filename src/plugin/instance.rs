@@ -10,8 +10,8 @@ use wasmtime::{Engine, Store, Trap};
 use super::bindings::{Bound, CallError, Context, Exports, PluginInfo, Transform};
 use super::column::{check_size, decode, encode, kind_code, value_size};
 use super::limits::{
-    CALLS_PER_INSTANCE, Fault, FaultKind, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes, load_deadline,
-    printable, ticks,
+    CALLS_PER_INSTANCE, Fault, FaultKind, HANDLES_MAX, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes,
+    load_deadline, printable, ticks,
 };
 use super::{CallContext, PluginError, ValueError};
 use crate::config::PluginLimits;
@@ -89,6 +89,7 @@ impl Instance {
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.usage);
         store.epoch_deadline_trap();
+        store.set_max_component_handles(HANDLES_MAX);
         let load_deadline = load_deadline(limits);
         arm(&mut store, load_deadline, 0);
         let instance = match image.pre.instantiate(&mut store) {

@@ -17,6 +17,9 @@ const STORE_INSTANCES_MAX: usize = 32;
 const STORE_MEMORIES_MAX: usize = 4;
 const STORE_TABLES_MAX: usize = 32;
 
+/// Resources that a guest may hold: the host keeps their tables.
+pub(super) const HANDLES_MAX: usize = 4_096;
+
 /// Calls after which an instance is replaced: a slow leak never becomes a failure.
 pub(super) const CALLS_PER_INSTANCE: u32 = 10_000;
 /// Opened (function, parameters) per instance; configurations have a handful.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::catalog::LoadFailure;
 use super::detail::PluginDetail;
+use super::event::LoadFailure;
 use super::host::{Host, LoadedPlugin};
 use super::transform::{Target, transform};
 use super::{CallContext, FunctionInfo, FunctionRef, PluginError, Plugins, ValueError};

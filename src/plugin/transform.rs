@@ -342,6 +342,51 @@ impl Job {
 mod tests {
     use super::*;
 
+    fn function(inputs: &[Kind]) -> LoadedFunction {
+        let info = super::super::FunctionInfo {
+            name: "f".to_owned(),
+            plugin: "p".to_owned(),
+            digest: String::new(),
+            doc: String::new(),
+            role: Role::FieldTransform.name().to_owned(),
+            idempotent: false,
+            reverse: None,
+        };
+        let function = super::super::describe::Function {
+            info,
+            role: Role::FieldTransform,
+            inputs: inputs.to_vec(),
+            output: None,
+            deterministic: true,
+            params_schema: String::new(),
+            examples: Vec::new(),
+        };
+        LoadedFunction { name: "f".into(), function, breaker: super::super::breaker::Breaker::default() }
+    }
+
+    #[test]
+    fn values_are_grouped_by_the_kinds_that_the_function_takes() {
+        let input = vec![Value::Null, Value::Int(1), Value::Text("a".into()), Value::Date(0), Value::Null];
+        let grouped = |inputs: &[Kind]| {
+            let mut results = vec![None; input.len()];
+            let groups = groups(&function(inputs), input.clone(), &mut results);
+            let groups: Vec<(Kind, Vec<usize>)> = groups.into_iter().map(|group| (group.kind, group.rows)).collect();
+            let failed: Vec<usize> = (0..input.len()).filter(|row| results[*row].is_some()).collect();
+            (groups, failed)
+        };
+        assert_eq!(grouped(&[Kind::Text]), (vec![(Kind::Text, vec![0, 1, 2, 3, 4])], vec![]));
+        let each = vec![(Kind::Int, vec![0, 1, 4]), (Kind::Text, vec![2]), (Kind::Date, vec![3])];
+        assert_eq!(grouped(&[]), (each, vec![]));
+        assert_eq!(
+            grouped(&[Kind::Int, Kind::Date]),
+            (vec![(Kind::Int, vec![0, 1, 4]), (Kind::Date, vec![3])], vec![2])
+        );
+        let mut results = vec![None];
+        groups(&function(&[Kind::Int, Kind::Date]), vec![Value::Boolean(true)], &mut results);
+        let Some(Err(error)) = &results[0] else { panic!("no error") };
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("wrong-kind", "`f` takes s64, date, not boolean"));
+    }
+
     #[test]
     fn calls_are_bounded_by_rows_and_bytes() {
         assert!(calls(&[]).is_empty());

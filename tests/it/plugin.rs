@@ -120,7 +120,7 @@ async fn standard_plugins_do_what_they_say() {
 
 #[tokio::test]
 async fn rebuilt_plugins_do_the_same_as_the_committed_ones() {
-    let Some(rebuilt) = std::env::var_os("TIDELOCK_REBUILT_DIR") else { return };
+    let Some(rebuilt) = tidelock::config::environment("TIDELOCK_REBUILT_DIR") else { return };
     let catalog = start(Path::new(&rebuilt)).await;
     assert!(catalog.failures().is_empty(), "{:?}", catalog.failures());
     check_table(catalog.snapshot().as_ref()).await;
