@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -14,8 +15,8 @@ use super::output::Table;
 use super::{EXIT_CONFIGURATION, EXIT_FAILED};
 use crate::config::{PluginLimits, PluginSettings};
 use crate::plugin::{
-    CallContext, Catalog, CatalogSettings, CompileJob, FunctionRef, PluginDetail, PluginError, PluginSet, Plugins,
-    ValueError, compile_here, default_cache_dir, json,
+    CallContext, Catalog, CatalogSettings, CompileJob, FunctionDetail, FunctionRef, PluginDetail, PluginError,
+    PluginSet, Plugins, ValueError, compile_here, default_cache_dir, json,
 };
 use crate::telemetry::clock;
 use crate::value::Value;
@@ -117,11 +118,11 @@ pub async fn run(args: PluginArgs, json: bool) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn start(dir: PathBuf, cache: Cache) -> anyhow::Result<std::sync::Arc<Catalog>> {
+fn settings(dir: PathBuf, cache: Cache) -> anyhow::Result<CatalogSettings> {
     let compiler = std::env::current_exe().context("this program does not know where it is")?;
     let cache_dir = cache.plugin_cache.unwrap_or_else(default_cache_dir);
     let plugins = PluginSettings { dir, limits: PluginLimits::default() };
-    Ok(Catalog::start(CatalogSettings { plugins, compiler, cache_dir }).await?)
+    Ok(CatalogSettings { plugins, compiler, cache_dir })
 }
 
 /// Says which files are not in use.
@@ -132,21 +133,12 @@ fn warn_of_failures(set: &PluginSet) {
 }
 
 async fn list(folder: Folder, json: bool) -> anyhow::Result<ExitCode> {
-    let set = start(folder.plugins, folder.cache).await?.current();
+    let set = Catalog::start(settings(folder.plugins, folder.cache)?).await?.current();
     warn_of_failures(&set);
     let plugins = set.details();
     if json {
-        let functions = plugins.iter().flat_map(|plugin| plugin.functions.iter().map(move |function| (plugin, function)));
-        let rows: Vec<serde_json::Value> = functions
-            .map(|(plugin, function)| {
-                let mut row = json!(function);
-                row["plugin"] = json!(plugin.plugin);
-                row["version"] = json!(plugin.version);
-                row["digest"] = json!(plugin.digest);
-                row
-            })
-            .collect();
-        println!("{}", serde_json::Value::Array(rows));
+        let rows: Vec<FunctionRow<'_>> = plugins.iter().flat_map(FunctionRow::all).collect();
+        println!("{}", json!(rows));
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(&["function", "role", "plugin", "digest", "idempotent", "what it does"]);
@@ -177,46 +169,65 @@ async fn check(file: PathBuf, cache: Cache, json: bool) -> anyhow::Result<ExitCo
             return Ok(ExitCode::from(EXIT_CONFIGURATION));
         }
     };
-    // No folder: nothing but this file is looked at.
-    let catalog = start(PathBuf::new(), cache).await?;
-    let checked = catalog.check(&stem, bytes).await;
+    let checked = Catalog::empty(settings(PathBuf::new(), cache)?)?.check(&stem, bytes).await;
+    let verdict = Verdict {
+        file: file.display().to_string(),
+        accepted: checked.is_ok(),
+        plugin: checked.as_ref().ok(),
+        code: checked.as_ref().err().map(|error| error.code),
+        message: checked.as_ref().err().map(|error| error.message.as_str()),
+    };
     if json {
-        println!("{}", verdict_json(&file.display().to_string(), &checked));
+        println!("{}", json!(verdict));
     }
-    match checked {
-        Ok(plugin) => {
-            if !json {
-                let digest = plugin.digest.get(..DIGEST_CHARS).unwrap_or_default();
-                println!("{}: accepted ({} {}, {digest}, {} ms)", file.display(), plugin.name, plugin.version, plugin.load_ms);
-                for function in &plugin.functions {
-                    println!("  {} ({}): {}", function.name, function.role, function.doc);
-                }
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            if !json {
-                eprintln!("{}: refused: {error}", file.display());
-            }
-            Ok(ExitCode::from(EXIT_FAILED))
-        }
+    match &checked {
+        Ok(plugin) if !json => print_accepted(&verdict.file, plugin),
+        Err(error) if !json => eprintln!("{}: refused: {error}", verdict.file),
+        _ => {}
+    }
+    Ok(ExitCode::from(if verdict.accepted { 0 } else { EXIT_FAILED }))
+}
+
+fn print_accepted(file: &str, plugin: &PluginDetail) {
+    let digest = plugin.digest.get(..DIGEST_CHARS).unwrap_or_default();
+    println!("{file}: accepted ({} {}, {digest}, {} ms)", plugin.name, plugin.version, plugin.load_ms);
+    for function in &plugin.functions {
+        println!("  {} ({}): {}", function.name, function.role, function.doc);
     }
 }
 
-fn verdict_json(file: &str, checked: &Result<PluginDetail, PluginError>) -> serde_json::Value {
-    match checked {
-        Ok(plugin) => {
-            let mut verdict = json!(plugin);
-            verdict["file"] = json!(file);
-            verdict["accepted"] = json!(true);
-            verdict
-        }
-        Err(error) => json!({"file": file, "accepted": false, "code": error.code, "message": error.message}),
+/// A line of `plugin list --json`.
+#[derive(Serialize)]
+struct FunctionRow<'a> {
+    plugin: &'a str,
+    version: &'a str,
+    digest: &'a str,
+    #[serde(flatten)]
+    function: &'a FunctionDetail,
+}
+
+impl<'a> FunctionRow<'a> {
+    fn all(detail: &'a PluginDetail) -> impl Iterator<Item = Self> {
+        let PluginDetail { plugin, version, digest, .. } = detail;
+        detail.functions.iter().map(move |function| Self { plugin, version, digest, function })
     }
+}
+
+/// What `plugin check --json` says.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    file: String,
+    accepted: bool,
+    #[serde(flatten)]
+    plugin: Option<&'a PluginDetail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
 }
 
 async fn call(function: FunctionRef, folder: Folder) -> anyhow::Result<ExitCode> {
-    let set = start(folder.plugins, folder.cache).await?.current();
+    let set = Catalog::start(settings(folder.plugins, folder.cache)?).await?.current();
     warn_of_failures(&set);
     if let Err(error) = set.probe(&function).await {
         eprintln!("error: {error}");

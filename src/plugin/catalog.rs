@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use super::compile::Compiler;
 use super::detail::PluginDetail;
+use super::event::{CatalogEvent, Happened, LoadFailure};
 use super::folder::{Entry, Signature, read, read_at_rest, scan};
 use super::host::{Host, LoadedPlugin};
 use super::images::Images;
@@ -28,7 +29,7 @@ use crate::config::PluginSettings;
 /// Compilations at a time.
 const LOADS_AT_ONCE: usize = 2;
 /// A file that ends too early may be being written for so long before it is called broken.
-const WRITING_MAX: Duration = Duration::from_secs(2);
+const WRITING_MAX: Duration = Duration::from_secs(5);
 /// Events that a slow listener may be behind.
 const EVENTS_MAX: usize = 256;
 /// What is wrong with the machine and not with the file: it is tried again.
@@ -45,46 +46,6 @@ pub struct CatalogSettings {
     pub cache_dir: PathBuf,
 }
 
-/// What happened to a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Happened {
-    /// It is new.
-    Loaded,
-    /// It took the place of another version.
-    Replaced,
-    /// A file was refused; what was loaded before stays.
-    Refused,
-    /// Its file is gone, and so is it.
-    Unloaded,
-}
-
-/// One thing that happened, for logs, metrics and the dashboard.
-#[derive(Debug, Clone)]
-pub struct CatalogEvent {
-    /// What.
-    pub happened: Happened,
-    /// To which plugin.
-    pub stem: Arc<str>,
-    /// SHA-256 of the file in question, lower-case hex; empty where it could not be read.
-    pub digest: Arc<str>,
-    /// From reading the file to its last example; 0 where nothing was loaded.
-    pub load_ms: u64,
-    /// Why it was refused.
-    pub reason: Option<PluginError>,
-}
-
-/// A file that is not in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoadFailure {
-    /// SHA-256 of the file, lower-case hex, where it could be read.
-    pub digest: Option<Arc<str>>,
-    /// Why it was refused.
-    pub error: PluginError,
-    /// Digest of the version that stays in use, if any.
-    pub kept: Option<Arc<str>>,
-}
-
 /// What is known of a file of the folder.
 struct Known {
     signature: Signature,
@@ -97,6 +58,8 @@ struct Known {
 #[derive(Default)]
 struct Files {
     known: BTreeMap<Arc<str>, Known>,
+    /// Why the folder could not be looked at, last time.
+    unreadable: Option<PluginError>,
     /// Files that end too early, and since when.
     unfinished: BTreeMap<Arc<str>, Instant>,
 }
@@ -137,20 +100,28 @@ impl Catalog {
     /// # Errors
     /// Where no plugin at all can be loaded here: `plugin.engine`, `plugin.cache`, `plugin.compiler`.
     pub async fn start(settings: CatalogSettings) -> Result<Arc<Self>, PluginError> {
+        let catalog = Self::empty(settings)?;
+        catalog.load_standard().await?;
+        catalog.reload(false).await;
+        Ok(catalog)
+    }
+
+    /// A catalogue that has loaded nothing yet.
+    ///
+    /// # Errors
+    /// `plugin.engine`, `plugin.cache`.
+    pub fn empty(settings: CatalogSettings) -> Result<Arc<Self>, PluginError> {
         let host = Arc::new(Host::new(settings.plugins.limits)?);
         let compiler = Compiler::new(settings.compiler.clone(), settings.plugins.limits);
         let images = Arc::new(Images::open(&settings.cache_dir, &host.engine, compiler)?);
         let empty = PluginSet::new(Arc::clone(&host), BTreeMap::new(), BTreeMap::new());
-        let catalog = Arc::new(Self {
+        Ok(Arc::new(Self {
             loader: Loader { host, images },
             settings,
             current: ArcSwap::from_pointee(empty),
             files: Mutex::default(),
             events: broadcast::channel(EVENTS_MAX).0,
-        });
-        catalog.load_standard().await?;
-        catalog.reload(false).await;
-        Ok(catalog)
+        }))
     }
 
     /// Follows the folder for as long as the watch is held.
@@ -221,11 +192,15 @@ impl Catalog {
         let found = match scan(&self.settings.plugins.dir) {
             Ok(found) => found,
             Err(error) => {
-                // The folder cannot be read: that is no reason to unload what is in use.
-                tracing::warn!(%error, "the plugin folder cannot be looked at");
+                // That is no reason to unload what is in use. Said once, not at every look.
+                if files.unreadable.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "the plugin folder cannot be looked at");
+                }
+                files.unreadable = Some(error);
                 return false;
             }
         };
+        files.unreadable = None;
         let gone: Vec<Arc<str>> = files.known.keys().filter(|stem| !found.contains_key(*stem)).cloned().collect();
         for stem in gone {
             files.known.remove(&stem);
@@ -289,7 +264,9 @@ impl Catalog {
         let mut known = Known { signature: seen.entry.signature, digest: None, settled: true };
         match verdict {
             Verdict::Changing => return true,
-            Verdict::Refused(_, error) if patient && error.code == TRUNCATED && may_be_writing(files, stem) => return true,
+            Verdict::Refused(_, error) if patient && error.code == TRUNCATED && may_be_writing(files, stem) => {
+                return true;
+            }
             Verdict::InUse(digest) => {
                 known.digest = Some(digest);
                 if self.current.load().failures().contains_key(stem) {
@@ -347,12 +324,19 @@ impl Catalog {
             failures.remove(&plugin.stem);
             plugins.insert(Arc::clone(&plugin.stem), Arc::clone(&plugin))
         });
-        let happened = if old.is_some() { Happened::Replaced } else { Happened::Loaded };
+        let (happened, word) =
+            if old.is_some() { (Happened::Replaced, "replaced") } else { (Happened::Loaded, "loaded") };
         if let Some(old) = old {
             old.retire();
         }
         let digest = plugin.digest.get(..12).unwrap_or_default();
-        tracing::info!(plugin = &*plugin.stem, digest, version = plugin.version, ms = plugin.load_ms, "plugin {happened:?}");
+        tracing::info!(
+            plugin = &*plugin.stem,
+            digest,
+            version = plugin.version,
+            ms = plugin.load_ms,
+            "a plugin is {word}"
+        );
         self.tell(happened, &plugin.stem, Some(&plugin.digest), plugin.load_ms, None);
     }
 
@@ -362,8 +346,14 @@ impl Catalog {
         if self.current.load().failures().get(stem) == Some(&failure) {
             return;
         }
-        let consequence = if failure.kept.is_some() { "the version before stays in use" } else { "its functions are missing" };
-        tracing::warn!(plugin = &**stem, code = error.code, reason = error.message, "a plugin is refused; {consequence}");
+        let consequence =
+            if failure.kept.is_some() { "the version before stays in use" } else { "its functions are missing" };
+        tracing::warn!(
+            plugin = &**stem,
+            code = error.code,
+            reason = error.message,
+            "a plugin is refused; {consequence}"
+        );
         self.swap(|_, failures| failures.insert(Arc::clone(stem), failure));
         self.tell(Happened::Refused, stem, digest.as_ref(), 0, Some(error));
     }

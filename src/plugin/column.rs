@@ -74,7 +74,8 @@ pub(super) fn encode(kind: Kind, values: &[Value]) -> Column {
     let width = width(kind);
     let mut validity = vec![0_u8; values.len().div_ceil(8)];
     let mut nulls = false;
-    let mut data = Vec::with_capacity(width.map_or_else(|| values.iter().map(value_size).sum(), |width| width * values.len()));
+    let mut data =
+        Vec::with_capacity(width.map_or_else(|| values.iter().map(value_size).sum(), |width| width * values.len()));
     let mut offsets = Vec::with_capacity(if width.is_none() { values.len() + 1 } else { 0 });
     if width.is_none() {
         offsets.push(0);
@@ -238,7 +239,9 @@ impl<'a> Slots<'a> {
                 let days = i32::from_le_bytes(bytes.try_into().unwrap_or_default());
                 DAYS.contains(&i64::from(days)).then_some(Value::Date(days)).ok_or_else(wrong)
             }
-            Kind::Time => (0..=MICROS_PER_DAY).contains(&long(bytes)).then(|| Value::Time(long(bytes))).ok_or_else(wrong),
+            Kind::Time => {
+                (0..=MICROS_PER_DAY).contains(&long(bytes)).then(|| Value::Time(long(bytes))).ok_or_else(wrong)
+            }
             Kind::Instant => on_a_known_day(long(bytes)).map(Value::Instant).ok_or_else(wrong),
             Kind::Local => on_a_known_day(long(bytes)).map(Value::Local).ok_or_else(wrong),
             Kind::Text | Kind::Decimal | Kind::Json => {
@@ -300,9 +303,12 @@ mod tests {
         for sample in samples {
             let kind = sample.kind();
             assert_eq!(kind_named(kind_name(kind)), Some(kind));
-            for input in [vec![sample.clone()], vec![Value::Null; 9], [vec![Value::Null], vec![sample.clone(); 9]].concat()] {
+            for input in
+                [vec![sample.clone()], vec![Value::Null; 9], [vec![Value::Null], vec![sample.clone(); 9]].concat()]
+            {
                 let column = encode(kind, &input);
-                let output: Vec<Value> = decode(&column, &[], kind, &input).unwrap().into_iter().map(Result::unwrap).collect();
+                let output: Vec<Value> =
+                    decode(&column, &[], kind, &input).unwrap().into_iter().map(Result::unwrap).collect();
                 assert_eq!(output, input);
             }
         }

@@ -18,6 +18,8 @@ use crate::config::PluginLimits;
 const IMAGE_BYTES_MAX: u64 = 1 << 30;
 /// How much the child may say.
 const STDERR_BYTES_MAX: u64 = 4 << 10;
+/// How much of it is shown.
+const WORDS_CHARS_MAX: usize = 300;
 /// The child's wall-clock time in relation to its CPU time, on a busy machine, and at the least.
 const WALL_FACTOR: u64 = 3;
 const WALL_SECONDS_FLOOR: u64 = 20;
@@ -46,7 +48,8 @@ pub fn compile_here(job: &CompileJob) -> Result<(), PluginError> {
         .and_then(|()| limit(Resource::As, job.memory_bytes, job.memory_bytes))
         .and_then(|()| limit(Resource::Fsize, IMAGE_BYTES_MAX, IMAGE_BYTES_MAX))
         .and_then(|()| limit(Resource::Core, 0, 0));
-    limited.map_err(|error| PluginError::new("plugin.compiler", format!("the compiler cannot limit itself: {error}")))?;
+    limited
+        .map_err(|error| PluginError::new("plugin.compiler", format!("the compiler cannot limit itself: {error}")))?;
     // Neither matters enough to fail: the parent's own deadline stands behind both.
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::debug!(%error, "the compiler keeps its priority");
@@ -55,11 +58,13 @@ pub fn compile_here(job: &CompileJob) -> Result<(), PluginError> {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         tracing::debug!(%error, "the compiler outlives its parent");
     }
-    let files = |error: std::io::Error| PluginError::new("plugin.cache", format!("the compiler cannot use its files: {error}"));
+    let files =
+        |error: std::io::Error| PluginError::new("plugin.cache", format!("the compiler cannot use its files: {error}"));
     let bytes = std::fs::read(&job.input).map_err(files)?;
     let engine = engine::for_compiling().map_err(|error| PluginError::new("plugin.engine", format!("{error:#}")))?;
-    let image =
-        engine.precompile_component(&bytes).map_err(|error| PluginError::new("plugin.invalid", format!("{error:#}")))?;
+    let image = engine
+        .precompile_component(&bytes)
+        .map_err(|error| PluginError::new("plugin.invalid", format!("{error:#}")))?;
     let partial = job.output.with_extension("part");
     std::fs::write(&partial, image).map_err(files)?;
     std::fs::rename(&partial, &job.output).map_err(files)
@@ -132,16 +137,20 @@ impl Compiler {
             return Ok(());
         }
         let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no reason given");
+        let words = printable(last.trim_start_matches("error: "), WORDS_CHARS_MAX);
         if signal == Some(Signal::XCPU.as_raw()) || signal == Some(Signal::KILL.as_raw()) {
             return Err(over(&format!("compiling it takes more than {} s of CPU time", self.limits.compile_seconds)));
         }
-        if signal == Some(Signal::ABORT.as_raw()) || said.contains("memory allocation") || said.contains("Cannot allocate") {
+        if signal == Some(Signal::ABORT.as_raw())
+            || said.contains("out of memory")
+            || said.contains("memory allocation")
+        {
             let mebibytes = self.limits.compile_memory_bytes >> 20;
-            return Err(over(&format!("compiling it takes more than {mebibytes} MiB of memory ({})", printable(last, 200))));
+            return Err(over(&format!("compiling it takes more than {mebibytes} MiB of memory ({words})")));
         }
-        let message = match signal {
-            Some(signal) => format!("the compiler ended by signal {signal}: {}", printable(last, 300)),
-            None => format!("it is not a valid component: {}", printable(last.trim_start_matches("error: "), 300)),
+        let message = match (signal, status.code()) {
+            (None, Some(1)) => format!("it is not a valid component: {words}"),
+            _ => format!("the compiler fails on it ({status}): {words}"),
         };
         Err(PluginError::new("plugin.invalid", message))
     }

@@ -112,7 +112,11 @@ fn check_function(described: Described, exports: &Exports, stem: &str, digest: &
 fn kinds(described: &Described, role: Role) -> Result<(Vec<Kind>, Option<Kind>), String> {
     if role != Role::FieldTransform {
         let empty = described.inputs.is_empty() && described.output.is_empty();
-        return if empty { Ok((Vec::new(), None)) } else { Err("only field transforms have `inputs` and `output`".to_owned()) };
+        return if empty {
+            Ok((Vec::new(), None))
+        } else {
+            Err("only field transforms have `inputs` and `output`".to_owned())
+        };
     }
     let kind = |name: &str| {
         kind_named(name).ok_or_else(|| format!("`{}` is not the name of a kind", printable(name, NAME_CHARS_MAX)))

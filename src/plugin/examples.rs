@@ -30,7 +30,8 @@ pub(super) fn check(instance: &mut Instance, functions: &[Function], limits: &Pl
 }
 
 fn run(instance: &mut Instance, function: &Function, example: &Example, limits: &PluginLimits) -> Result<(), String> {
-    let input = json::read(&example.input, &function.inputs).map_err(|error| format!("its input is not JSON: {error}"))?;
+    let input =
+        json::read(&example.input, &function.inputs).map_err(|error| format!("its input is not JSON: {error}"))?;
     let kind = if input.is_null() { function.kind_of_nulls() } else { input.kind() };
     let params: &str = if example.params.is_empty() { "{}" } else { &example.params };
     let call = Call {

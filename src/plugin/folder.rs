@@ -45,10 +45,14 @@ pub(super) fn scan(dir: &Path) -> Result<BTreeMap<Arc<str>, Entry>, PluginError>
     let mut found = BTreeMap::new();
     for entry in entries {
         let path = entry.map_err(|error| unreadable(dir, &error))?.path();
-        // A file that is gone by now, or a broken link, is not there.
-        if let (Some(stem), Ok(metadata)) = (stem(&path), std::fs::metadata(&path))
-            && metadata.is_file()
-        {
+        let Some(stem) = stem(&path) else { continue };
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // Gone by now, or a link to nothing. Any other error does not say that the file is gone.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
+        if metadata.is_file() {
             let signature = Signature {
                 device: metadata.dev(),
                 inode: metadata.ino(),
@@ -83,8 +87,8 @@ pub(super) async fn read(stem: &Arc<str>, entry: &Entry, size_max: u64) -> Resul
     super::images::blocking(move || {
         let mut bytes = Vec::new();
         // One byte more than allowed: a file that grows meanwhile is refused for its size, not read to its end.
-        let whole = std::fs::File::open(&path)
-            .and_then(|file| file.take(size_max.saturating_add(1)).read_to_end(&mut bytes));
+        let whole =
+            std::fs::File::open(&path).and_then(|file| file.take(size_max.saturating_add(1)).read_to_end(&mut bytes));
         whole.map_err(|error| unreadable(&path, &error))?;
         Ok(Candidate::new(&stem, bytes))
     })

@@ -35,8 +35,9 @@ impl Host {
     /// Where the engine does not start.
     pub(super) fn new(limits: PluginLimits) -> Result<Self, PluginError> {
         let engine = engine::for_running(&limits)?;
-        let linker = bindings::linker(&engine)
-            .map_err(|error| PluginError::new("plugin.engine", format!("the plugin linker is not complete: {error}")))?;
+        let linker = bindings::linker(&engine).map_err(|error| {
+            PluginError::new("plugin.engine", format!("the plugin linker is not complete: {error}"))
+        })?;
         let live_max = usize::try_from(LIVE_INSTANCES_MAX).unwrap_or(usize::MAX);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let running_max = (2 * cores).clamp(4, live_max / 4);

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +28,10 @@ static NEXT_SCRATCH: AtomicU64 = AtomicU64::new(0);
 /// `$XDG_CACHE_HOME/tidelock`, else `~/.cache/tidelock`, else a folder in the system's temporary folder.
 pub fn default_cache_dir() -> PathBuf {
     let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .map_or_else(
-            || std::env::temp_dir().join(format!("tidelock-{}", rustix::process::geteuid().as_raw())),
-            |cache| cache.join("tidelock"),
-        )
+    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache"))).map_or_else(
+        || std::env::temp_dir().join(format!("tidelock-{}", rustix::process::geteuid().as_raw())),
+        |cache| cache.join("tidelock"),
+    )
 }
 
 /// SHA-256, lower-case hex.
@@ -42,12 +40,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a text cannot fail.
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The private folder of images. An image is named `SOURCE-ENGINE-IMAGE.cwasm` after the digests of its source, of the engine's
@@ -98,9 +91,8 @@ impl Images {
         if let Some(component) = found.await? {
             return Ok(component);
         }
-        let scratch = Scratch::new(&self.dir);
-        let (input, source) = (scratch.input.clone(), Arc::clone(bytes));
-        blocking(move || fs::write(&input, source).map_err(|error| unusable(&input, &error))).await?;
+        let (images, source) = (Arc::clone(self), Arc::clone(bytes));
+        let scratch = blocking(move || Scratch::new(&images.dir, &source)).await?;
         self.compiler.compile(&scratch.input, &scratch.output).await?;
         let (images, own) = (Arc::clone(self), engine.clone());
         blocking(move || images.publish(&own, &scratch, &prefix)).await
@@ -189,10 +181,23 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(dir: &Path) -> Self {
-        let number = NEXT_SCRATCH.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("{}-{number}", std::process::id()));
-        Self { input: path.with_extension("wasm"), output: path.with_extension("image") }
+    /// Writes the source to a file that nobody else uses: process numbers are not unique where containers share a cache, and an
+    /// image must never be published under the digest of another source.
+    fn new(dir: &Path, source: &[u8]) -> Result<Self, PluginError> {
+        loop {
+            let number = NEXT_SCRATCH.fetch_add(1, Ordering::Relaxed);
+            let path = dir.join(format!("{}-{number}", std::process::id()));
+            let input = path.with_extension("wasm");
+            match fs::File::create_new(&input) {
+                Ok(mut file) => {
+                    let scratch = Self { output: path.with_extension("image"), input };
+                    file.write_all(source).map_err(|error| unusable(&scratch.input, &error))?;
+                    return Ok(scratch);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(unusable(&input, &error)),
+            }
+        }
     }
 }
 
@@ -235,7 +240,10 @@ fn is_ours(metadata: &fs::Metadata) -> bool {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> PluginError {
-    PluginError::new("plugin.cache", format!("the folder of compiled plugins is not usable: `{}`: {error}", path.display()))
+    PluginError::new(
+        "plugin.cache",
+        format!("the folder of compiled plugins is not usable: `{}`: {error}", path.display()),
+    )
 }
 
 /// Feeds a `Hash` to SHA-256: the same on every run, unlike the standard hasher.

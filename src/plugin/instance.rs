@@ -10,8 +10,8 @@ use wasmtime::{Engine, Store, Trap};
 use super::bindings::{Bound, CallError, Context, Exports, PluginInfo, Transform};
 use super::column::{check_size, decode, encode, kind_code, value_size};
 use super::limits::{
-    CALLS_PER_INSTANCE, Fault, FaultKind, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes, load_deadline, printable,
-    ticks,
+    CALLS_PER_INSTANCE, Fault, FaultKind, HANDLES_MAX, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes,
+    load_deadline, printable, ticks,
 };
 use super::{CallContext, PluginError, ValueError};
 use crate::config::PluginLimits;
@@ -27,13 +27,11 @@ impl Guest {
     /// `log.write`.
     pub(super) fn log(&mut self, level: u8, message: &str) {
         let Some(line) = self.usage.log_line(message) else { return };
-        let plugin = &*self.plugin;
         match level {
-            0 => tracing::trace!(plugin, "{line}"),
-            1 => tracing::debug!(plugin, "{line}"),
-            2 => tracing::info!(plugin, "{line}"),
-            3 => tracing::warn!(plugin, "{line}"),
-            _ => tracing::error!(plugin, "{line}"),
+            0 | 1 => tracing::debug!(plugin = &*self.plugin, "{line}"),
+            2 => tracing::info!(plugin = &*self.plugin, "{line}"),
+            // A plugin's error is its own: the host's errors are about the host.
+            _ => tracing::warn!(plugin = &*self.plugin, "{line}"),
         }
     }
 }
@@ -91,6 +89,7 @@ impl Instance {
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.usage);
         store.epoch_deadline_trap();
+        store.set_max_component_handles(HANDLES_MAX);
         let load_deadline = load_deadline(limits);
         arm(&mut store, load_deadline, 0);
         let instance = match image.pre.instantiate(&mut store) {
@@ -172,7 +171,8 @@ impl Instance {
             Ok((Err(error),)) => return Err(CallFailure::NotOpened(error)),
             Err(error) => {
                 let fault = fault(&error, self.store.data()).into_value_error();
-                let message = format!("`{function}` failed to open with its parameters: {} [{}]", fault.message, fault.code);
+                let message =
+                    format!("`{function}` failed to open with its parameters: {} [{}]", fault.message, fault.code);
                 return Err(CallFailure::Unusable(PluginError::new("plugin.open_failed", message)));
             }
         };
@@ -227,9 +227,8 @@ fn simple_rows(
         Ok(None) => Ok(Value::Null),
         Ok(Some(text)) => {
             check_size(text.len(), value_size(given))?;
-            Value::from_text(call.output, &text).map_err(|error| {
-                Fault::new(FaultKind::BadOutput, error.to_string()).into_value_error()
-            })
+            Value::from_text(call.output, &text)
+                .map_err(|error| Fault::new(FaultKind::BadOutput, error.to_string()).into_value_error())
         }
     };
     Ok(answers.into_iter().zip(call.values).map(row).collect())

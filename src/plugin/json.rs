@@ -58,7 +58,8 @@ pub(crate) fn read(text: &str, inputs: &[Kind]) -> Result<Value, serde_json::Err
     }
     let fitting = inputs.iter().filter(|kind| form.fits(**kind)).find_map(|kind| read_as(*kind, raw, form));
     // A decimal is text in JSON, but people write numbers.
-    let lenient = || (form == Form::Number && inputs.contains(&Kind::Decimal)).then(|| read_as(Kind::Decimal, raw, form));
+    let lenient =
+        || (form == Form::Number && inputs.contains(&Kind::Decimal)).then(|| read_as(Kind::Decimal, raw, form));
     match fitting.or_else(|| lenient().flatten()) {
         Some(value) => Ok(value),
         None => by_form(raw, form),

@@ -17,13 +17,16 @@ const STORE_INSTANCES_MAX: usize = 32;
 const STORE_MEMORIES_MAX: usize = 4;
 const STORE_TABLES_MAX: usize = 32;
 
+/// Resources that a guest may hold: the host keeps their tables.
+pub(super) const HANDLES_MAX: usize = 4_096;
+
 /// Calls after which an instance is replaced: a slow leak never becomes a failure.
 pub(super) const CALLS_PER_INSTANCE: u32 = 10_000;
 /// Opened (function, parameters) per instance; configurations have a handful.
 pub(super) const OPENED_PER_INSTANCE: usize = 64;
 
-/// Rows and bytes of one call. Cost per value is flat from 100 rows to 4,096, and a short call is a short deadline.
-pub(super) const CALL_ROWS_MAX: usize = 4_096;
+/// Rows of one call. Cost per value hardly falls beyond, and a shorter call is farther from its deadline and splits sooner.
+pub(super) const CALL_ROWS_MAX: usize = 1_024;
 /// Input of one call: four times this is still within [`HOSTCALL_BYTES_MAX`].
 pub(super) const CALL_BYTES_MAX: usize = 4 << 20;
 

@@ -51,7 +51,10 @@ impl Loader {
         blocking(move || {
             let exports = Exports::find(&component)?;
             let pre = host.linker.instantiate_pre(&component).map_err(|error| {
-                PluginError::new("plugin.contract", format!("its imports are not of the types in wit/plugin.wit: {error:#}"))
+                PluginError::new(
+                    "plugin.contract",
+                    format!("its imports are not of the types in wit/plugin.wit: {error:#}"),
+                )
             })?;
             let image = Image { plugin: Arc::clone(&candidate.stem), pre, exports };
             describe_and_try(&host, image, candidate, started)
@@ -79,7 +82,9 @@ fn describe_and_try(
 fn failed(what: &str, failure: CallFailure) -> PluginError {
     let reason = match failure {
         CallFailure::Unusable(error) => return error,
-        CallFailure::NoRoom => return PluginError::new("plugin.busy", "every plugin instance is in use; try again later"),
+        CallFailure::NoRoom => {
+            return PluginError::new("plugin.busy", "every plugin instance is in use; try again later");
+        }
         CallFailure::Refused(error) | CallFailure::NotOpened(error) => printable(&error.message, MESSAGE_CHARS_MAX),
         CallFailure::Fault(fault) => {
             let error = fault.into_value_error();

@@ -19,7 +19,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), PluginError> {
         if MAGIC.starts_with(bytes) {
             return Err(truncated(bytes.len()));
         }
-        let hint = if bytes.trim_ascii_start().starts_with(b"(") { ": it looks like the text format; compile it first" } else { "" };
+        let hint = if bytes.trim_ascii_start().starts_with(b"(") {
+            ": it looks like the text format; compile it first"
+        } else {
+            ""
+        };
         return Err(PluginError::new("plugin.not_wasm", format!("it is not a WebAssembly file{hint}")));
     }
     let Some((preamble, sections)) = bytes.split_at_checked(PREAMBLE_BYTES) else {
@@ -42,7 +46,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), PluginError> {
 }
 
 fn truncated(length: usize) -> PluginError {
-    PluginError::new(TRUNCATED, format!("it ends in the middle of a section, after {length} bytes: the file is not complete"))
+    PluginError::new(
+        TRUNCATED,
+        format!("it ends in the middle of a section, after {length} bytes: the file is not complete"),
+    )
 }
 
 /// A LEB128 `u32` and what follows it.

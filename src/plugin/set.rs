@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::catalog::LoadFailure;
 use super::detail::PluginDetail;
+use super::event::LoadFailure;
 use super::host::{Host, LoadedPlugin};
 use super::transform::{Target, transform};
 use super::{CallContext, FunctionInfo, FunctionRef, PluginError, Plugins, ValueError};
@@ -66,7 +66,8 @@ impl PluginSet {
     /// As [`Plugins::info`], or `plugin.bad_json`.
     pub fn value_from_json(&self, name: &str, json: &str) -> Result<Value, PluginError> {
         let (plugin, index) = self.resolve(name)?;
-        let inputs = plugin.functions.get(index).map(|function| function.function.inputs.as_slice()).unwrap_or_default();
+        let inputs =
+            plugin.functions.get(index).map(|function| function.function.inputs.as_slice()).unwrap_or_default();
         super::json::read(json, inputs)
             .map_err(|error| PluginError::new("plugin.bad_json", format!("the value is not JSON: {error}")))
     }
@@ -84,7 +85,8 @@ impl PluginSet {
             (Some(_), Some(_)) => {
                 let names: Vec<String> =
                     candidates.iter().map(|(plugin, _)| format!("`{}/{function}`", plugin.stem)).collect();
-                let message = format!("several plugins have a function `{function}`: say which of {}", names.join(", "));
+                let message =
+                    format!("several plugins have a function `{function}`: say which of {}", names.join(", "));
                 Err(PluginError::new("plugin.ambiguous", message))
             }
         }
@@ -125,12 +127,7 @@ impl PluginSet {
             let message = format!("the parameters of `{}` are not a JSON object: {error}", function.name);
             PluginError::new("plugin.invalid_params", message)
         })?;
-        Ok(Target {
-            host: Arc::clone(&self.host),
-            plugin: Arc::clone(plugin),
-            function: index,
-            params: params.into(),
-        })
+        Ok(Target { host: Arc::clone(&self.host), plugin: Arc::clone(plugin), function: index, params: params.into() })
     }
 }
 

@@ -156,7 +156,11 @@ struct Group {
 }
 
 /// Sorts the values by kind, as the function accepts them; what it cannot take fails at once. Nulls go with the first group.
-fn groups(function: &LoadedFunction, input: Vec<Value>, results: &mut [Option<Result<Value, ValueError>>]) -> Vec<Group> {
+fn groups(
+    function: &LoadedFunction,
+    input: Vec<Value>,
+    results: &mut [Option<Result<Value, ValueError>>],
+) -> Vec<Group> {
     let function = &function.function;
     let first = input.iter().find_map(|value| accepted_kind(function, value.kind()).filter(|_| !value.is_null()));
     let mut groups: Vec<Group> = Vec::new();
@@ -167,8 +171,7 @@ fn groups(function: &LoadedFunction, input: Vec<Value>, results: &mut [Option<Re
         } else if let Some(kind) = accepted_kind(function, given) {
             kind
         } else {
-            let message =
-                format!("`{}` takes {}, not {}", function.info.name, function.accepted(), kind_name(given));
+            let message = format!("`{}` takes {}, not {}", function.info.name, function.accepted(), kind_name(given));
             if let Some(slot) = results.get_mut(row) {
                 *slot = Some(Err(guest_error("wrong-kind", &message)));
             }
@@ -194,7 +197,8 @@ fn accepted_kind(function: &super::describe::Function, kind: Kind) -> Option<Kin
 async fn run_group(job: Arc<Job>) -> Result<Rows, PluginError> {
     let mut done: Vec<Option<Result<Value, ValueError>>> = Vec::new();
     done.resize_with(job.values.len(), || None);
-    let mut todo: Vec<(Range<usize>, Attempt)> = calls(&job.values).into_iter().map(|range| (range, Attempt::First)).collect();
+    let mut todo: Vec<(Range<usize>, Attempt)> =
+        calls(&job.values).into_iter().map(|range| (range, Attempt::First)).collect();
     todo.reverse();
     while let Some((range, attempt)) = todo.pop() {
         let host = Arc::clone(&job.target.host);
@@ -249,7 +253,8 @@ fn settle(
         }
         Err(RunError::Refused(error)) if error.retryable => {
             let safe = guest_error(&error.code, &error.message);
-            let message = format!("`{}` asks to be tried later: {} ({})", job.target.function()?.name, safe.message, safe.code);
+            let message =
+                format!("`{}` asks to be tried later: {} ({})", job.target.function()?.name, safe.message, safe.code);
             return Err(PluginError::new("plugin.retryable", message));
         }
         Err(RunError::Refused(error)) => {
@@ -281,7 +286,11 @@ fn settle(
     };
     if opened {
         let left = breaker.open_for(now).unwrap_or_default();
-        tracing::warn!(plugin = &*job.target.plugin.stem, ?attempt, "a plugin function fails too often: its breaker is open");
+        tracing::warn!(
+            plugin = &*job.target.plugin.stem,
+            ?attempt,
+            "a plugin function fails too often: its breaker is open"
+        );
         return Err(job.target.breaker_open(left));
     }
     Ok(())
@@ -322,7 +331,9 @@ impl Job {
         result.map_err(|failure| match failure {
             CallFailure::Fault(fault) => RunError::Fault { fault, reused, lost: started.elapsed() },
             CallFailure::Refused(error) => RunError::Refused(error),
-            failure @ (CallFailure::Unusable(_) | CallFailure::NotOpened(_) | CallFailure::NoRoom) => unusable(self.target.unusable(failure)),
+            failure @ (CallFailure::Unusable(_) | CallFailure::NotOpened(_) | CallFailure::NoRoom) => {
+                unusable(self.target.unusable(failure))
+            }
         })
     }
 }
@@ -331,9 +342,54 @@ impl Job {
 mod tests {
     use super::*;
 
+    fn function(inputs: &[Kind]) -> LoadedFunction {
+        let info = super::super::FunctionInfo {
+            name: "f".to_owned(),
+            plugin: "p".to_owned(),
+            digest: String::new(),
+            doc: String::new(),
+            role: Role::FieldTransform.name().to_owned(),
+            idempotent: false,
+            reverse: None,
+        };
+        let function = super::super::describe::Function {
+            info,
+            role: Role::FieldTransform,
+            inputs: inputs.to_vec(),
+            output: None,
+            deterministic: true,
+            params_schema: String::new(),
+            examples: Vec::new(),
+        };
+        LoadedFunction { name: "f".into(), function, breaker: super::super::breaker::Breaker::default() }
+    }
+
+    #[test]
+    fn values_are_grouped_by_the_kinds_that_the_function_takes() {
+        let input = vec![Value::Null, Value::Int(1), Value::Text("a".into()), Value::Date(0), Value::Null];
+        let grouped = |inputs: &[Kind]| {
+            let mut results = vec![None; input.len()];
+            let groups = groups(&function(inputs), input.clone(), &mut results);
+            let groups: Vec<(Kind, Vec<usize>)> = groups.into_iter().map(|group| (group.kind, group.rows)).collect();
+            let failed: Vec<usize> = (0..input.len()).filter(|row| results[*row].is_some()).collect();
+            (groups, failed)
+        };
+        assert_eq!(grouped(&[Kind::Text]), (vec![(Kind::Text, vec![0, 1, 2, 3, 4])], vec![]));
+        let each = vec![(Kind::Int, vec![0, 1, 4]), (Kind::Text, vec![2]), (Kind::Date, vec![3])];
+        assert_eq!(grouped(&[]), (each, vec![]));
+        assert_eq!(
+            grouped(&[Kind::Int, Kind::Date]),
+            (vec![(Kind::Int, vec![0, 1, 4]), (Kind::Date, vec![3])], vec![2])
+        );
+        let mut results = vec![None];
+        groups(&function(&[Kind::Int, Kind::Date]), vec![Value::Boolean(true)], &mut results);
+        let Some(Err(error)) = &results[0] else { panic!("no error") };
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("wrong-kind", "`f` takes s64, date, not boolean"));
+    }
+
     #[test]
     fn calls_are_bounded_by_rows_and_bytes() {
-        assert_eq!(calls(&[]), []);
+        assert!(calls(&[]).is_empty());
         assert_eq!(calls(&vec![Value::Null; CALL_ROWS_MAX + 1]), [0..CALL_ROWS_MAX, CALL_ROWS_MAX..CALL_ROWS_MAX + 1]);
         let large = Value::Bytes(vec![0; CALL_BYTES_MAX]);
         assert_eq!(calls(&[large.clone(), Value::Null, large]), [0..1, 1..2, 2..3]);

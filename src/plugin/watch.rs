@@ -44,17 +44,16 @@ async fn watch(catalog: Weak<Catalog>, dir: PathBuf) {
     // One place: a second hint says nothing new.
     let (hint, mut hints) = mpsc::channel(1);
     let mut watched = Watched::new(dir, hint);
-    let mut changing = false;
     loop {
+        // Watched before it is looked at, so that nothing falls between.
         watched.follow();
+        let Some(catalog) = catalog.upgrade() else { return };
+        let changing = catalog.reload(true).await;
+        drop(catalog);
         let wait = if changing { QUIET } else { RESCAN };
         if let Ok(Some(())) = timeout(wait, hints.recv()).await {
             until_quiet(&mut hints).await;
         }
-        // A folder that has just appeared is watched before it is looked at, so nothing falls between.
-        watched.follow();
-        let Some(catalog) = catalog.upgrade() else { return };
-        changing = catalog.reload(true).await;
     }
 }
 
@@ -105,7 +104,8 @@ impl Watched {
 
     /// Watches what the path leads to now.
     fn follow(&mut self) {
-        let parent = self.dir.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        let parent =
+            self.dir.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
         let (folder, parent) = (Place::of(&self.dir), parent.and_then(Place::of));
         if let Some(watcher) = &mut self.watcher {
             replace(watcher, &mut self.parent, parent);

@@ -185,16 +185,31 @@ fn local_from(text: &str) -> Option<i64> {
     Some(seconds_since_epoch(local) * MICROS_PER_SECOND + micros_of(local.subsec_nanosecond())?)
 }
 
+/// Civil arithmetic: `jiff::Timestamp` ends a day before 9999-12-31, which stands for "for ever" in many databases.
 fn seconds_since_epoch(local: civil::DateTime) -> i64 {
-    let offset = jiff::tz::Offset::UTC;
-    offset
-        .to_timestamp(local.with().subsec_nanosecond(0).build().unwrap_or(local))
-        .map_or(0, |instant| instant.as_second())
+    let whole = local.with().subsec_nanosecond(0).build().unwrap_or(local);
+    whole.duration_since(EPOCH.to_datetime(civil::Time::midnight())).as_secs()
 }
 
 fn instant_from(text: &str) -> Option<i64> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    (instant.subsec_nanosecond() % 1000 == 0).then(|| instant.as_microsecond())
+    let zone = text.char_indices().skip(11).find(|(_, letter)| matches!(letter, 'Z' | 'z' | '+' | '-'))?.0;
+    let local = local_from(text.get(..zone)?.trim_end())?;
+    local.checked_sub(offset_from(text.get(zone..)?)? * MICROS_PER_SECOND)
+}
+
+/// Seconds east of UTC: `Z`, `+02`, `+0200`, `+02:00`, `+02:00:00`.
+fn offset_from(text: &str) -> Option<i64> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let (sign, rest) = text.strip_prefix('-').map_or_else(|| (1, text.strip_prefix('+')), |rest| (-1, Some(rest)));
+    let digits: String = rest?.split(':').collect();
+    if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |range| digits.get(range).map_or(Some(0), |part: &str| part.parse::<i64>().ok());
+    let (hours, minutes, seconds) = (part(0..2)?, part(2..4)?, part(4..6)?);
+    (hours < 24 && minutes < 60 && seconds < 60).then_some(sign * (hours * 3600 + minutes * 60 + seconds))
 }
 
 /// Compares two JSON texts by meaning: white space, the order of object keys and the spelling of numbers do not count.
@@ -254,6 +269,10 @@ mod tests {
             Value::Bytes(vec![0, 255]),
             Value::Date(-1),
             Value::Date(19_876),
+            Value::Date(2_932_896),
+            Value::Instant(2_932_896 * 86_400_000_000),
+            Value::Local(2_932_897 * 86_400_000_000 - 1),
+            Value::Local(-1),
             Value::Time(86_399_999_999),
             Value::Instant(-1),
             Value::Instant(1_700_000_000_123_456),
@@ -270,6 +289,10 @@ mod tests {
     fn what_databases_print_is_read() {
         assert_eq!(Value::from_text(Kind::Instant, "1970-01-01 02:00:00.5+02").unwrap(), Value::Instant(500_000));
         assert_eq!(Value::from_text(Kind::Instant, "1970-01-01 00:00:00+00:00").unwrap(), Value::Instant(0));
+        assert_eq!(Value::from_text(Kind::Instant, "1970-01-01T00:00:00-00:30").unwrap(), Value::Instant(1_800_000_000));
+        for text in ["1970-01-01 00:00:00", "1970-01-01 00:00:00+", "1970-01-01 00:00:00+1", "1970-01-01 00:00:00+25", "1970-01-01Z"] {
+            assert!(Value::from_text(Kind::Instant, text).is_err(), "{text}");
+        }
         assert_eq!(Value::from_text(Kind::Local, "1970-01-02 00:00:00").unwrap(), Value::Local(86_400_000_000));
         assert_eq!(Value::from_text(Kind::Boolean, "t").unwrap(), Value::Boolean(true));
         assert!(Value::from_text(Kind::Local, "1970-01-02 00:00:00+02").is_err());

@@ -1,10 +1,37 @@
-//! The PostgreSQL connector.
+//! The PostgreSQL connector (layer 4), for servers from version 13 on.
+//!
+//! `options` says how a server is reached, `catalogue` and `table` what its tables look like, `values` and `copy` how values are
+//! printed. An opened table is a `collection`, which two halves share:
+//! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `listen`: when to look), or
+//!   `polling` goes by a column;
+//! - the `target`: `scan`, `write` (`plan`, `creates`) and `upsert`.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Connector, OpenOptions, Schema, Side};
-use crate::config::Endpoint;
-use crate::error::{Result, SyncError};
+use super::{Connector, OpenOptions, Schema, Side, Source};
+use crate::config::{CaptureMethod, Endpoint};
+use crate::error::{ErrorKind, Result};
+
+mod catalogue;
+mod collection;
+mod copy;
+mod creates;
+mod errors;
+mod listen;
+mod options;
+mod plan;
+mod polling;
+mod position;
+mod scan;
+mod source;
+mod table;
+mod target;
+mod tracking;
+mod upsert;
+mod values;
+mod write;
 
 /// The PostgreSQL connector.
 #[derive(Debug, Default)]
@@ -12,11 +39,30 @@ pub struct Postgres {}
 
 #[async_trait]
 impl Connector for Postgres {
-    async fn describe(&self, _endpoint: &Endpoint) -> Result<Schema> {
-        Err(SyncError::internal("postgres: being written"))
+    async fn describe(&self, endpoint: &Endpoint) -> Result<Schema> {
+        let server = options::Server::of(endpoint)?;
+        let mut connection = server.connect().await?;
+        Ok(catalogue::describe(&mut connection, &server, &endpoint.collection).await?.schema())
     }
 
-    async fn open(&self, _endpoint: &Endpoint, _schema: &Schema, _options: OpenOptions) -> Result<Side> {
-        Err(SyncError::internal("postgres: being written"))
+    async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side> {
+        let server = options::Server::of(endpoint)?;
+        let mut connection = server.connect().await?;
+        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        if table.key != schema.key {
+            let place = errors::Place { table: Some(table.label()), ..server.place };
+            return Err(place.error(
+                ErrorKind::SchemaMismatch,
+                "postgres.schema",
+                "the key was altered since the table was described",
+            ));
+        }
+        let collection = Arc::new(collection::Collection::new(server, table, endpoint.filter.clone(), options)?);
+        collection.check(&mut connection).await?;
+        let source: Box<dyn Source> = match collection.options.capture {
+            CaptureMethod::DatabaseTriggers => Box::new(source::LogSource::new(Arc::clone(&collection))),
+            CaptureMethod::Polling => Box::new(polling::PollSource::new(Arc::clone(&collection))?),
+        };
+        Ok(Side { source, target: Arc::new(target::PgTarget::new(collection)) })
     }
 }

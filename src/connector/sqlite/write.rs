@@ -15,6 +15,7 @@ use crate::connector::change_log::{quote, tracking_name};
 use crate::connector::{Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
+use crate::value::Value;
 
 /// Why a record was not written.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ impl<'a> Writing<'a> {
         for name in &self.opened.table.key {
             let given = record.get(name);
             let filled = self.opened.table.column(name).is_some_and(|column| column.column.has_default);
-            if given.is_none_or(crate::value::Value::is_null) && !(filled && (given.is_none() || !self.nullable(name))) {
+            if given.is_none_or(Value::is_null) && !(filled && (given.is_none() || !self.nullable(name))) {
                 return Err(Refused::Unfit(self.no_key()));
             }
         }
@@ -282,11 +283,7 @@ impl<'a> Writing<'a> {
         let rows = statement.rows(self.connection()).await?;
         let Some(row) = rows.first() else { return Ok(false) };
         let stored = fields.record(row, 0)?;
-        Ok(guard.iter().all(|(name, expected)| {
-            stored.get(name).is_some_and(|value| {
-                value == expected || value.clone().convert(expected.kind()).is_ok_and(|value| value == *expected)
-            })
-        }))
+        Ok(guard.iter().all(|(name, expected)| stored.get(name).is_some_and(|value| same(value, expected))))
     }
 
     async fn created_earlier(&mut self, token: &str) -> Attempt<Option<Key>> {
@@ -343,8 +340,14 @@ impl<'a> Writing<'a> {
     }
 }
 
+/// Whether both are the same value, one of them perhaps read as another kind than the column's. The JSON document `null` is not null.
+fn same(stored: &Value, expected: &Value) -> bool {
+    let converted = || !expected.is_null() && stored.clone().convert(expected.kind()).is_ok_and(|value| value == *expected);
+    stored == expected || converted()
+}
+
 /// What is stored for a field's value.
-pub(super) fn encode(opened: &Opened, key: Option<&Key>, name: &str, value: &crate::value::Value) -> Attempt<Raw> {
+pub(super) fn encode(opened: &Opened, key: Option<&Key>, name: &str, value: &Value) -> Attempt<Raw> {
     let Some(column) = opened.table.column(name) else {
         let message = format!("{}: there is no column {name}", opened.place());
         return Err(Refused::Unfit(SyncError::internal(message)));

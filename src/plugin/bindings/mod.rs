@@ -5,7 +5,9 @@
 
 mod v0_1;
 
-pub(super) use v0_1::{Bound, CallError, Column, Context, Example, Failure, FunctionInfo, PluginInfo, RowError, Transform};
+pub(super) use v0_1::{
+    Bound, CallError, Column, Context, Example, Failure, FunctionInfo, PluginInfo, RowError, Transform,
+};
 
 use wasmtime::Engine;
 use wasmtime::component::{Component, Instance, Linker};
@@ -113,7 +115,10 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
 
 fn check_import(name: &str) -> Result<(), PluginError> {
     let refuse = |advice: &str| {
-        Err(PluginError::new("plugin.forbidden_import", format!("it imports `{name}`, which plugins do not get; {advice}")))
+        Err(PluginError::new(
+            "plugin.forbidden_import",
+            format!("it imports `{name}`, which plugins do not get; {advice}"),
+        ))
     };
     let Some(rest) = name.strip_prefix(PACKAGE) else {
         return refuse(if name.starts_with("wasi:") {
@@ -154,13 +159,16 @@ fn check_version(name: &str, version: &str) -> Result<(), PluginError> {
     if series.is_some_and(|patch| patch.is_empty() || patch.starts_with('.')) {
         return Ok(());
     }
-    let message = format!("`{name}` is of another version of the contract; this tidelock speaks {PACKAGE}*@{VERSION}.x: rebuild it");
+    let message = format!(
+        "`{name}` is of another version of the contract; this tidelock speaks {PACKAGE}*@{VERSION}.x: rebuild it"
+    );
     Err(PluginError::new("plugin.contract_version", message))
 }
 
 fn missing(names: &[&str], what: &str) -> PluginError {
     let shown: Vec<&str> = names.iter().copied().take(8).collect();
-    let has = if shown.is_empty() { "it exports nothing".to_owned() } else { format!("it exports {}", shown.join(", ")) };
+    let has =
+        if shown.is_empty() { "it exports nothing".to_owned() } else { format!("it exports {}", shown.join(", ")) };
     let message = format!("it does not export `{PACKAGE}{what}` ({has}); see wit/plugin.wit for what a plugin exports");
     PluginError::new("plugin.missing_export", message)
 }

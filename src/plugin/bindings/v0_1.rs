@@ -161,7 +161,10 @@ impl Exports {
         let function = |interface: &str, name: &str| {
             let index = component.get_export_index(None, interface);
             index.and_then(|index| component.get_export_index(Some(&index), name)).ok_or_else(|| {
-                PluginError::new("plugin.contract", format!("`{interface}` has no function `{name}`; see wit/plugin.wit"))
+                PluginError::new(
+                    "plugin.contract",
+                    format!("`{interface}` has no function `{name}`; see wit/plugin.wit"),
+                )
             })
         };
         let transform = match (columnar, simple) {

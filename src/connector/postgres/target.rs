@@ -1,0 +1,184 @@
+//! Fetches and writes the records of a table (layer 4): the port's [`Target`], each half of it in a file of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::collection::{Collection, columns_of, matching, query, unnest};
+use super::errors::{Sql, sqlstate};
+use super::table::PgColumn;
+use super::tracking::Names;
+use super::upsert::{self, LoaderSlot};
+use super::{creates, scan, write};
+use crate::config::CaptureMethod;
+use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::error::Result;
+use crate::record::{Key, Record};
+
+/// Records in one `write`, `fetch` or `find`: more gain little, and hold locks for longer.
+pub(super) const BATCH: usize = 2_000;
+/// What a table that does not exist is answered with.
+const NO_TABLE: &str = "42P01";
+
+/// A table that is fetched from and written to.
+pub(super) struct PgTarget {
+    collection: Arc<Collection>,
+    loader: LoaderSlot,
+}
+
+impl PgTarget {
+    /// A target that uses the collection's pool.
+    pub(super) fn new(collection: Arc<Collection>) -> Self {
+        Self { collection, loader: LoaderSlot::default() }
+    }
+
+    /// For each of `keys` the rows whose `columns` have these values.
+    async fn read(&self, columns: &[PgColumn], keys: &[Key]) -> Sql<Vec<Vec<Record>>> {
+        let mut found: Vec<Vec<Record>> = keys.iter().map(|_| Vec::new()).collect();
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let sql = format!(
+            "SELECT u.ord, {} FROM {} JOIN {} AS t ON {}",
+            self.collection.texts("t"),
+            unnest(columns.len(), 1),
+            self.collection.rows(),
+            matching(columns)
+        );
+        for row in &query(sql, columns_of(keys.iter(), columns.len())).fetch_all(&self.collection.pool).await? {
+            let ord: i64 = row.try_get(0)?;
+            let slot = usize::try_from(ord - 1).ok().and_then(|index| found.get_mut(index));
+            if let Some(records) = slot {
+                records.push(self.collection.record(row, 1)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// By the change table, or by the `updated_at` column where changes are polled.
+    async fn times(&self, keys: &[Key]) -> Sql<Vec<Option<i64>>> {
+        let collection = &self.collection;
+        let width = collection.key.len();
+        let micros = |time: &str| format!("(extract(epoch FROM {time}) * 1000000)::bigint");
+        let mut times = vec![None; keys.len()];
+        let sql = match (collection.options.capture, &collection.options.updated_at) {
+            (CaptureMethod::DatabaseTriggers, _) => {
+                let on: Vec<String> = collection
+                    .key
+                    .iter()
+                    .enumerate()
+                    .map(|(index, column)| format!("t.k{index} = u.c{index}::{}", column.tracked_type()))
+                    .collect();
+                format!(
+                    "SELECT u.ord, {} FROM {} JOIN {} AS t ON {} WHERE t.origin IS DISTINCT FROM ${} GROUP BY u.ord",
+                    micros("max(t.at)"),
+                    unnest(width, 1),
+                    Names::of(&collection.table).changes,
+                    on.join(" AND "),
+                    width + 1
+                )
+            }
+            (CaptureMethod::Polling, Some(name)) => {
+                let Some(column) = collection.table.column(name) else { return Ok(times) };
+                format!(
+                    "SELECT u.ord, {} FROM {} JOIN {} AS t ON {} WHERE isfinite({time}) AND ${}::text IS NOT NULL",
+                    micros(&column.of("t")),
+                    unnest(width, 1),
+                    collection.table.quoted(),
+                    matching(&collection.key),
+                    width + 1,
+                    time = column.of("t"),
+                )
+            }
+            (CaptureMethod::Polling, None) => return Ok(times),
+        };
+        let rows = query(sql, columns_of(keys.iter(), width))
+            .bind(&collection.options.consumer)
+            .fetch_all(&collection.pool)
+            .await?;
+        for row in &rows {
+            let (ord, time): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+            if let Some(slot) = usize::try_from(ord - 1).ok().and_then(|index| times.get_mut(index)) {
+                *slot = time;
+            }
+        }
+        Ok(times)
+    }
+}
+
+/// What both halves of an opened table can do.
+pub(super) fn capabilities(collection: &Collection) -> Capabilities {
+    let deletes = collection.options.capture == CaptureMethod::DatabaseTriggers;
+    Capabilities { deletes, change_times: true, batch: BATCH }
+}
+
+/// The empty answer where the table that was asked does not exist yet.
+fn or_empty<T>(answer: Sql<T>, empty: T) -> Sql<T> {
+    match answer {
+        Err(error) if sqlstate(&error).as_deref() == Some(NO_TABLE) => Ok(empty),
+        other => other,
+    }
+}
+
+#[async_trait]
+impl Target for PgTarget {
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.collection)
+    }
+
+    async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
+        scan::start(&self.collection, &order).await
+    }
+
+    async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        let found = self
+            .read(&self.collection.key, keys)
+            .await
+            .map_err(|error| self.collection.place.failed("fetching", error))?;
+        Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
+    }
+
+    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        self.read(&self.collection.correlation, values)
+            .await
+            .map_err(|error| self.collection.place.failed("finding", error))
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+        write::write(&self.collection, writes).await
+    }
+
+    async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
+        upsert::upsert(&self.collection, &self.loader, records).await
+    }
+
+    async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
+        write::delete_by_correlation(&self.collection, values).await
+    }
+
+    async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        let empty = vec![None; keys.len()];
+        or_empty(self.times(keys).await, empty)
+            .map_err(|error| self.collection.place.failed("asking for change times", error))
+    }
+
+    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
+        let asked = async {
+            let mut connection = self.collection.pool.acquire().await?;
+            creates::pending(&mut connection, &self.collection).await
+        };
+        or_empty(asked.await, Vec::new()).map_err(|error| self.collection.place.failed("reading create tokens", error))
+    }
+
+    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let forgetting = async {
+            let mut connection = self.collection.pool.acquire().await?;
+            creates::forget(&mut connection, &self.collection, tokens).await
+        };
+        or_empty(forgetting.await, ()).map_err(|error| self.collection.place.failed("forgetting create tokens", error))
+    }
+}

@@ -1,0 +1,193 @@
+//! Unguarded upserts (layer 4), as fast as the server can: COPY into a staging table, then one `INSERT … ON CONFLICT`.
+//! Small batches go as parameters instead.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::collection::{Collection, query, unnest};
+use super::copy;
+use super::creates::overriding;
+use super::errors::{Class, Sql, class};
+use super::table::{PgColumn, all, list};
+use super::values;
+use super::write::begin_sql;
+use crate::connector::Upserted;
+use crate::connector::change_log::quote;
+use crate::error::{ErrorKind, Result};
+use crate::record::Record;
+use crate::value::Value;
+
+/// Batches of fewer records are not worth a COPY.
+const STAGED_MIN: usize = 50;
+/// COPY data is sent in pieces of about this size, so that the server reads while we write.
+const PIECE_BYTES: usize = 128 << 10;
+/// How often a batch that lost a deadlock is begun again.
+const TRIES_MAX: u32 = 5;
+const RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// The connection that upserts go through, with its staging tables, one per set of fields.
+pub(super) struct Loader {
+    connection: PgConnection,
+    staged: BTreeMap<Vec<String>, String>,
+}
+
+/// Kept between batches; taken out while in use, so that a connection in an unknown state is never used again.
+pub(super) type LoaderSlot = tokio::sync::Mutex<Option<Loader>>;
+
+/// Inserts or updates by the correlation fields: see `Target::upsert`.
+pub(super) async fn upsert(collection: &Collection, slot: &LoaderSlot, records: &[Record]) -> Result<Upserted> {
+    let groups = group(collection, records)?;
+    let mut kept = slot.lock().await;
+    let mut tries = 1;
+    loop {
+        let mut loader = match kept.take() {
+            Some(loader) => loader,
+            None => Loader { connection: collection.server.connect().await?, staged: BTreeMap::new() },
+        };
+        match loader.write(collection, &groups).await {
+            Ok(written) => {
+                *kept = Some(loader);
+                let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
+                return Ok(Upserted { written, unchanged: total.saturating_sub(written) });
+            }
+            Err(error) if class(&error) == Class::Contention && tries < TRIES_MAX => {
+                tokio::time::sleep(RETRY_DELAY * tries).await;
+                tries += 1;
+            }
+            Err(error) => return Err(collection.place.failed("upserting", error)),
+        }
+    }
+}
+
+/// Records that carry the same fields.
+struct Group<'a> {
+    columns: Vec<&'a PgColumn>,
+    records: Vec<&'a Record>,
+}
+
+fn group<'a>(collection: &'a Collection, records: &'a [Record]) -> Result<Vec<Group<'a>>> {
+    let mut groups: BTreeMap<Vec<&str>, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        if let Some((name, _)) = record.iter().find(|(_, value)| values::has_nul(value)) {
+            let message = format!("upserting: PostgreSQL cannot store the character U+0000 of field {name} in text");
+            return Err(collection.place.error(ErrorKind::InvalidRecord, "postgres.nul_character", message));
+        }
+        groups.entry(record.iter().map(|(name, _)| name).collect()).or_default().push(record);
+    }
+    groups.into_iter().map(|(names, records)| Ok(Group { columns: columns(collection, &names)?, records })).collect()
+}
+
+fn columns<'a>(collection: &'a Collection, names: &[&str]) -> Result<Vec<&'a PgColumn>> {
+    let missing = |name: &str| {
+        collection.place.error(ErrorKind::SchemaMismatch, "postgres.schema", format_args!("there is no column {name}"))
+    };
+    for column in &collection.correlation {
+        if !names.contains(&column.name()) {
+            let message = format!("upserting: a record lacks {}", column.name());
+            return Err(collection.place.error(ErrorKind::InvalidRecord, "postgres.invalid_record", message));
+        }
+    }
+    names.iter().map(|name| collection.table.column(name).ok_or_else(|| missing(name))).collect()
+}
+
+impl Loader {
+    async fn write(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
+        for group in groups {
+            if group.records.len() >= STAGED_MIN {
+                self.stage(collection, group).await?;
+            }
+        }
+        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection))).await?;
+        let mut written = 0;
+        for group in groups {
+            let names: Vec<String> = group.columns.iter().map(|column| column.name().to_owned()).collect();
+            written += match self.staged.get(&names) {
+                Some(stage) if group.records.len() >= STAGED_MIN => {
+                    copy_through(&mut transaction, collection, group, stage).await?
+                }
+                _ => pass(&mut transaction, collection, group).await?,
+            };
+        }
+        transaction.commit().await?;
+        Ok(written)
+    }
+
+    /// Makes the staging table of a group's fields, of the same types.
+    async fn stage(&mut self, collection: &Collection, group: &Group<'_>) -> Sql<()> {
+        let names: Vec<String> = group.columns.iter().map(|column| column.name().to_owned()).collect();
+        if self.staged.contains_key(&names) {
+            return Ok(());
+        }
+        let name = format!("tidelock_stage_{}", self.staged.len());
+        let sql = format!(
+            "CREATE TEMP TABLE {name} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA",
+            list(names.iter().map(|name| quote(name))),
+            collection.table.quoted()
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await?;
+        self.staged.insert(names, format!("pg_temp.{name}"));
+        Ok(())
+    }
+}
+
+async fn copy_through(
+    connection: &mut PgConnection,
+    collection: &Collection,
+    group: &Group<'_>,
+    stage: &str,
+) -> Sql<u64> {
+    let names = list(group.columns.iter().map(|column| quote(column.name())));
+    let mut copy = connection.copy_in_raw(&format!("COPY {stage} ({names}) FROM STDIN")).await?;
+    let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+    for record in &group.records {
+        copy::push_row(
+            &mut piece,
+            group.columns.iter().map(|column| record.get(column.name()).unwrap_or(&Value::Null)),
+        );
+        if piece.len() >= PIECE_BYTES {
+            copy.send(piece.as_slice()).await?;
+            piece.clear();
+        }
+    }
+    copy.send(piece).await?;
+    copy.finish().await?;
+    let rows = list(group.columns.iter().map(|column| column.of("u")));
+    let sql = statement(collection, group, &rows, &format!("{stage} AS u"));
+    Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
+}
+
+async fn pass(connection: &mut PgConnection, collection: &Collection, group: &Group<'_>) -> Sql<u64> {
+    let rows = list(group.columns.iter().enumerate().map(|(index, column)| column.cast(&format!("u.c{index}"))));
+    let from = unnest(group.columns.len(), 1);
+    let sql = statement(collection, group, &rows, &from);
+    let parameters = group
+        .columns
+        .iter()
+        .map(|column| group.records.iter().map(|record| record.get(column.name()).and_then(values::input)).collect())
+        .collect();
+    Ok(query(sql, parameters).execute(connection).await?.rows_affected())
+}
+
+/// Counts as affected what was inserted or changed, and nothing else.
+fn statement(collection: &Collection, group: &Group<'_>, rows: &str, from: &str) -> String {
+    let is_correlation = |column: &&&PgColumn| collection.correlation.iter().any(|other| other.name() == column.name());
+    let set: Vec<&PgColumn> =
+        group.columns.iter().filter(|column| !is_correlation(column) && !column.identity_always).copied().collect();
+    let action = if set.is_empty() {
+        "NOTHING".to_owned()
+    } else {
+        format!(
+            "UPDATE SET {} WHERE NOT ({})",
+            list(set.iter().map(|column| format!("{} = excluded.{}", quote(column.name()), quote(column.name())))),
+            all(set.iter().map(|column| column.same(&column.of("t"), &column.of("excluded"))))
+        )
+    };
+    format!(
+        "INSERT INTO {} AS t ({}){} SELECT {rows} FROM {from} ON CONFLICT ({}) DO {action}",
+        collection.table.quoted(),
+        list(group.columns.iter().map(|column| quote(column.name()))),
+        overriding(group.columns.iter().copied()),
+        list(collection.correlation.iter().map(|column| quote(column.name()))),
+    )
+}
