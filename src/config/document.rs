@@ -239,7 +239,7 @@ mod tests {
         let array = document.member(Document::ROOT, "a/b").unwrap();
         let object = document.item(array.node, 1).unwrap();
         let x = document.at(document.member(object, "x").unwrap().node);
-        assert_eq!((x.line, x.column, x.pointer.as_str()), (2, 28, "/a~1b/1/x"));
+        assert_eq!((x.line, x.column, x.pointer.as_str()), (2, 30, "/a~1b/1/x"));
         let tilde = document.member(object, "é~").unwrap();
         assert_eq!(document.at_key(object, tilde).pointer, "/a~1b/1/é~0");
         assert_eq!(document.at_key(object, tilde).column, 14);

@@ -61,7 +61,7 @@ pub fn load_with_environment(
         let message = "no configuration file is named";
         reader.problems.push(Problem::error(codes::NO_SYNC, &Location::default(), message));
     }
-    let mut context = Context::new(&reader.documents, registry, reader.problems);
+    let mut context = Context::new(&reader.documents, registry, &reader.taken, reader.problems);
     let config = resolve::config(&mut context, &reader.files);
     let problems = presentable(context.into_problems(), paths, &reader.documents, &reader.taken);
     if problems.iter().any(Problem::is_error) {

@@ -31,7 +31,7 @@ fn blot(text: &str) -> String {
         rest = rest.strip_prefix(taken).unwrap_or_default();
         match char {
             '"' if key.as_deref().is_some_and(|key| is_secret(key, taken)) => {
-                blotted.extend(taken.chars().map(|char| if matches!(char, '"' | '\n' | '\r') { char } else { '*' }));
+                blotted.push_str(&stars(taken));
                 if !in_list {
                     key = None;
                 }
@@ -61,6 +61,13 @@ fn blot(text: &str) -> String {
         }
     }
     blotted
+}
+
+/// The string with a star for each of its characters.
+fn stars(string: &str) -> String {
+    let inside = string.strip_prefix('"').unwrap_or(string);
+    let (inside, end) = inside.strip_suffix('"').map_or((inside, ""), |inside| (inside, "\""));
+    format!("\"{}{end}", "*".repeat(inside.chars().count()))
 }
 
 /// The string that begins here, to its end or the end of the line.

@@ -31,12 +31,25 @@ pub(super) use service::is_loopback;
 pub(crate) struct Context<'a> {
     documents: &'a Documents,
     registry: &'a Registry<'a>,
+    /// Name and value of what was taken from the environment.
+    taken: &'a [(String, String)],
     problems: Vec<Problem>,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(documents: &'a Documents, registry: &'a Registry<'a>, problems: Vec<Problem>) -> Self {
-        Self { documents, registry, problems }
+    pub(crate) fn new(
+        documents: &'a Documents,
+        registry: &'a Registry<'a>,
+        taken: &'a [(String, String)],
+        problems: Vec<Problem>,
+    ) -> Self {
+        Self { documents, registry, taken, problems }
+    }
+
+    /// Whether a text has something in it that came from the environment. Such a text may be shown as it is (`load` puts the
+    /// variable's name back), but not in part or changed.
+    fn is_taken(&self, text: &str) -> bool {
+        self.taken.iter().any(|(_, value)| !value.is_empty() && text.contains(value.as_str()))
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {

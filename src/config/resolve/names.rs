@@ -15,8 +15,9 @@ pub(super) fn check(context: &mut Context<'_>, name: &str, at: &Location) {
     let message = format!(
         "\"{name}\" cannot be the name of a pair: it has 1 to {MAX_LENGTH} letters, digits, \"_\", \".\" and \"-\""
     );
-    let suggestion = format!("\"connection_name\": \"{}\"", proposal(name));
-    context.report(Problem::error(codes::BAD_NAME, at, message).suggest(suggestion));
+    let mut problem = Problem::error(codes::BAD_NAME, at, message);
+    problem.suggestion = (!context.is_taken(name)).then(|| format!("\"connection_name\": \"{}\"", proposal(name)));
+    context.report(problem);
 }
 
 fn is_allowed(char: char) -> bool {

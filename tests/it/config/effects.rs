@@ -204,7 +204,7 @@ fn the_state_may_be_kept_in_memory() {
 fn values_of_variables_are_never_shown() {
     let config = merge(
         &base(),
-        &json!({"source": {"type": "${CRM_PASSWORD}"}, "connection_name": "a ${CRM_PASSWORD}",
+        &json!({"sync_type": "bidirectional", "source": {"type": "${CRM_PASSWORD}"}, "connection_name": "a ${CRM_PASSWORD}",
         "conflict_resolution": {"strategy": "system_priority", "priority_system": "${TIDELOCK_TOKEN}"}}),
     );
     let problems = refused(&config);
