@@ -32,6 +32,8 @@ pub(super) struct Database {
     writer: Lane,
     /// Readers do not hold up writers.
     pub(super) wal: bool,
+    /// Text is stored as UTF-8, so that SQLite's `BINARY` order is that of the bytes.
+    pub(super) utf8: bool,
 }
 
 /// Connections of one kind.
@@ -111,8 +113,9 @@ impl Database {
             file,
             place,
             wal: false,
+            utf8: true,
         };
-        database.wal = database.enable_wal().await?;
+        database.set_up().await?;
         Ok(database)
     }
 
@@ -142,21 +145,22 @@ impl Database {
         self.file.reading().connect().await.map_err(self.place.failed("opening the database"))
     }
 
-    async fn enable_wal(&self) -> Result<bool> {
+    async fn set_up(&mut self) -> Result<()> {
         let mut lease = self.writer.lease(&self.place).await?;
-        let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
-            .fetch_one(lease.connection())
-            .await
-            .map_err(self.place.failed("opening the database"))?;
+        let failed = || self.place.failed("opening the database");
+        let connection = lease.connection();
+        let encoding: String = sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut *connection).await.map_err(failed())?;
+        let mut mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(failed())?;
         if mode != "wal" {
-            // Not on every file system, not on a read-only file, and not while another program uses the file: then we go on as it is.
-            let mode: Sql<String> = sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(lease.connection()).await;
-            if !mode.is_ok_and(|mode| mode == "wal") {
-                return Ok(false);
-            }
+            // Not on every file system, not on a read-only file, and not while another program uses the file: then we go on as it
+            // is. Nor do we wait for that.
+            run(connection, "PRAGMA busy_timeout = 0").await.map_err(failed())?;
+            mode = sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut *connection).await.unwrap_or(mode);
+        } else {
+            lease.give_back();
         }
-        lease.give_back();
-        Ok(true)
+        (self.utf8, self.wal) = (encoding == "UTF-8", mode == "wal");
+        Ok(())
     }
 
     /// An open file that was moved away can still be written to, but nobody would see it.

@@ -110,7 +110,7 @@ impl FieldScan {
             })?;
             let column = table.of(name);
             not_null.push(format!("{column} IS NOT NULL"));
-            let (term, with) = ordered(codec, &column, index, as_text, options);
+            let (term, with) = ordered(codec, &column, (index, as_text, opened.database.utf8), options);
             order.push(term);
             options = with;
         }
@@ -186,17 +186,18 @@ async fn sort_aside(connection: &mut SqliteConnection, sql: &str) -> Sql<String>
 fn ordered(
     codec: Codec,
     column: &str,
-    index: usize,
-    as_text: bool,
+    (index, as_text, utf8): (usize, bool, bool),
     options: SqliteConnectOptions,
 ) -> (String, SqliteConnectOptions) {
     let name = format!("tidelock_order_{index}");
     let plain_text = codec.affinity == Affinity::Text || codec.affinity == Affinity::Blob;
     match (codec.kind, as_text) {
-        (Kind::Text, _) if plain_text => (format!("{column} COLLATE BINARY"), options),
+        (Kind::Text, _) if plain_text && utf8 => (format!("{column} COLLATE BINARY"), options),
         (Kind::Null | Kind::Boolean | Kind::Int | Kind::Float | Kind::Bytes, false) => (column.to_owned(), options),
-        (Kind::Json | Kind::Text, false) => (format!("CAST({column} AS TEXT) COLLATE BINARY"), options),
         (Kind::Int, true) => (format!("CAST({column} AS TEXT) COLLATE BINARY"), options),
+        (Kind::Json | Kind::Text, _) => {
+            (format!("CAST({column} AS TEXT) COLLATE {}", quote(&name)), options.collation(name, |a: &str, b: &str| a.cmp(b)))
+        }
         (_, false) => {
             let compare = move |a: &str, b: &str| {
                 codec.decode(Raw::Text(a.to_owned())).cmp(&codec.decode(Raw::Text(b.to_owned())))

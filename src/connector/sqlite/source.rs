@@ -33,12 +33,14 @@ pub(super) struct LogSource {
     watch: Watch,
     /// The last acknowledgement that was written down, and when.
     trimmed: Option<(i64, Instant)>,
+    /// The schema's version when the triggers were last seen.
+    intact_at: Option<i64>,
 }
 
 impl LogSource {
     /// A source over the change table.
     pub(super) fn new(opened: Arc<Opened>) -> Self {
-        Self { watch: Watch::new(Arc::clone(&opened)), opened, trimmed: None }
+        Self { watch: Watch::new(Arc::clone(&opened)), opened, trimmed: None, intact_at: None }
     }
 
     fn parse(&self, position: &Position) -> Result<i64> {
@@ -72,6 +74,25 @@ impl LogSource {
             .fetch_one(connection)
             .await?;
         Ok(head.unwrap_or(0))
+    }
+
+    /// A table that was rebuilt (as SQLite's own manual says to, where `ALTER TABLE` does not do) has lost its triggers.
+    async fn check_triggers(&mut self, connection: &mut sqlx::SqliteConnection) -> Result<()> {
+        let failed = || self.opened.place().failed("looking for the triggers");
+        let version = sqlx::query_scalar("PRAGMA schema_version").fetch_one(&mut *connection).await.map_err(failed())?;
+        if self.intact_at == Some(version) {
+            return Ok(());
+        }
+        if !tracking::is_intact(connection, &self.opened.table).await.map_err(failed())? {
+            return Err(self.opened.place().error(
+                ErrorKind::SchemaMismatch,
+                "sqlite.tracking_lost",
+                "the change table or its triggers are gone (was the table rebuilt?), so changes were missed; resume the pair to make \
+                 them again and to compare all records",
+            ));
+        }
+        self.intact_at = Some(version);
+        Ok(())
     }
 
     fn batch_sql(&self) -> String {
@@ -148,13 +169,14 @@ impl Source for LogSource {
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
         let since = self.parse(after)?;
         self.watch.mark().await?;
-        let failed = || self.opened.place().failed("reading the change table");
+        let opened = Arc::clone(&self.opened);
+        let failed = || opened.place().failed("reading the change table");
         let limit = i64::try_from(max.max(1)).unwrap_or(i64::MAX);
         let mut statement = Statement::new(self.batch_sql());
         let holder = statement.bind(Raw::Int(since)).map_err(failed())?;
         let limit_holder = statement.bind(Raw::Int(limit)).map_err(failed())?;
         statement.push(&format!("{holder} ORDER BY seq LIMIT {limit_holder}"));
-        let mut lease = self.opened.database.read().await?;
+        let mut lease = opened.database.read().await?;
         let rows = statement.rows(lease.connection()).await.map_err(failed())?;
         let mut through = since;
         let mut changes = Vec::with_capacity(rows.len());
@@ -165,6 +187,7 @@ impl Source for LogSource {
         if rows.is_empty() {
             let head = self.read_head(lease.connection()).await.map_err(failed())?;
             self.check(since, head)?;
+            self.check_triggers(lease.connection()).await?;
         }
         lease.give_back();
         let more = rows.len() >= max.max(1);

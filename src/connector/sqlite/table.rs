@@ -113,12 +113,6 @@ impl Fields {
         self.codecs.len()
     }
 
-    /// The codec of a field.
-    pub(super) fn codec(&self, name: &str) -> Option<Codec> {
-        let index = self.layout.iter().position(|field| &**field == name)?;
-        self.codecs.get(index).map(|(codec, _)| *codec)
-    }
-
     /// Reads a record from the columns of `row` that begin at `start`.
     pub(super) fn record(&self, row: &SqliteRow, start: usize) -> Sql<Record> {
         let values = self

@@ -73,6 +73,16 @@ pub(super) fn push_ours(statement: &mut Statement, opened: &Opened) -> Sql<()> {
     Ok(())
 }
 
+/// Whether everything is there that changes cannot do without.
+pub(super) async fn is_intact(connection: &mut SqliteConnection, table: &Table) -> Sql<bool> {
+    let there = existing_triggers(connection, table).await?;
+    let complete = triggers(table)
+        .iter()
+        .filter(|trigger| trigger.essential)
+        .all(|trigger| there.iter().any(|(name, _)| *name == trigger.name));
+    Ok(complete && exists(connection, &change_table(table)).await?)
+}
+
 /// Creates what is missing and registers the consumer; the stream's incarnation.
 pub(super) async fn prepare(opened: &Opened) -> Result<String> {
     let failed = || opened.place().failed("creating change table and triggers");

@@ -87,6 +87,12 @@ fn statement(opened: &Opened, records: &[Record]) -> std::result::Result<Stateme
     let mut statement = Statement::new(format!("INSERT INTO {table} ({}) VALUES ", list(names.iter().map(|name| quote(name)))));
     for (index, record) in records.iter().enumerate() {
         let key = record.key(&opened.correlation.layout);
+        if key.is_none() {
+            let correlation = list(opened.correlation.layout.iter().map(|name| name.to_string()));
+            let message = format!("upserting a record: no value for ({correlation})");
+            let error = opened.place().error(ErrorKind::InvalidRecord, "sqlite.no_key_value", message);
+            return Err(Refused::Unfit(error));
+        }
         let mut holders = Vec::with_capacity(names.len());
         for (name, value) in record.iter() {
             holders.push(statement.bind(encode(opened, key.as_ref(), name, value)?)?);
