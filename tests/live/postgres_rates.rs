@@ -137,7 +137,7 @@ async fn writes(db: &Db) {
         let done = generated.target.write(&creates).await.unwrap();
         assert_eq!(outcomes(&done)[0], "applied");
         figures.push(format!("create with token {:.0}/s", 2_000.0 / began.elapsed().as_secs_f64()));
-        let records: Vec<Record> = (1..=20_000)
+        let records: Vec<Record> = (10_000_001..=10_020_000)
             .map(|id| {
                 Record::of([("id", Value::Int(id)), ("name", text(&format!("r{round}"))), ("email", Value::Null)])
             })
