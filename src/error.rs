@@ -44,7 +44,9 @@ impl ErrorKind {
             Self::Unavailable | Self::RateLimited => Disposition::Retry,
             Self::VersionMismatch => Disposition::Recheck,
             Self::InvalidRecord => Disposition::Review,
-            Self::Unauthenticated | Self::PermissionDenied | Self::SchemaMismatch | Self::Internal => Disposition::Pause,
+            Self::Unauthenticated | Self::PermissionDenied | Self::SchemaMismatch | Self::Internal => {
+                Disposition::Pause
+            }
         }
     }
 }

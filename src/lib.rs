@@ -21,5 +21,5 @@ pub mod state;
 pub mod pipeline;
 pub mod runtime;
 
-//pub mod cli;
+pub mod cli;
 pub mod http;

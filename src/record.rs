@@ -121,7 +121,8 @@ impl Key {
 /// Keys name records in messages, so they are shown: `42` or `(42, "a")`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<String> = self.0.iter().map(|value| value.to_text().unwrap_or_else(|| "null".to_owned())).collect();
+        let texts: Vec<String> =
+            self.0.iter().map(|value| value.to_text().unwrap_or_else(|| "null".to_owned())).collect();
         match texts.as_slice() {
             [one] => f.write_str(one),
             many => write!(f, "({})", many.join(", ")),

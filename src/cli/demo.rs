@@ -44,7 +44,7 @@ pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<ExitCode> {
         Ok(service) => service,
         Err(code) => return Ok(code),
     };
-    let _watch = service.watch_plugins()?;
+    let _watch = service.watch_plugins();
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let statuses = supervisor.statuses();

@@ -11,7 +11,7 @@ use super::output::{Table, print_json};
 use super::progress;
 use super::service::{ConfigArgs, Service};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED, check};
-use crate::config::Problem;
+use crate::config::{Location, Problem, codes};
 use crate::error::{Disposition, SyncError};
 use crate::http::Server;
 use crate::runtime::open::{self, OpenError};
@@ -43,8 +43,10 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
     };
     if let Some(listen) = args.listen {
         service.config.server.listen = listen;
-        if let Some(problem) = service.config.server.problem() {
-            check::report(&[problem], json);
+        if service.config.server.is_unprotected() {
+            let text = "other machines can reach that address, so \"server\".\"token\" is required";
+            let at = Location { file: Arc::from("--listen"), ..Location::default() };
+            check::report(&[Problem::error(codes::TOKEN_REQUIRED, &at, text)], json);
             return Ok(ExitCode::from(EXIT_CONFIGURATION));
         }
     }
@@ -97,7 +99,7 @@ fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
     let error = outcome.failure.as_ref().map(|failure| match failure {
         Failure::Run(error) => json!({"code": error.code, "message": describe(error)}),
         Failure::Configuration(problems) => json!({"code": "config.does_not_fit", "message": "the configuration does not fit the systems",
-            "problems": problems.iter().map(check::to_json).collect::<Vec<_>>()}),
+            "problems": check::to_json(problems)["problems"].take()}),
     });
     let counts = outcome.counts;
     json!({
@@ -144,7 +146,7 @@ async fn serve(service: Service, shutdown: CancellationToken, json: bool) -> any
     if let Some(code) = nothing_can_run(&service, json).await {
         return Ok(code);
     }
-    let _watch = service.watch_plugins()?;
+    let _watch = service.watch_plugins();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let settings = &service.config.server;
     let server = Server::bind(settings, supervisor.statuses()).await;

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
+
 use super::{EXIT_CONFIGURATION, check};
-use crate::config::{self, Config, Problem};
+use crate::config::{self, Config, PluginSettings, Problem};
 use crate::connector::registry;
 use crate::pipeline::binding::check_functions;
-use crate::plugin::Catalogue;
-use crate::plugin::catalog::Catalog;
+use crate::plugin::{Catalog, CatalogSettings, Catalogue, Watch, default_cache_dir};
 use crate::state::StateStore;
 use crate::state::sqlite::SqliteState;
 
@@ -87,10 +88,25 @@ impl Service {
         Ok(Ok(Self { config, state, catalog }))
     }
 
+    /// Reloads plugins as their files change, for as long as the answer is held.
+    pub fn watch_plugins(&self) -> Watch {
+        self.catalog.watch()
+    }
+
     /// The plugins.
     pub fn catalogue(&self) -> Arc<dyn Catalogue> {
         Arc::<Catalog>::clone(&self.catalog)
     }
+}
+
+/// Starts the plugin host: this program is its compiler.
+///
+/// # Errors
+/// Where plugins cannot be compiled or kept here at all.
+pub async fn open_catalog(plugins: &PluginSettings) -> anyhow::Result<Arc<Catalog>> {
+    let compiler = std::env::current_exe().context("this program does not know where it is")?;
+    let settings = CatalogSettings { plugins: plugins.clone(), compiler, cache_dir: default_cache_dir() };
+    Ok(Catalog::start(settings).await?)
 }
 
 /// Opens the state; `exclusive` makes it where it is missing.

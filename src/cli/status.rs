@@ -9,7 +9,6 @@ use super::output::{Table, print_json};
 use super::service::{ConfigArgs, Service, open_state};
 use crate::change::{End, Ends};
 use crate::runtime::open::{OpenError, open};
-use crate::state::StateStore;
 
 /// Arguments of `tidelock status`.
 #[derive(Debug, clap::Args)]

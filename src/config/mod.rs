@@ -1,14 +1,37 @@
-//! The typed configuration (layer 2): what everything downstream sees. Raw JSON is in `raw`, the way from one to the other in `resolve`.
+//! The typed configuration (layer 2): what everything downstream sees.
+//!
+//! The way of a file: `document` (text → tree with places) → `structure` (checked against the schema of `raw`, variables filled
+//! in) → `raw` (serde) → `resolve` (typed, every problem collected). Parts that have no effect yet are in `planned`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
+pub mod codes;
+pub mod planned;
+
+mod document;
+mod include;
+mod load;
+mod pair;
 mod problem;
+mod raw;
+mod resolve;
+mod schema;
 mod secret;
+mod source_line;
+mod structure;
+mod suggest;
+mod variables;
 
+pub use load::{Loaded, Registry, load, load_with_environment};
+pub use pair::{
+    CaptureMethod, ConflictPolicy, Credentials, Deletes, Endpoint, FieldMapping, KeyMapping, Mappings, Nulls, OnError,
+    PairConfig, Retry, Rule, TransformCall,
+};
 pub use problem::{Location, Problem, Severity};
-pub use secret::Secret;
+pub use schema::schema;
+pub use secret::{Secret, environment};
+pub use source_line::source_line;
+pub use suggest::{nearest, suggestion};
 
 /// A whole service.
 #[derive(Debug, Clone)]
@@ -76,215 +99,9 @@ pub struct ServerSettings {
     pub token: Option<Secret>,
 }
 
-/// Two collections that are kept in step.
-#[derive(Debug, Clone)]
-pub struct PairConfig {
-    /// Unique in the service.
-    pub name: Arc<str>,
-    /// Where the sync stands in its file.
-    pub at: Location,
-    /// The source.
-    pub source: Endpoint,
-    /// The target.
-    pub target: Endpoint,
-    /// Changes of the source reach the target.
-    pub source_to_target: bool,
-    /// Changes of the target reach the source.
-    pub target_to_source: bool,
-    /// Correlation; `None` = the source's primary key and the fields it maps to.
-    pub key: Option<KeyMapping>,
-    /// Field pairs (source's names) that match records in the first sync when keys are not shared.
-    pub match_on: Vec<String>,
-    /// The fields.
-    pub mappings: Mappings,
-    /// How conflicts are settled.
-    pub conflict: ConflictPolicy,
-    /// How changes are found.
-    pub capture: CaptureMethod,
-    /// Polling interval, and the longest time until a look without a notification.
-    pub polling_interval: Duration,
-    /// What becomes of deletes.
-    pub deletes: Deletes,
-    /// Records per batch.
-    pub batch_size: usize,
-    /// Retries.
-    pub retry: Retry,
-    /// `mapping_options.handle_nulls`.
-    pub nulls: Nulls,
-}
-
-/// The fields whose equal values mean the same thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyMapping {
-    /// Source's fields.
-    pub source: Vec<String>,
-    /// Target's fields, same length.
-    pub target: Vec<String>,
-}
-
-/// One end.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Where it stands in its file.
-    pub at: Location,
-    /// `postgres`, `sqlite`, …: a name of `connector::registry`.
-    pub system_type: String,
-    /// Name used in priority rules; default `source` or `target`.
-    pub name: Arc<str>,
-    /// Table or object.
-    pub collection: String,
-    /// Row filter in the system's own language.
-    pub filter: Option<String>,
-    /// The column that moves forward at each write: polling goes by it.
-    pub updated_at: Option<String>,
-    /// How to reach it.
-    pub credentials: Credentials,
-}
-
-/// How to reach a system. Which of these a system needs is its connector's business (`options.rs`).
-#[derive(Debug, Clone, Default)]
-pub struct Credentials {
-    /// Connection URL.
-    pub url: Option<Secret>,
-    /// File of an embedded database, resolved against the configuration's folder.
-    pub path: Option<PathBuf>,
-    /// Host.
-    pub host: Option<String>,
-    /// Port.
-    pub port: Option<u16>,
-    /// Database.
-    pub database: Option<String>,
-    /// Schema.
-    pub schema: Option<String>,
-    /// User.
-    pub user: Option<String>,
-    /// Password.
-    pub password: Option<Secret>,
-    /// SaaS and other settings, by key (`auth_type`, `instance_url`, …).
-    pub other: std::collections::BTreeMap<String, Secret>,
-}
-
-/// Which fields are kept in step.
-#[derive(Debug, Clone)]
-pub enum Mappings {
-    /// These.
-    Listed(Vec<FieldMapping>),
-    /// Every field of the same name on both sides, but for `exclude`.
-    SameNames {
-        /// Fields left out.
-        exclude: Vec<String>,
-    },
-}
-
-/// One field on each side.
-#[derive(Debug, Clone)]
-pub struct FieldMapping {
-    /// Where it stands in its file.
-    pub at: Location,
-    /// Source's field.
-    pub source: String,
-    /// Target's field.
-    pub target: String,
-    /// Functions applied source → target, in order; empty = as it is.
-    pub forward: Vec<TransformCall>,
-    /// Functions applied target → source; `None` = not said: idempotent forward functions run again, else it is an error.
-    pub reverse: Option<Vec<TransformCall>>,
-    /// Source's changes reach the target.
-    pub source_to_target: bool,
-    /// Target's changes reach the source.
-    pub target_to_source: bool,
-    /// What a failed transform does.
-    pub on_error: OnError,
-    /// Value that stands in for null or absent, source → target.
-    pub default: Option<serde_json::Value>,
-    /// Text of a source value → value, source → target; the inverse, where it is one, target → source.
-    pub value_map: Vec<(String, serde_json::Value)>,
-}
-
-/// A function by name, with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransformCall {
-    /// Where it stands in its file.
-    pub at: Location,
-    /// `format_phone`, or `plugin/format_phone`.
-    pub name: String,
-    /// JSON object.
-    pub params: String,
-}
-
-/// What a failed transform does to its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnError {
-    /// The record reaches no target and waits in review.
-    #[default]
-    RejectRecord,
-    /// The field is written as it came.
-    KeepOriginal,
-    /// The field is written as null.
-    SetNull,
-    /// As `RejectRecord`, on purpose.
-    QueueForManualReview,
-}
-
-/// What stands in for null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Nulls {
-    /// Null is a value and is written.
-    #[default]
-    Preserve,
-    /// A null of one side does not overwrite the other's value.
-    Ignore,
-}
-
-/// How changes are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CaptureMethod {
-    /// Change table filled by triggers.
-    #[default]
-    DatabaseTriggers,
-    /// An updated-at column.
-    Polling,
-}
-
-/// What becomes of deletes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Deletes {
-    /// The other side's record is deleted too.
-    #[default]
-    Propagate,
-    /// The other side keeps its record.
-    Ignore,
-}
-
-/// How a pair settles conflicts.
-#[derive(Debug, Clone)]
-pub struct ConflictPolicy {
-    /// For fields without a rule of their own, and for update against delete.
-    pub default: Rule,
-    /// By the target's name of the field.
-    pub fields: std::collections::BTreeMap<String, Rule>,
-    /// Source's field (or the target's it maps to) that says when a record changed; else commit time.
-    pub timestamp_field: Option<String>,
-}
-
-/// One rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// The later change wins; equal or unknown times: the source.
-    LastWriteWins,
-    /// That end wins.
-    Prefer(crate::change::End),
-}
-
-/// Retries of what may pass by itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Retry {
-    /// Tries in all before the pair pauses; 0 = for ever.
-    pub max_attempts: u32,
-    /// Each delay is this many times the one before.
-    pub backoff_factor: f64,
-    /// First delay.
-    pub initial_delay: Duration,
-    /// No delay is longer.
-    pub max_delay: Duration,
+impl ServerSettings {
+    /// Whether other machines could reach it without a token.
+    pub fn is_unprotected(&self) -> bool {
+        self.token.is_none() && !resolve::is_loopback(&self.listen)
+    }
 }

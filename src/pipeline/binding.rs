@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::change::{End, Ends};
 use crate::config::{
-    Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall,
+    Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, suggestion,
 };
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
@@ -248,7 +248,7 @@ impl Binder<'_> {
             &mapping.at,
             format!("the {} \"{}\" has no column \"{name}\"", end.name(), endpoint.collection),
         );
-        self.problems.push(problem.suggest(nearest(name, &names)));
+        self.problems.push(suggested(problem, name, &names));
         None
     }
 
@@ -365,19 +365,15 @@ impl Binder<'_> {
     }
 }
 
+/// Adds the name that was probably meant, or the names that there are.
+pub fn suggested(problem: Problem, name: &str, known: &[&str]) -> Problem {
+    match suggestion(name, known) {
+        Some(text) => problem.suggest(text),
+        None => problem,
+    }
+}
+
 /// Whether the mapping is one of the correlation's.
 fn correlates(correlation: &Ends<Vec<String>>, mapping: &FieldMapping) -> bool {
     correlation.source.iter().zip(&correlation.target).any(|(source, target)| *source == mapping.source && *target == mapping.target)
-}
-
-/// "did you mean …", or the list of what there is.
-pub fn nearest(name: &str, known: &[&str]) -> String {
-    let best = known
-        .iter()
-        .map(|other| (strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase()), *other))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((score, other)) if score > 0.8 => format!("did you mean \"{other}\"?"),
-        _ => format!("there are: {}", known.join(", ")),
-    }
 }

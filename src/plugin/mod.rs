@@ -9,6 +9,38 @@ use async_trait::async_trait;
 
 use crate::value::Value;
 
+mod bindings;
+mod breaker;
+pub mod catalog;
+mod column;
+mod compile;
+mod describe;
+mod detail;
+mod engine;
+mod event;
+mod examples;
+mod folder;
+mod host;
+mod images;
+mod instance;
+pub(crate) mod json;
+mod limits;
+mod load;
+mod pool;
+mod preamble;
+mod set;
+mod standard;
+mod transform;
+mod watch;
+
+pub use catalog::{Catalog, CatalogSettings};
+pub use compile::{CompileJob, compile_here};
+pub use detail::{FunctionDetail, PluginDetail};
+pub use event::{CatalogEvent, Happened, LoadFailure};
+pub use images::default_cache_dir;
+pub use set::PluginSet;
+pub use watch::Watch;
+
 /// One function bound to its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FunctionRef {
@@ -47,6 +79,13 @@ pub struct PluginError {
     pub message: String,
 }
 
+impl PluginError {
+    /// An error with a stable code.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
 /// A failure of one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueError {
@@ -67,6 +106,14 @@ pub struct CallContext {
     pub input_system: Arc<str>,
     /// System that the output goes to.
     pub output_system: Arc<str>,
+}
+
+impl CallContext {
+    /// The context of examples and probes: nothing is known.
+    pub fn none() -> Self {
+        let empty: Arc<str> = Arc::from("");
+        Self { now_micros: 0, pair: Arc::clone(&empty), input_system: Arc::clone(&empty), output_system: empty }
+    }
 }
 
 /// One consistent set of loaded plugins.

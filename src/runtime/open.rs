@@ -8,7 +8,7 @@ use crate::config::{CaptureMethod, Endpoint, PairConfig, Problem};
 use crate::connector::{Connector, OpenOptions, Schema, Side, Source, registry};
 use crate::error::SyncError;
 use crate::pipeline::Pipeline;
-use crate::pipeline::binding::{Binding, bind, nearest};
+use crate::pipeline::binding::{Binding, bind, suggested};
 use crate::plugin::{Catalogue, Plugins};
 use crate::state::StateStore;
 use crate::value::Kind;
@@ -119,7 +119,7 @@ fn polling_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem>
         if schema.column(name).is_none() {
             let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
             let text = format!("the {} \"{}\" has no column \"{name}\"", end.name(), endpoint.collection);
-            problems.push(Problem::error("mapping.unknown_field", &endpoint.at, text).suggest(nearest(name, &names)));
+            problems.push(suggested(Problem::error("mapping.unknown_field", &endpoint.at, text), name, &names));
         }
     }
     problems

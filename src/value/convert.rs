@@ -38,15 +38,23 @@ impl Value {
                 Self::from_json(kind, &json)
             }
             (value, Kind::Json) => Ok(Self::Json(value.to_json().to_string())),
-            (Self::Boolean(value), Kind::Int | Kind::Float | Kind::Decimal) => Self::Int(i64::from(value)).convert(kind),
+            (Self::Boolean(value), Kind::Int | Kind::Float | Kind::Decimal) => {
+                Self::Int(i64::from(value)).convert(kind)
+            }
             (Self::Int(value @ (0 | 1)), Kind::Boolean) => Ok(Self::Boolean(value == 1)),
             (Self::Int(value), Kind::Decimal) => Ok(Self::Decimal(value.to_string())),
-            (Self::Int(value), Kind::Float) if value.abs() <= FLOAT_INT_MAX => Self::from_text(kind, &value.to_string()),
+            (Self::Int(value), Kind::Float) if value.abs() <= FLOAT_INT_MAX => {
+                Self::from_text(kind, &value.to_string())
+            }
             (Self::Decimal(text), Kind::Int | Kind::Boolean) => {
-                Self::from_text(Kind::Int, &super::canonical_decimal(&text)).map_err(|_| fail(": not a whole number of 64 bits"))?.convert(kind)
+                Self::from_text(Kind::Int, &super::canonical_decimal(&text))
+                    .map_err(|_| fail(": not a whole number of 64 bits"))?
+                    .convert(kind)
             }
             (Self::Decimal(text), Kind::Float) => Self::from_text(kind, &text),
-            (Self::Float(value), Kind::Decimal) => Self::from_text(kind, &Self::Float(value).to_text().unwrap_or_default()),
+            (Self::Float(value), Kind::Decimal) => {
+                Self::from_text(kind, &Self::Float(value).to_text().unwrap_or_default())
+            }
             (Self::Float(value), Kind::Int | Kind::Boolean) if value.fract() == 0.0 => {
                 Self::from_text(Kind::Int, &format!("{:.0}", value + 0.0))?.convert(kind)
             }
@@ -57,7 +65,9 @@ impl Value {
             (Self::Local(micros) | Self::Instant(micros), Kind::Date) if micros % MICROS_PER_DAY == 0 => {
                 i32::try_from(micros / MICROS_PER_DAY).map(Self::Date).map_err(|_| fail(": out of range"))
             }
-            (Self::Bytes(bytes), Kind::Uuid) => bytes.try_into().map(Self::Uuid).map_err(|_| fail(": expected 16 bytes")),
+            (Self::Bytes(bytes), Kind::Uuid) => {
+                bytes.try_into().map(Self::Uuid).map_err(|_| fail(": expected 16 bytes"))
+            }
             (Self::Uuid(bytes), Kind::Bytes) => Ok(Self::Bytes(bytes.to_vec())),
             _ => Err(fail("")),
         }

@@ -59,10 +59,12 @@ impl Value {
             Kind::Bytes => BASE64_STANDARD.decode(text).map(Self::Bytes).map_err(|_| fail(": expected base64")),
             Kind::Date => date_from(text).map(Self::Date).ok_or_else(|| fail(": expected YYYY-MM-DD")),
             Kind::Time => time_from(text).map(Self::Time).ok_or_else(|| fail(": expected HH:MM:SS[.ffffff]")),
-            Kind::Instant => {
-                instant_from(text).map(Self::Instant).ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff] with Z or an offset"))
+            Kind::Instant => instant_from(text)
+                .map(Self::Instant)
+                .ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff] with Z or an offset")),
+            Kind::Local => {
+                local_from(text).map(Self::Local).ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff]"))
             }
-            Kind::Local => local_from(text).map(Self::Local).ok_or_else(|| fail(": expected YYYY-MM-DDTHH:MM:SS[.ffffff]")),
             Kind::Json => serde_json::from_str::<&RawValue>(text)
                 .map(|_| Self::Json(text.to_owned()))
                 .map_err(|_| fail(": expected JSON")),
@@ -79,9 +81,8 @@ impl Value {
             Self::Null => serde_json::Value::Null,
             Self::Boolean(value) => (*value).into(),
             Self::Int(value) => (*value).into(),
-            Self::Float(value) => {
-                serde_json::Number::from_f64(*value).map_or_else(|| float_text(*value).into(), serde_json::Value::Number)
-            }
+            Self::Float(value) => serde_json::Number::from_f64(*value)
+                .map_or_else(|| float_text(*value).into(), serde_json::Value::Number),
             Self::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
             Self::Decimal(_)
             | Self::Text(_)
@@ -127,11 +128,16 @@ fn float_text(value: f64) -> String {
 }
 
 fn float_from(text: &str) -> Option<f64> {
-    is_decimal(text).then(|| text.parse().ok()).flatten().filter(|value: &f64| value.is_finite() || canonical_decimal(text).ends_with(['y', 'N']))
+    is_decimal(text)
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|value: &f64| value.is_finite() || canonical_decimal(text).ends_with(['y', 'N']))
 }
 
 fn date_text(days: i32) -> String {
-    EPOCH.checked_add(jiff::Span::new().try_days(days).unwrap_or_default()).map_or_else(|_| format!("day {days}"), |date| date.to_string())
+    EPOCH
+        .checked_add(jiff::Span::new().try_days(days).unwrap_or_default())
+        .map_or_else(|_| format!("day {days}"), |date| date.to_string())
 }
 
 fn date_from(text: &str) -> Option<i32> {
@@ -166,7 +172,8 @@ fn micros_of(nanoseconds: i32) -> Option<i64> {
 fn local_text(micros: i64) -> String {
     let days = micros.div_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND);
     let rest = micros.rem_euclid(SECONDS_PER_DAY * MICROS_PER_SECOND);
-    i32::try_from(days).map_or_else(|_| format!("{micros} us"), |days| format!("{}T{}", date_text(days), time_text(rest)))
+    i32::try_from(days)
+        .map_or_else(|_| format!("{micros} us"), |days| format!("{}T{}", date_text(days), time_text(rest)))
 }
 
 fn local_from(text: &str) -> Option<i64> {
@@ -178,14 +185,31 @@ fn local_from(text: &str) -> Option<i64> {
     Some(seconds_since_epoch(local) * MICROS_PER_SECOND + micros_of(local.subsec_nanosecond())?)
 }
 
+/// Civil arithmetic: `jiff::Timestamp` ends a day before 9999-12-31, which stands for "for ever" in many databases.
 fn seconds_since_epoch(local: civil::DateTime) -> i64 {
-    let offset = jiff::tz::Offset::UTC;
-    offset.to_timestamp(local.with().subsec_nanosecond(0).build().unwrap_or(local)).map_or(0, |instant| instant.as_second())
+    let whole = local.with().subsec_nanosecond(0).build().unwrap_or(local);
+    whole.duration_since(EPOCH.to_datetime(civil::Time::midnight())).as_secs()
 }
 
 fn instant_from(text: &str) -> Option<i64> {
-    let instant: jiff::Timestamp = text.parse().ok()?;
-    (instant.subsec_nanosecond() % 1000 == 0).then(|| instant.as_microsecond())
+    let zone = text.char_indices().skip(11).find(|(_, letter)| matches!(letter, 'Z' | 'z' | '+' | '-'))?.0;
+    let local = local_from(text.get(..zone)?.trim_end())?;
+    local.checked_sub(offset_from(text.get(zone..)?)? * MICROS_PER_SECOND)
+}
+
+/// Seconds east of UTC: `Z`, `+02`, `+0200`, `+02:00`, `+02:00:00`.
+fn offset_from(text: &str) -> Option<i64> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let (sign, rest) = text.strip_prefix('-').map_or_else(|| (1, text.strip_prefix('+')), |rest| (-1, Some(rest)));
+    let digits: String = rest?.split(':').collect();
+    if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part = |range| digits.get(range).map_or(Some(0), |part: &str| part.parse::<i64>().ok());
+    let (hours, minutes, seconds) = (part(0..2)?, part(2..4)?, part(4..6)?);
+    (hours < 24 && minutes < 60 && seconds < 60).then_some(sign * (hours * 3600 + minutes * 60 + seconds))
 }
 
 /// Compares two JSON texts by meaning: white space, the order of object keys and the spelling of numbers do not count.
@@ -207,7 +231,13 @@ fn canonical_json(text: &str, depth: usize) -> Option<String> {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
             let parts: Option<Vec<String>> = fields
                 .iter()
-                .map(|(name, raw)| Some(format!("{}:{}", serde_json::Value::from(name.as_str()), canonical_json(raw.get(), depth + 1)?)))
+                .map(|(name, raw)| {
+                    Some(format!(
+                        "{}:{}",
+                        serde_json::Value::from(name.as_str()),
+                        canonical_json(raw.get(), depth + 1)?
+                    ))
+                })
                 .collect();
             Some(format!("{{{}}}", parts?.join(",")))
         }
@@ -239,6 +269,10 @@ mod tests {
             Value::Bytes(vec![0, 255]),
             Value::Date(-1),
             Value::Date(19_876),
+            Value::Date(2_932_896),
+            Value::Instant(2_932_896 * 86_400_000_000),
+            Value::Local(2_932_897 * 86_400_000_000 - 1),
+            Value::Local(-1),
             Value::Time(86_399_999_999),
             Value::Instant(-1),
             Value::Instant(1_700_000_000_123_456),
@@ -255,6 +289,10 @@ mod tests {
     fn what_databases_print_is_read() {
         assert_eq!(Value::from_text(Kind::Instant, "1970-01-01 02:00:00.5+02").unwrap(), Value::Instant(500_000));
         assert_eq!(Value::from_text(Kind::Instant, "1970-01-01 00:00:00+00:00").unwrap(), Value::Instant(0));
+        assert_eq!(Value::from_text(Kind::Instant, "1970-01-01T00:00:00-00:30").unwrap(), Value::Instant(1_800_000_000));
+        for text in ["1970-01-01 00:00:00", "1970-01-01 00:00:00+", "1970-01-01 00:00:00+1", "1970-01-01 00:00:00+25", "1970-01-01Z"] {
+            assert!(Value::from_text(Kind::Instant, text).is_err(), "{text}");
+        }
         assert_eq!(Value::from_text(Kind::Local, "1970-01-02 00:00:00").unwrap(), Value::Local(86_400_000_000));
         assert_eq!(Value::from_text(Kind::Boolean, "t").unwrap(), Value::Boolean(true));
         assert!(Value::from_text(Kind::Local, "1970-01-02 00:00:00+02").is_err());

@@ -1,15 +1,28 @@
-//! Tests against real servers, which `tests/run` starts. They fail loudly where a server is missing.
+//! The tests against real servers. `tests/run` starts private ones; where one is missing these tests fail, they are never skipped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::disallowed_methods,
     clippy::string_slice,
+    clippy::let_underscore_must_use,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    unreachable_pub,
     missing_docs,
-    reason = "a test that panics is a test that fails; servers are named by the environment"
+    dead_code,
+    reason = "tests fail by panicking, and share what not every binary uses"
 )]
 
+#[path = "../contract/mod.rs"]
+mod contract;
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
+
+mod bad_input;
 mod postgres;
 mod postgres_create;
 mod postgres_describe;
@@ -20,3 +33,4 @@ mod postgres_rates;
 mod postgres_tracking;
 mod postgres_values;
 mod postgres_write;
+mod sync;

@@ -28,14 +28,14 @@ pub async fn generated_keys_are_written_back(kinds: (Kind, Kind)) {
     let setup = Setup::new(kinds).await;
     setup.without_shared_key(kinds).await;
     setup.source.execute("INSERT INTO customers (name) VALUES ('Ada'), ('Bob')").await;
-    setup.target.execute("INSERT INTO clients (nr, full_name) VALUES (10, 'Cid'), (11, 'Dot')").await;
+    setup.target.execute("INSERT INTO clients (nr, full_name) VALUES (100, 'Cid'), (101, 'Dot')").await;
     setup.tidelock.once(0);
     let (source, target) = setup.both().await;
     assert_eq!(source, target);
     assert_eq!(source.len(), 4);
     setup.quiet();
 
-    setup.target.execute("INSERT INTO clients (nr, full_name) VALUES (12, 'Eve'); UPDATE clients SET phone = '1' WHERE full_name = 'Ada'").await;
+    setup.target.execute("INSERT INTO clients (nr, full_name) VALUES (500, 'Eve'); UPDATE clients SET phone = '1' WHERE full_name = 'Ada'").await;
     setup.source.execute("INSERT INTO customers (name) VALUES ('Fay'); UPDATE customers SET phone = '3' WHERE name = 'Cid'; DELETE FROM customers WHERE name = 'Bob'").await;
     setup.tidelock.once(0);
     let (source, target) = setup.both().await;

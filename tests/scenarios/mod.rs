@@ -8,6 +8,7 @@ pub mod crash;
 pub mod live;
 pub mod one_way;
 pub mod polling;
+pub mod suite;
 pub mod two_way;
 
 use serde_json::{Value, json};

@@ -71,11 +71,11 @@ run_tests() { # [--hermetic] [FILTER…]
         targets=(--lib --bins --test it)
     fi
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --release --locked ${targets[@]+"${targets[@]}"} -- "$@"
+        cargo nextest run --locked ${targets[@]+"${targets[@]}"} -- "$@"
     else
         say "cargo-nextest is not installed: cargo test does it, without its time limits"
-        cargo test --release --locked --no-fail-fast ${targets[@]+"${targets[@]}"} -- "$@"
+        cargo test --locked --no-fail-fast ${targets[@]+"${targets[@]}"} -- "$@"
     fi
 }
 
-build_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps; }
+build_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps; }

@@ -130,10 +130,10 @@ impl Stage {
 
     /// Waits until the only value of a query is `expected`.
     pub(super) async fn await_value(&self, pool: &SqlitePool, query: &'static str, expected: &str) -> anyhow::Result<()> {
-        let text = AssertSqlSafe(format!("SELECT CAST(({query}) AS TEXT)"));
+        let text = format!("SELECT CAST(({query}) AS TEXT)");
         let began = Instant::now();
         loop {
-            let value: Option<String> = sqlx::query_scalar(text.clone()).fetch_one(pool).await?;
+            let value: Option<String> = sqlx::query_scalar(AssertSqlSafe(text.clone())).fetch_one(pool).await?;
             if value.as_deref() == Some(expected) {
                 return Ok(());
             }

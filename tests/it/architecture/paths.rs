@@ -13,6 +13,8 @@ pub(super) struct Token {
 pub(super) struct Used {
     pub(super) segments: Vec<String>,
     pub(super) line: usize,
+    /// Whether it stands in a `pub use`, which gives the item a second name.
+    pub(super) reexported: bool,
 }
 
 /// The source without white space, comments, strings, characters and lifetimes.
@@ -133,7 +135,10 @@ pub(super) fn used(source: &str, own_path: &[String]) -> Vec<Used> {
         };
         match (start, text(at)) {
             (Some(start), _) => {
+                let (before, first) = (found.len(), at);
                 at = follow(&tokens, at + 1, start, &mut found);
+                let reexported = first > 1 && text(first - 1) == "use" && ["pub", ")"].contains(&text(first - 2));
+                found[before..].iter_mut().for_each(|used| used.reexported = reexported);
                 continue;
             }
             (None, "{") => open.push((at > 1 && text(at - 2) == "mod").then(|| text(at - 1))),
@@ -164,7 +169,7 @@ fn follow(tokens: &[Token], mut at: usize, mut path: Vec<String>, found: &mut Ve
         }
         at += 2;
     }
-    found.push(Used { segments: path, line });
+    found.push(Used { segments: path, line, reexported: false });
     at
 }
 

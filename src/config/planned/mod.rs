@@ -1,0 +1,50 @@
+//! Parts of the configuration that are read and checked but have no effect yet (layer 2). Each module is named like its key.
+
+use std::collections::BTreeMap;
+
+use crate::change::Ends;
+
+mod conflict_resolution;
+mod delete_guard;
+mod loop_prevention;
+mod mapping_options;
+mod monitoring;
+mod notifications;
+mod performance_settings;
+mod validation_rules;
+
+pub use conflict_resolution::PlannedRule;
+pub use delete_guard::DeleteGuard;
+pub use loop_prevention::LoopPrevention;
+pub use mapping_options::TimestampFormat;
+pub use monitoring::{Alerting, Metric, Monitoring};
+pub use notifications::{Channel, Notifications, Threshold};
+pub use performance_settings::PerformanceSettings;
+pub use validation_rules::{Check, OnInvalid, ValidationRule};
+
+/// What a pair's configuration says but has no effect yet; `check` names each in a `config.no_effect` warning.
+#[derive(Debug, Clone, Default)]
+pub struct Planned {
+    /// `validation_rules`.
+    pub validation_rules: Vec<ValidationRule>,
+    /// `monitoring`, but for the log level.
+    pub monitoring: Monitoring,
+    /// `error_handling.notifications`.
+    pub notifications: Notifications,
+    /// `loop_prevention`, where it is said.
+    pub loop_prevention: Option<LoopPrevention>,
+    /// `delete_guard`, where it is said.
+    pub delete_guard: Option<DeleteGuard>,
+    /// `deletes.soft_delete.field`.
+    pub soft_delete: Option<String>,
+    /// `performance_settings`, but for batch size and change detection.
+    pub performance_settings: PerformanceSettings,
+    /// `mapping_options.timestamp_format`.
+    pub timestamp_format: TimestampFormat,
+    /// Conflict rules that fall back to the last write: by the target's name of the field; `None` is the default rule.
+    pub conflict_resolution: Vec<(Option<String>, PlannedRule)>,
+    /// `lookup` of mappings: the target's name of the field → name of a pair.
+    pub lookups: BTreeMap<String, String>,
+    /// `external_id` of the endpoints.
+    pub external_id: Ends<Option<String>>,
+}

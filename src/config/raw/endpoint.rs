@@ -1,0 +1,122 @@
+//! The JSON of systems and endpoints (layer 2).
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Place;
+
+/// How a system is reached.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct System {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// `postgres`, `sqlite`, … .
+    #[serde(rename = "type")]
+    pub(crate) system_type: String,
+    /// File of an embedded database, relative to this file's folder.
+    #[schemars(length(min = 1))]
+    pub(crate) path: Option<String>,
+    /// Connection URL.
+    #[schemars(length(min = 1))]
+    pub(crate) url: Option<String>,
+    /// How to log in.
+    pub(crate) credentials: Option<Credentials>,
+}
+
+/// One end of a sync: a system and a table or object of it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Endpoint {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// `postgres`, `sqlite`, … .
+    #[serde(rename = "type")]
+    pub(crate) system_type: String,
+    /// Name used in priority rules; default: `source` or `target`.
+    #[schemars(length(min = 1))]
+    pub(crate) name: Option<String>,
+    /// The table.
+    #[schemars(length(min = 1))]
+    pub(crate) table: Option<String>,
+    /// The object of a SaaS.
+    #[schemars(length(min = 1))]
+    pub(crate) object: Option<String>,
+    /// The column that moves forward at each write: polling goes by it.
+    #[schemars(length(min = 1))]
+    pub(crate) updated_at: Option<String>,
+    /// The field by which a SaaS upserts.
+    #[schemars(length(min = 1))]
+    pub(crate) external_id: Option<String>,
+    /// File of an embedded database, relative to this file's folder.
+    #[schemars(length(min = 1))]
+    pub(crate) path: Option<String>,
+    /// Connection URL.
+    #[schemars(length(min = 1))]
+    pub(crate) url: Option<String>,
+    /// How to log in.
+    pub(crate) credentials: Option<Credentials>,
+}
+
+/// How to log in: a URL, or its parts, or what a SaaS asks for. Take secrets from the environment: `"${CRM_PASSWORD}"`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credentials {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Option<Place>,
+    /// Connection URL, in place of its parts.
+    #[schemars(length(min = 1))]
+    pub(crate) url: Option<String>,
+    /// File of an embedded database, relative to this file's folder.
+    #[schemars(length(min = 1))]
+    pub(crate) path: Option<String>,
+    /// Host.
+    #[schemars(length(min = 1))]
+    pub(crate) host: Option<String>,
+    /// Port.
+    #[schemars(range(min = 1))]
+    pub(crate) port: Option<u16>,
+    /// Database.
+    #[schemars(length(min = 1))]
+    pub(crate) database: Option<String>,
+    /// Schema.
+    pub(crate) schema: Option<String>,
+    /// User.
+    #[schemars(length(min = 1))]
+    pub(crate) user: Option<String>,
+    /// User, as a SaaS calls it.
+    pub(crate) username: Option<String>,
+    /// Password.
+    pub(crate) password: Option<String>,
+    /// `oauth2`.
+    pub(crate) auth_type: Option<String>,
+    /// `client_credentials`, `jwt_bearer`, `refresh_token` or `password`.
+    pub(crate) grant: Option<String>,
+    /// Address of the SaaS.
+    pub(crate) instance_url: Option<String>,
+    /// OAuth client.
+    pub(crate) client_id: Option<String>,
+    /// OAuth client's secret.
+    pub(crate) client_secret: Option<String>,
+    /// OAuth refresh token.
+    pub(crate) refresh_token: Option<String>,
+    /// Token of an API.
+    pub(crate) access_token: Option<String>,
+    /// Token of an API, as Zendesk calls it.
+    pub(crate) api_token: Option<String>,
+    /// File of a private key.
+    pub(crate) private_key_file: Option<String>,
+    /// Version of the API.
+    pub(crate) api_version: Option<String>,
+    /// Account of a SaaS or warehouse.
+    pub(crate) account: Option<String>,
+    /// Subdomain of a SaaS.
+    pub(crate) subdomain: Option<String>,
+    /// Warehouse of Snowflake.
+    pub(crate) warehouse: Option<String>,
+    /// Role of Snowflake.
+    pub(crate) role: Option<String>,
+}

@@ -1,0 +1,215 @@
+//! The JSON of keys, filters, conflicts, deletes and validation (layer 2).
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Place;
+
+/// The fields whose equal values mean the same thing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Key {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// The source's field or fields.
+    pub(crate) source: Names,
+    /// The target's field or fields, as many.
+    pub(crate) target: Names,
+}
+
+/// One name or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Names {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// Row filter per side, in the system's own language (SQL: what would stand after `WHERE`).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filter {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    _at: Place,
+    /// The source's records that take part.
+    pub(crate) source: Option<String>,
+    /// The target's records that take part.
+    pub(crate) target: Option<String>,
+}
+
+/// How conflicts are settled.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ConflictResolution {
+    /// By the strategy's name.
+    Strategy(ConflictStrategy),
+    /// With more.
+    Object(ConflictObject),
+}
+
+/// A way to settle conflicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConflictStrategy {
+    /// The later change wins (default).
+    LastWriteWins,
+    /// `priority_system` always wins.
+    SystemPriority,
+    /// `field_rules` say it field by field.
+    FieldLevelPriority,
+    /// A person decides.
+    Manual,
+    /// A plugin's `resolver` decides.
+    Plugin,
+}
+
+/// How conflicts are settled.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConflictObject {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// The strategy.
+    pub(crate) strategy: ConflictStrategy,
+    /// The source's field (or the target's it maps to) that says when a record changed; default: the time of the commit.
+    pub(crate) timestamp_field: Option<String>,
+    /// Name of the system that wins.
+    pub(crate) priority_system: Option<String>,
+    /// Rules per field.
+    pub(crate) field_rules: Option<Vec<FieldRule>>,
+    /// With `field_level_priority`: what holds for fields without a rule (default `last_write_wins`).
+    pub(crate) default: Option<ConflictStrategy>,
+    /// The plugin's function.
+    pub(crate) resolver: Option<String>,
+}
+
+/// The rule of one field.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FieldRule {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// The source's or the target's name of the field.
+    #[schemars(length(min = 1))]
+    pub(crate) field: String,
+    /// Name of the system that wins, or `last_updated`.
+    pub(crate) priority_system: Option<String>,
+    /// A strategy, in place of `priority_system`.
+    pub(crate) strategy: Option<ConflictStrategy>,
+    /// With the strategy `plugin`: the plugin's function.
+    pub(crate) resolver: Option<String>,
+}
+
+/// What becomes of deletes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Deletes {
+    /// By a word.
+    Plain(PlainDeletes),
+    /// Marked as deleted instead.
+    Soft(SoftDeletes),
+}
+
+/// What becomes of deletes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PlainDeletes {
+    /// The other side's record is deleted too (default).
+    Propagate,
+    /// The other side keeps its record.
+    Ignore,
+}
+
+/// Deleted records are marked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SoftDeletes {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    _at: Place,
+    /// The mark.
+    pub(crate) soft_delete: SoftDelete,
+}
+
+/// The mark of a deleted record.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SoftDelete {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    _at: Place,
+    /// The field that takes the time of the delete.
+    #[schemars(length(min = 1))]
+    pub(crate) field: String,
+}
+
+/// More deletes than this in one window: pause and ask.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteGuard {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    _at: Place,
+    /// Share of the collection, 0 to 1 (default 0.2).
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(crate) max_fraction: Option<f64>,
+    /// Fewer deletes than this never pause (default 10).
+    pub(crate) min_count: Option<u64>,
+}
+
+/// What the values of a field must look like.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValidationRule {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// The source's or the target's name of the field.
+    #[schemars(length(min = 1))]
+    pub(crate) field: String,
+    /// `email_format`, `regex`, `required`, `length`, `range`, `one_of`, `type`, or a plugin's validator.
+    #[schemars(length(min = 1))]
+    pub(crate) rule: String,
+    /// With `regex`: the pattern.
+    pub(crate) pattern: Option<String>,
+    /// With `length` and `range`: the least.
+    pub(crate) min: Option<f64>,
+    /// With `length` and `range`: the most.
+    pub(crate) max: Option<f64>,
+    /// With `one_of`: the values.
+    pub(crate) values: Option<Vec<Value>>,
+    /// With `type`: the type.
+    #[serde(rename = "type")]
+    pub(crate) value_type: Option<String>,
+    /// With a plugin's validator: its parameters.
+    pub(crate) params: Option<Map<String, Value>>,
+    /// What becomes of a value that fails.
+    pub(crate) on_error: Option<OnValidationError>,
+    /// With `standardize_format`: the function that is tried; default: the field's transformation.
+    pub(crate) standardizer: Option<String>,
+}
+
+/// What becomes of a value that fails validation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnValidationError {
+    /// The record reaches no target and waits in review (default).
+    RejectRecord,
+    /// The field's standardizer runs, then the rule again; then as `reject_record`.
+    StandardizeFormat,
+    /// The field is written as null.
+    SetNull,
+    /// The field is not written.
+    SkipField,
+    /// As `reject_record`, said on purpose.
+    QueueForManualReview,
+    /// Only a warning.
+    Warn,
+}

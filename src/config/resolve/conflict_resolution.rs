@@ -1,0 +1,273 @@
+//! `conflict_resolution` (layer 2).
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use super::field_mappings::target_names;
+use super::scope::Scope;
+use crate::change::{End, Ends};
+use crate::config::planned::{Planned, PlannedRule};
+use crate::config::raw::{self, ConflictObject, ConflictStrategy, FieldRule, Place, SyncKeys};
+use crate::config::{ConflictPolicy, Location, Mappings, Problem, Rule, codes, suggestion};
+
+/// What stands in a field rule's `priority_system` for "the later change".
+const LAST_UPDATED: &str = "last_updated";
+
+pub(super) fn policy(
+    context: &mut Context<'_>,
+    scope: &Scope<'_>,
+    mappings: &Mappings,
+    systems: Ends<&str>,
+    planned: &mut Planned,
+) -> ConflictPolicy {
+    let mut policy = ConflictPolicy { default: Rule::LastWriteWins, fields: BTreeMap::new(), timestamp_field: None };
+    let Some((place, (at, said))) = scope.find(|keys| nearest(keys)) else { return policy };
+    if let Some((_, keys)) = scope.find(|keys| nearest(keys).map(|_| keys)) {
+        check_spellings(context, keys);
+    }
+    let at = context.at_key(at.unwrap_or(place), "conflict_resolution");
+    let mut resolver = Resolver { context, mappings, systems, planned };
+    match said {
+        raw::ConflictResolution::Strategy(strategy) => {
+            policy.default = resolver.plain(*strategy, &at);
+        }
+        raw::ConflictResolution::Object(object) => resolver.object(object, &mut policy),
+    }
+    policy
+}
+
+/// The nearer of both spellings with the object in which it stands, if that is not the sync's own. Where one is only the name
+/// of the strategy that the other spells out, the longer one counts.
+fn nearest(keys: &SyncKeys) -> Option<(Option<Place>, &raw::ConflictResolution)> {
+    let top = keys.conflict_resolution.as_ref();
+    let settings = keys.sync_settings.as_ref();
+    let within = settings.and_then(|settings| Some((Some(settings.at), settings.conflict_resolution.as_ref()?)));
+    match (top, within) {
+        (Some(raw::ConflictResolution::Strategy(_)), Some((place, object @ raw::ConflictResolution::Object(_)))) => {
+            Some((place, object))
+        }
+        (Some(top), _) => Some((None, top)),
+        (None, within) => within,
+    }
+}
+
+/// A one-way sync overwrites: there are no conflicts to settle.
+pub(super) fn warn_one_way(context: &mut Context<'_>, scope: &Scope<'_>) {
+    let Some((place, keys)) = scope.own() else { return };
+    let Some((within, _)) = nearest(keys) else { return };
+    let message = "\"conflict_resolution\" has no effect: the sync is one_way, so the source always wins";
+    let at = context.at_key(within.unwrap_or(place), "conflict_resolution");
+    let suggestion = "set \"sync_type\": \"bidirectional\", or remove it";
+    context.report(Problem::warning(codes::NO_EFFECT, &at, message).suggest(suggestion));
+}
+
+fn check_spellings(context: &mut Context<'_>, keys: &SyncKeys) {
+    let settings = keys.sync_settings.as_ref();
+    let within = settings.and_then(|settings| Some((settings.at, settings.conflict_resolution.as_ref()?)));
+    let (Some(top), Some((place, within))) = (&keys.conflict_resolution, within) else { return };
+    if !agree(top, within) {
+        let at = context.at_key(place, "conflict_resolution");
+        context.contradiction(&at, "conflict_resolution", "sync_settings.conflict_resolution");
+    }
+}
+
+fn agree(first: &raw::ConflictResolution, second: &raw::ConflictResolution) -> bool {
+    use raw::ConflictResolution::{Object, Strategy};
+    match (first, second) {
+        (Strategy(first), Strategy(second)) => first == second,
+        (Strategy(strategy), Object(object)) | (Object(object), Strategy(strategy)) => object.strategy == *strategy,
+        (Object(first), Object(second)) => first.says_the_same_as(second),
+    }
+}
+
+impl ConflictObject {
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        let rules = |object: &Self| -> Vec<_> {
+            let rules = object.field_rules.iter().flatten();
+            rules
+                .map(|rule| (rule.field.clone(), rule.priority_system.clone(), rule.strategy, rule.resolver.clone()))
+                .collect()
+        };
+        self.strategy == other.strategy
+            && self.timestamp_field == other.timestamp_field
+            && self.priority_system == other.priority_system
+            && self.default == other.default
+            && self.resolver == other.resolver
+            && rules(self) == rules(other)
+    }
+}
+
+struct Resolver<'r, 'c> {
+    context: &'r mut Context<'c>,
+    mappings: &'r Mappings,
+    systems: Ends<&'r str>,
+    planned: &'r mut Planned,
+}
+
+impl Resolver<'_, '_> {
+    /// A strategy without anything beside it.
+    fn plain(&mut self, strategy: ConflictStrategy, at: &Location) -> Rule {
+        let needs = match strategy {
+            ConflictStrategy::LastWriteWins => return Rule::LastWriteWins,
+            ConflictStrategy::Manual => {
+                self.planned_rule(None, PlannedRule::Manual, at, "manual");
+                return Rule::LastWriteWins;
+            }
+            ConflictStrategy::SystemPriority => "\"priority_system\"",
+            ConflictStrategy::FieldLevelPriority => "\"field_rules\"",
+            ConflictStrategy::Plugin => "\"resolver\"",
+        };
+        let message = format!("this strategy needs {needs}");
+        let suggestion = format!("write {{\"strategy\": …, {needs}: …}}");
+        self.context.report(Problem::error(codes::MISSING_KEY, at, message).suggest(suggestion));
+        Rule::LastWriteWins
+    }
+
+    fn object(&mut self, object: &ConflictObject, policy: &mut ConflictPolicy) {
+        policy.timestamp_field.clone_from(&object.timestamp_field);
+        self.check_timestamp_field(object);
+        let by_field = object.strategy == ConflictStrategy::FieldLevelPriority;
+        let default = if by_field { object.default } else { Some(object.strategy) };
+        policy.default = match default {
+            Some(strategy) => self.default_rule(strategy, object),
+            None => match &object.priority_system {
+                Some(name) => self.system(name, object.at, false),
+                None => Rule::LastWriteWins,
+            },
+        };
+        if by_field && object.field_rules.is_none() && !self.context.is_broken(object.at, "field_rules") {
+            let message = "the strategy \"field_level_priority\" needs \"field_rules\"";
+            let suggestion = "add \"field_rules\": [{\"field\": …, \"priority_system\": …}]";
+            self.context.missing(object.at, "field_rules", message, suggestion);
+        }
+        for rule in object.field_rules.iter().flatten() {
+            self.field_rule(rule, policy);
+        }
+    }
+
+    fn default_rule(&mut self, strategy: ConflictStrategy, object: &ConflictObject) -> Rule {
+        let at = self.context.at_key(object.at, "strategy");
+        match strategy {
+            ConflictStrategy::LastWriteWins => Rule::LastWriteWins,
+            ConflictStrategy::SystemPriority => match &object.priority_system {
+                Some(name) => self.system(name, object.at, false),
+                None => {
+                    let message = "the strategy \"system_priority\" needs \"priority_system\"";
+                    let suggestion = format!("add \"priority_system\": {}", self.either_system());
+                    self.context.missing(object.at, "priority_system", message, &suggestion);
+                    Rule::LastWriteWins
+                }
+            },
+            ConflictStrategy::FieldLevelPriority => {
+                let at = self.context.at_key(object.at, "default");
+                let message = "the default of \"field_level_priority\" cannot be \"field_level_priority\" itself";
+                self.context.report(Problem::error(codes::INVALID_VALUE, &at, message));
+                Rule::LastWriteWins
+            }
+            ConflictStrategy::Manual => {
+                self.planned_rule(None, PlannedRule::Manual, &at, "manual");
+                Rule::LastWriteWins
+            }
+            ConflictStrategy::Plugin => {
+                if let Some(resolver) = self.resolver(object.at, object.resolver.as_ref()) {
+                    self.planned_rule(None, PlannedRule::Plugin { resolver }, &at, "plugin");
+                }
+                Rule::LastWriteWins
+            }
+        }
+    }
+
+    fn field_rule(&mut self, raw: &FieldRule, policy: &mut ConflictPolicy) {
+        let names = target_names(self.mappings, &raw.field);
+        if names.is_empty() {
+            let message = format!("the rule of \"{}\" has no effect: no mapping has such a field", raw.field);
+            let at = self.context.at_key(raw.at, "field");
+            self.context.report(Problem::warning(codes::UNMAPPED_FIELD, &at, message));
+        }
+        let rule = self.rule_of(raw, &names);
+        for name in names {
+            if policy.fields.insert(name, rule).is_some() {
+                let message = format!("\"{}\" has a rule already", raw.field);
+                let at = self.context.at_key(raw.at, "field");
+                self.context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest("remove one of them"));
+            }
+        }
+    }
+
+    fn rule_of(&mut self, raw: &FieldRule, names: &[String]) -> Rule {
+        let at = self.context.at_key(raw.at, "strategy");
+        let planned = match (raw.strategy, &raw.priority_system) {
+            (None | Some(ConflictStrategy::SystemPriority), Some(name)) => return self.system(name, raw.at, true),
+            (Some(ConflictStrategy::LastWriteWins), _) => return Rule::LastWriteWins,
+            (Some(ConflictStrategy::Manual), _) => Some((PlannedRule::Manual, "manual")),
+            (Some(ConflictStrategy::Plugin), _) => {
+                let resolver = self.resolver(raw.at, raw.resolver.as_ref());
+                resolver.map(|resolver| (PlannedRule::Plugin { resolver }, "plugin"))
+            }
+            (None | Some(ConflictStrategy::SystemPriority | ConflictStrategy::FieldLevelPriority), _) => {
+                let message = format!("the rule of \"{}\" does not say who wins", raw.field);
+                let suggestion = format!("add \"priority_system\": {}, or \"{LAST_UPDATED}\"", self.either_system());
+                self.context.missing(raw.at, "priority_system", &message, &suggestion);
+                None
+            }
+        };
+        if let Some((rule, name)) = planned {
+            let fields: Vec<Option<String>> = names.iter().cloned().map(Some).collect();
+            for field in fields {
+                self.planned_rule(field, rule.clone(), &at, name);
+            }
+        }
+        Rule::LastWriteWins
+    }
+
+    /// The end of that name.
+    fn system(&mut self, name: &str, place: Place, in_field_rule: bool) -> Rule {
+        if name == self.systems.source {
+            return Rule::Prefer(End::Source);
+        }
+        if name == self.systems.target {
+            return Rule::Prefer(End::Target);
+        }
+        if in_field_rule && name == LAST_UPDATED {
+            return Rule::LastWriteWins;
+        }
+        let mut known = vec![self.systems.source, self.systems.target];
+        if in_field_rule {
+            known.push(LAST_UPDATED);
+        }
+        let at = self.context.at_key(place, "priority_system");
+        let message = format!("there is no system \"{name}\" in this sync");
+        let mut problem = Problem::error(codes::UNKNOWN_SYSTEM, &at, message);
+        problem.suggestion =
+            suggestion(name, &known).map(|text| format!("{text} (\"name\" at source and target sets their names)"));
+        self.context.report(problem);
+        Rule::LastWriteWins
+    }
+
+    fn either_system(&self) -> String {
+        format!("\"{}\" or \"{}\"", self.systems.source, self.systems.target)
+    }
+
+    fn resolver(&mut self, place: Place, said: Option<&String>) -> Option<String> {
+        if said.is_none() {
+            let message = "the strategy \"plugin\" needs \"resolver\"";
+            self.context.missing(place, "resolver", message, "add \"resolver\": \"FUNCTION\"");
+        }
+        said.cloned()
+    }
+
+    fn planned_rule(&mut self, field: Option<String>, rule: PlannedRule, at: &Location, name: &str) {
+        self.context.no_effect(at, name, "the last write wins instead");
+        self.planned.conflict_resolution.push((field, rule));
+    }
+
+    fn check_timestamp_field(&mut self, object: &ConflictObject) {
+        let Some(field) = &object.timestamp_field else { return };
+        if target_names(self.mappings, field).is_empty() {
+            let at = self.context.at_key(object.at, "timestamp_field");
+            let message = format!("\"{field}\" is not a mapped field, so only one side can have it");
+            let suggestion = "map it; where it is missing, the time of the commit counts";
+            self.context.report(Problem::warning(codes::UNMAPPED_FIELD, &at, message).suggest(suggestion));
+        }
+    }
+}

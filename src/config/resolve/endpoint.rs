@@ -1,0 +1,109 @@
+//! Endpoints: `source` and `target`, and what a hub makes of its systems (layer 2).
+
+use super::Context;
+use super::credentials::{self, Reach};
+use crate::config::raw::{self, Place};
+use crate::config::{Endpoint, Problem, codes, suggestion};
+
+/// The endpoint of a sync; an empty one where there is none.
+pub(super) fn endpoint(
+    context: &mut Context<'_>,
+    sync: Place,
+    default_name: &str,
+    raw: Option<&raw::Endpoint>,
+) -> Endpoint {
+    let Some(raw) = raw else { return nowhere(context, sync, default_name) };
+    check_type(context, raw.at, &raw.system_type);
+    if raw.external_id.is_some() && context.registry.system_types.contains(&raw.system_type.as_str()) {
+        let at = context.at_key(raw.at, "external_id");
+        context.no_effect(&at, "external_id", "records are upserted by the key");
+    }
+    let reach = Reach {
+        at: raw.at,
+        system_type: &raw.system_type,
+        path: raw.path.as_deref(),
+        url: raw.url.as_deref(),
+        credentials: raw.credentials.as_ref(),
+    };
+    Endpoint {
+        at: context.at(raw.at),
+        system_type: raw.system_type.clone(),
+        name: raw.name.as_deref().unwrap_or(default_name).into(),
+        collection: collection(context, raw),
+        filter: None,
+        updated_at: raw.updated_at.clone(),
+        credentials: credentials::credentials(context, &reach),
+    }
+}
+
+/// The endpoint that a hub's system is for one of its collections.
+pub(super) fn of_system(context: &mut Context<'_>, name: &str, system: &raw::System, collection: &str) -> Endpoint {
+    check_type(context, system.at, &system.system_type);
+    let reach = Reach {
+        at: system.at,
+        system_type: &system.system_type,
+        path: system.path.as_deref(),
+        url: system.url.as_deref(),
+        credentials: system.credentials.as_ref(),
+    };
+    Endpoint {
+        at: context.at(system.at),
+        system_type: system.system_type.clone(),
+        name: name.into(),
+        collection: collection.to_owned(),
+        filter: None,
+        updated_at: None,
+        credentials: credentials::credentials(context, &reach),
+    }
+}
+
+/// Stands in for an endpoint that is missing or wrong, so that the rest of the sync can be checked.
+pub(super) fn nowhere(context: &Context<'_>, at: Place, name: &str) -> Endpoint {
+    Endpoint {
+        at: context.at(at),
+        system_type: String::new(),
+        name: name.into(),
+        collection: String::new(),
+        filter: None,
+        updated_at: None,
+        credentials: crate::config::Credentials::default(),
+    }
+}
+
+fn check_type(context: &mut Context<'_>, place: Place, system_type: &str) {
+    let registry = context.registry;
+    if registry.system_types.contains(&system_type) {
+        return;
+    }
+    let at = context.at_key(place, "type");
+    if registry.planned_system_types.contains(&system_type) {
+        let message =
+            format!("systems of type \"{system_type}\" are not available yet: `run` refuses this sync in this version");
+        context.report(Problem::warning(codes::NOT_AVAILABLE, &at, message));
+        return;
+    }
+    let known: Vec<&str> = registry.system_types.iter().chain(registry.planned_system_types).copied().collect();
+    let mut problem =
+        Problem::error(codes::UNKNOWN_SYSTEM_TYPE, &at, format!("there is no type of system \"{system_type}\""));
+    problem.suggestion = suggestion(system_type, &known);
+    context.report(problem);
+}
+
+/// `table` or `object`.
+fn collection(context: &mut Context<'_>, raw: &raw::Endpoint) -> String {
+    match (&raw.table, &raw.object) {
+        (Some(table), Some(object)) if table != object => {
+            let at = context.at_key(raw.at, "object");
+            context.contradiction(&at, "table", "object");
+            table.clone()
+        }
+        (Some(name), _) | (None, Some(name)) => name.clone(),
+        (None, None) => {
+            if !context.is_broken(raw.at, "object") {
+                let suggestion = "add \"table\": \"…\" (or \"object\" for a SaaS)";
+                context.missing(raw.at, "table", "it is not said which table or object is meant", suggestion);
+            }
+            String::new()
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! One pair from all that is said about it (layer 2).
+
+use std::time::Duration;
+
+use super::capture::Capture;
+use super::field_mappings::Fields;
+use super::scope::Scope;
+use super::{
+    Context, capture, conflict_resolution, error_handling, field_mappings, monitoring, names, sync_type,
+    validation_rules,
+};
+use crate::change::Ends;
+use crate::config::planned::{DeleteGuard, LoopPrevention, PerformanceSettings, Planned, TimestampFormat};
+use crate::config::raw::{self, Place, SyncType};
+use crate::config::{Deletes, Endpoint, KeyMapping, Location, Nulls, PairConfig, Problem, codes};
+
+const DEFAULT_BATCH_SIZE: u32 = 1000;
+
+/// A pair before its keys are read.
+pub(super) struct Draft<'a> {
+    pub(super) name: String,
+    pub(super) name_at: Location,
+    pub(super) place: Place,
+    pub(super) scope: Scope<'a>,
+    pub(super) source: Endpoint,
+    pub(super) target: Endpoint,
+}
+
+pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
+    let Draft { name, name_at, place, scope, mut source, mut target } = draft;
+    names::check(context, &name, &name_at);
+    check_system_names(context, &source, &target);
+    let mut planned = Planned::default();
+    let sync_type = sync_type::sync_type(context, &scope);
+    let key = key(context, &scope);
+    let Fields { mappings, lookups } = field_mappings::fields(context, &scope, key.as_ref(), sync_type);
+    planned.lookups = lookups;
+    let systems = Ends { source: &*source.name, target: &*target.name };
+    let conflict = conflict_resolution::policy(context, &scope, &mappings, systems, &mut planned);
+    if sync_type == SyncType::OneWay {
+        conflict_resolution::warn_one_way(context, &scope);
+    }
+    (source.filter, target.filter) = filters(&scope);
+    let Capture { method, interval, updated_at } =
+        capture::capture(context, &scope, place, (&source, &target), (&mappings, &conflict), sync_type);
+    (source.updated_at, target.updated_at) = (updated_at.source, updated_at.target);
+    planned.validation_rules = validation_rules::rules(context, &scope, &mappings);
+    planned.monitoring = monitoring::monitoring(context, &scope);
+    let (retry, notifications) = error_handling::error_handling(context, &scope);
+    planned.notifications = notifications;
+    planned.delete_guard = delete_guard(context, &scope);
+    planned.loop_prevention = loop_prevention(context, &scope);
+    planned.performance_settings = performance_settings(context, &scope);
+    let nulls = mapping_options(context, &scope, &mut planned);
+    PairConfig {
+        name: name.into(),
+        at: context.at(place),
+        source_to_target: true,
+        target_to_source: sync_type == SyncType::Bidirectional,
+        key,
+        match_on: match_on(context, &scope, &mappings),
+        mappings,
+        conflict,
+        capture: method,
+        polling_interval: interval,
+        deletes: deletes(context, &scope, &mut planned),
+        batch_size: batch_size(&scope),
+        retry,
+        nulls,
+        planned,
+        source,
+        target,
+    }
+}
+
+/// Priority rules name systems, so both need names of their own.
+fn check_system_names(context: &mut Context<'_>, source: &Endpoint, target: &Endpoint) {
+    if source.name == target.name {
+        let message = format!("source and target have the same name \"{}\"", source.name);
+        context.report(Problem::error(codes::BAD_NAME, &target.at, message).suggest("give one another \"name\""));
+    }
+}
+
+fn key(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<KeyMapping> {
+    let (_, raw) = scope.find(|keys| keys.key.as_ref())?;
+    let list = |names: &raw::Names| match names {
+        raw::Names::One(name) => vec![name.clone()],
+        raw::Names::Several(names) => names.clone(),
+    };
+    let key = KeyMapping { source: list(&raw.source), target: list(&raw.target) };
+    if key.source.len() != key.target.len() || key.source.is_empty() {
+        let message = format!(
+            "a key has as many source fields as target fields, but here are {} and {}",
+            key.source.len(),
+            key.target.len()
+        );
+        context.report(Problem::error(codes::INVALID_VALUE, &context.at(raw.at), message));
+    }
+    for (end, names) in [("source", &key.source), ("target", &key.target)] {
+        if let Some((_, name)) =
+            names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|n| n == *name))
+        {
+            let message = format!("the key names the field \"{name}\" twice");
+            context.report(Problem::error(codes::INVALID_VALUE, &context.at_key(raw.at, end), message));
+        }
+    }
+    Some(key)
+}
+
+fn match_on(context: &mut Context<'_>, scope: &Scope<'_>, mappings: &crate::config::Mappings) -> Vec<String> {
+    let Some((place, names)) = scope.find(|keys| keys.match_on.as_ref()) else { return Vec::new() };
+    for name in names {
+        if !field_mappings::has_source(mappings, name) {
+            let message = format!("\"match_on\" names \"{name}\", but no mapping has it as its source field");
+            let at = context.at_key(place, "match_on");
+            context.report(Problem::error(codes::UNMAPPED_FIELD, &at, message).suggest("map it, or leave it out"));
+        }
+    }
+    names.clone()
+}
+
+fn filters(scope: &Scope<'_>) -> (Option<String>, Option<String>) {
+    match scope.find(|keys| keys.filter.as_ref()) {
+        Some((_, filter)) => (filter.source.clone(), filter.target.clone()),
+        None => (None, None),
+    }
+}
+
+fn batch_size(scope: &Scope<'_>) -> usize {
+    let said = scope.find(|keys| keys.performance_settings.as_ref()?.batch_size);
+    usize::try_from(said.map_or(DEFAULT_BATCH_SIZE, |(_, size)| size)).unwrap_or(usize::MAX)
+}
+
+fn deletes(context: &mut Context<'_>, scope: &Scope<'_>, planned: &mut Planned) -> Deletes {
+    match scope.find(|keys| keys.deletes.as_ref()) {
+        None => Deletes::Propagate,
+        Some((_, raw::Deletes::Plain(raw::PlainDeletes::Propagate))) => Deletes::Propagate,
+        Some((_, raw::Deletes::Plain(raw::PlainDeletes::Ignore))) => Deletes::Ignore,
+        Some((place, raw::Deletes::Soft(soft))) => {
+            planned.soft_delete = Some(soft.soft_delete.field.clone());
+            let at = context.at_key(place, "deletes");
+            context.no_effect(&at, "soft_delete", "deletes are ignored, as with \"ignore\"");
+            Deletes::Ignore
+        }
+    }
+}
+
+fn delete_guard(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<DeleteGuard> {
+    let (place, raw) = scope.find(|keys| keys.delete_guard.as_ref())?;
+    let at = context.at_key(place, "delete_guard");
+    context.no_effect(&at, "delete_guard", "any number of deletes is carried out");
+    let default = DeleteGuard::default();
+    Some(DeleteGuard {
+        max_fraction: raw.max_fraction.unwrap_or(default.max_fraction),
+        min_count: raw.min_count.unwrap_or(default.min_count),
+    })
+}
+
+fn loop_prevention(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<LoopPrevention> {
+    let (place, raw) = scope.find(|keys| keys.loop_prevention.as_ref())?;
+    let at = context.at_key(place, "loop_prevention");
+    let instead = "a change that both sides have already is never written again, but updates are not counted";
+    context.no_effect(&at, "loop_prevention", instead);
+    let default = LoopPrevention::default();
+    let window = raw.detection_window_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    Some(LoopPrevention {
+        enabled: raw.enabled.unwrap_or(default.enabled),
+        detection_window: window.unwrap_or(default.detection_window),
+        max_update_count: raw.max_update_count.unwrap_or(default.max_update_count),
+    })
+}
+
+fn performance_settings(context: &mut Context<'_>, scope: &Scope<'_>) -> PerformanceSettings {
+    let default = PerformanceSettings::default();
+    let Some((_, raw)) = scope.find(|keys| keys.performance_settings.as_ref()) else { return default };
+    if raw.parallelism.is_some() {
+        let at = context.at_key(raw.at, "parallelism");
+        context.no_effect(&at, "parallelism", "a pair works at one batch at a time");
+    }
+    if raw.index_recommendation.is_some() {
+        let at = context.at_key(raw.at, "index_recommendation");
+        context.no_effect(&at, "index_recommendation", "indexes are not looked at");
+    }
+    PerformanceSettings {
+        parallelism: raw.parallelism.unwrap_or(default.parallelism),
+        index_recommendation: raw.index_recommendation.unwrap_or(default.index_recommendation),
+    }
+}
+
+fn mapping_options(context: &mut Context<'_>, scope: &Scope<'_>, planned: &mut Planned) -> Nulls {
+    let Some((_, raw)) = scope.find(|keys| keys.mapping_options.as_ref()) else { return Nulls::default() };
+    if let Some(format) = raw.timestamp_format {
+        let at = context.at_key(raw.at, "timestamp_format");
+        context.no_effect(&at, "timestamp_format", "times are written as ISO 8601 where a column holds text");
+        planned.timestamp_format = match format {
+            raw::TimestampFormat::Iso8601 => TimestampFormat::Iso8601,
+            raw::TimestampFormat::UnixSeconds => TimestampFormat::UnixSeconds,
+            raw::TimestampFormat::UnixMilliseconds => TimestampFormat::UnixMilliseconds,
+        };
+    }
+    match raw.handle_nulls {
+        Some(raw::HandleNulls::Preserve) | None => Nulls::Preserve,
+        Some(raw::HandleNulls::Ignore) => Nulls::Ignore,
+    }
+}

@@ -1,0 +1,149 @@
+//! The target half (layer 4): fetches and writes records.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::Opened;
+use super::lookup::{self, Asked};
+use super::scan;
+use super::statement::Statement;
+use super::values::Raw;
+use super::{tracking, upsert, write};
+use crate::config::CaptureMethod;
+use crate::connector::change_log::quote;
+use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::error::{Result, SyncError};
+use crate::record::{Key, Record};
+
+/// More records than this in one transaction gain nothing.
+pub(super) const BATCH: usize = 1000;
+
+/// What a side of this connector can do.
+pub(super) fn capabilities(capture: CaptureMethod) -> Capabilities {
+    Capabilities { deletes: capture == CaptureMethod::DatabaseTriggers, change_times: true, batch: BATCH }
+}
+
+/// The target half of an opened collection.
+#[derive(Debug)]
+pub(super) struct SqliteTarget {
+    /// The collection.
+    pub(super) opened: Arc<Opened>,
+}
+
+impl SqliteTarget {
+    async fn find_by(&self, by: &super::Fields, keys: &[Key], doing: &str) -> Result<Vec<Vec<Record>>> {
+        let opened = &self.opened;
+        let mut lease = opened.database.read().await?;
+        let found = lookup::find(lease.connection(), opened, by, keys, &opened.and_filter()).await;
+        let found = found.map_err(opened.place().failed(doing))?;
+        lease.give_back();
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Target for SqliteTarget {
+    fn capabilities(&self) -> Capabilities {
+        capabilities(self.opened.capture)
+    }
+
+    async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
+        scan::open(Arc::clone(&self.opened), order).await
+    }
+
+    async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        let found = self.find_by(&self.opened.key, keys, "fetching records").await?;
+        Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
+    }
+
+    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        self.find_by(&self.opened.correlation, values, "finding records").await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+        write::write(&self.opened, writes).await
+    }
+
+    async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
+        upsert::upsert(&self.opened, records).await
+    }
+
+    async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
+        upsert::delete(&self.opened, values).await
+    }
+
+    async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        if self.opened.capture == CaptureMethod::Polling {
+            return super::polling::times(&self.opened, keys).await;
+        }
+        let opened = &self.opened;
+        let failed = || opened.place().failed("reading the change table");
+        let mut times = vec![None; keys.len()];
+        let mut lease = opened.database.read().await?;
+        let table = tracking::change_table(&opened.table);
+        if !tracking::exists(lease.connection(), &table).await.map_err(failed())? {
+            return Ok(times);
+        }
+        let changes = quote(&table);
+        // The list is the inner table here: one pass over the changes, however many keys are asked for. `at` is that of the row with
+        // the largest `seq` (<https://www.sqlite.org/lang_select.html#bareagg>).
+        let rest = format!(
+            "SELECT tidelock_i, at, max(seq) FROM {changes} CROSS JOIN tidelock_q WHERE {} AND origin IS NOT {} GROUP BY tidelock_i",
+            tracking::matching(&opened.key, "tidelock_q"),
+            tracking::literal(&opened.consumer)
+        );
+        for (statement, owners) in Asked::new(&opened.key, keys).statements(opened.key.len(), &rest).map_err(failed())? {
+            for row in statement.rows(lease.connection()).await.map_err(failed())? {
+                let ordinal: i64 = row.try_get(0).map_err(failed())?;
+                let owner = usize::try_from(ordinal).ok().and_then(|ordinal| owners.get(ordinal)).copied();
+                if let Some(slot) = owner.and_then(|owner| times.get_mut(owner)) {
+                    *slot = (*slot).max(Some(row.try_get(1).map_err(failed())?));
+                }
+            }
+        }
+        lease.give_back();
+        Ok(times)
+    }
+
+    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
+        let opened = &self.opened;
+        let failed = || opened.place().failed("reading pending creates");
+        let mut lease = opened.database.read().await?;
+        let connection = lease.connection();
+        if !tracking::exists(connection, tracking::CREATES).await.map_err(failed())? {
+            return Ok(Vec::new());
+        }
+        let mut statement = Statement::new("SELECT token, key FROM tidelock_creates WHERE ");
+        tracking::push_ours(&mut statement, opened).map_err(failed())?;
+        let mut pending = Vec::new();
+        for row in statement.rows(connection).await.map_err(failed())? {
+            let bytes: Vec<u8> = row.try_get(1).map_err(failed())?;
+            let key = Key::decode(&bytes).map_err(|error| SyncError::internal(format!("{}: {error}", opened.place())))?;
+            pending.push((row.try_get(0).map_err(failed())?, key));
+        }
+        lease.give_back();
+        Ok(pending)
+    }
+
+    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
+        let opened = &self.opened;
+        let failed = || opened.place().failed("forgetting creates");
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = opened.database.begin().await?;
+        if tracking::exists(transaction.connection(), tracking::CREATES).await.map_err(failed())? {
+            for token in tokens {
+                let mut statement = Statement::new("DELETE FROM tidelock_creates WHERE token = ");
+                let holder = statement.bind(Raw::Text(token.clone())).map_err(failed())?;
+                statement.push(&holder);
+                statement.push(" AND ");
+                tracking::push_ours(&mut statement, opened).map_err(failed())?;
+                statement.execute(transaction.connection()).await.map_err(failed())?;
+            }
+        }
+        transaction.commit().await.map_err(failed())
+    }
+}

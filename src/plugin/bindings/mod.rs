@@ -1,0 +1,198 @@
+//! What a component exports and imports, checked against the contract, and one object per version of the contract.
+//!
+//! A released version stays here for good: a new one is a module beside `v0_1` and a variant of [`Exports`], and converts to the
+//! newest types at its edge.
+
+mod v0_1;
+
+pub(super) use v0_1::{
+    Bound, CallError, Column, Context, Example, Failure, FunctionInfo, PluginInfo, RowError, Transform,
+};
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, Instance, Linker};
+
+use super::PluginError;
+use super::instance::Guest;
+
+const PACKAGE: &str = "tidelock:plugin/";
+const VERSION: &str = "0.1";
+
+/// What a function does; which interfaces a plugin exports says which roles it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// One field to one field.
+    FieldTransform,
+    /// Whole records.
+    RecordTransform,
+    /// Checks records.
+    Validator,
+    /// Settles conflicts.
+    ConflictResolver,
+}
+
+/// Interfaces of each role: columnar, simple. Where a plugin has both, the columnar one is used.
+const ROLES: [(Role, &str, &str); 4] = [
+    (Role::FieldTransform, "field-transform", "simple-transform"),
+    (Role::RecordTransform, "record-transform", "record-transform"),
+    (Role::Validator, "validator", "simple-validator"),
+    (Role::ConflictResolver, "conflict-resolver", "simple-resolver"),
+];
+
+impl Role {
+    /// The name in `function-info`.
+    pub(super) fn name(self) -> &'static str {
+        ROLES.iter().find(|(role, ..)| *role == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The role of a name in `function-info`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        ROLES.iter().find(|(_, known, _)| *known == name).map(|(role, ..)| *role)
+    }
+}
+
+/// The exports of one component that the host calls, by version of the contract.
+#[derive(Clone)]
+pub(super) enum Exports {
+    /// `tidelock:plugin@0.1.x`.
+    V0_1(v0_1::Exports),
+}
+
+impl Exports {
+    /// Checks imports and exports, and finds what the host will call.
+    ///
+    /// # Errors
+    /// Names what is missing, too much or of another version, and what to do about it.
+    pub(super) fn find(component: &Component) -> Result<Self, PluginError> {
+        let ty = component.component_type();
+        let engine = component.engine();
+        for (name, _) in ty.imports(engine) {
+            check_import(name)?;
+        }
+        let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+        let meta = exported(&names, "meta")?.ok_or_else(|| missing(&names, "meta"))?;
+        let mut roles = Vec::new();
+        for (role, columnar, simple) in ROLES {
+            if exported(&names, columnar)?.is_some() || exported(&names, simple)?.is_some() {
+                roles.push(role);
+            }
+        }
+        if roles.is_empty() {
+            return Err(missing(&names, "field-transform or another role"));
+        }
+        let columnar = exported(&names, "field-transform")?;
+        let simple = exported(&names, "simple-transform")?;
+        v0_1::Exports::find(component, meta, columnar, simple, roles).map(Self::V0_1)
+    }
+
+    /// Whether functions of this role can be called.
+    pub(super) fn has(&self, role: Role) -> bool {
+        match self {
+            Self::V0_1(exports) => exports.roles.contains(&role),
+        }
+    }
+
+    /// Types the functions of an instance.
+    ///
+    /// # Errors
+    /// Where a function has other parameters or results than the contract.
+    pub(super) fn bind(&self, store: &mut wasmtime::Store<Guest>, instance: &Instance) -> Result<Bound, PluginError> {
+        match self {
+            Self::V0_1(exports) => exports.bind(store, instance),
+        }
+    }
+}
+
+/// The linker of every plugin: nothing but `log`. `types` has no functions, so nothing has to be given for it.
+///
+/// # Errors
+/// Never in practice: the names are ours.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    v0_1::add_log(&mut linker)?;
+    Ok(linker)
+}
+
+fn check_import(name: &str) -> Result<(), PluginError> {
+    let refuse = |advice: &str| {
+        Err(PluginError::new(
+            "plugin.forbidden_import",
+            format!("it imports `{name}`, which plugins do not get; {advice}"),
+        ))
+    };
+    let Some(rest) = name.strip_prefix(PACKAGE) else {
+        return refuse(if name.starts_with("wasi:") {
+            "build it for wasm32-unknown-unknown, or stub WASI out when you make the component (JavaScript: \
+             `--disable all`, Python: `--stub-wasi`)"
+        } else {
+            "a plugin may import `tidelock:plugin/log` only"
+        });
+    };
+    let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
+    check_version(name, version)?;
+    match interface {
+        "types" | "log" => Ok(()),
+        _ => refuse("a plugin may import `tidelock:plugin/log` only"),
+    }
+}
+
+/// The full name of an export of our package, where it is there and of a version that we speak.
+fn exported<'a>(names: &[&'a str], interface: &str) -> Result<Option<&'a str>, PluginError> {
+    let ours = |name: &str| name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix(interface)).map(str::to_owned);
+    let mut found = None;
+    for name in names {
+        match ours(name).as_deref().map(|rest| rest.strip_prefix('@')) {
+            None => {}
+            Some(Some(version)) => match check_version(name, version) {
+                Ok(()) => return Ok(Some(name)),
+                Err(error) => found = Some(error),
+            },
+            // `meta` is also the beginning of other names; without any version it is not ours.
+            Some(None) => {}
+        }
+    }
+    found.map_or(Ok(None), Err)
+}
+
+fn check_version(name: &str, version: &str) -> Result<(), PluginError> {
+    let series = version.strip_prefix(VERSION);
+    if series.is_some_and(|patch| patch.is_empty() || patch.starts_with('.')) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{name}` is of another version of the contract; this tidelock speaks {PACKAGE}*@{VERSION}.x: rebuild it"
+    );
+    Err(PluginError::new("plugin.contract_version", message))
+}
+
+fn missing(names: &[&str], what: &str) -> PluginError {
+    let shown: Vec<&str> = names.iter().copied().take(8).collect();
+    let has =
+        if shown.is_empty() { "it exports nothing".to_owned() } else { format!("it exports {}", shown.join(", ")) };
+    let message = format!("it does not export `{PACKAGE}{what}` ({has}); see wit/plugin.wit for what a plugin exports");
+    PluginError::new("plugin.missing_export", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_types_and_log_of_our_version_may_be_imported() {
+        assert!(check_import("tidelock:plugin/types@0.1.0").is_ok());
+        assert!(check_import("tidelock:plugin/log@0.1.7").is_ok());
+        assert_eq!(check_import("tidelock:plugin/log@0.2.0").unwrap_err().code, "plugin.contract_version");
+        assert_eq!(check_import("tidelock:plugin/log@0.10.0").unwrap_err().code, "plugin.contract_version");
+        assert_eq!(check_import("tidelock:plugin/secrets@0.1.0").unwrap_err().code, "plugin.forbidden_import");
+        let wasi = check_import("wasi:sockets/tcp@0.2.0").unwrap_err();
+        assert!(wasi.message.contains("wasi:sockets/tcp@0.2.0") && wasi.message.contains("wasm32-unknown-unknown"));
+    }
+
+    #[test]
+    fn exports_are_found_by_interface_and_version() {
+        let names = ["init", "tidelock:plugin/meta@0.1.3", "tidelock:plugin/validator@0.3.0"];
+        assert_eq!(exported(&names, "meta").unwrap(), Some("tidelock:plugin/meta@0.1.3"));
+        assert_eq!(exported(&names, "field-transform").unwrap(), None);
+        assert_eq!(exported(&names, "validator").unwrap_err().code, "plugin.contract_version");
+    }
+}

@@ -1,0 +1,122 @@
+//! What all plugins of a service share: engine, linker, limits, idle instances and the permits to run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use super::PluginError;
+use super::breaker::Breaker;
+use super::describe::{Description, Function};
+use super::instance::{CallFailure, Guest, Image, Instance};
+use super::limits::LIVE_INSTANCES_MAX;
+use super::pool::Pool;
+use super::{bindings, engine};
+use crate::config::PluginLimits;
+
+/// Instances for loading and probing beside those that run and wait.
+const RESERVE: usize = 16;
+
+/// The machinery that plugins run on.
+pub(super) struct Host {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<Guest>,
+    pub(super) limits: PluginLimits,
+    pub(super) pool: Pool,
+    /// One permit per running call. More than cores, so that a guest that runs into its deadline does not hold up other pairs; the
+    /// queue is fair, and a bisected batch queues again for each of its runs.
+    permits: Arc<Semaphore>,
+}
+
+impl Host {
+    /// # Errors
+    /// Where the engine does not start.
+    pub(super) fn new(limits: PluginLimits) -> Result<Self, PluginError> {
+        let engine = engine::for_running(&limits)?;
+        let linker = bindings::linker(&engine).map_err(|error| {
+            PluginError::new("plugin.engine", format!("the plugin linker is not complete: {error}"))
+        })?;
+        let live_max = usize::try_from(LIVE_INSTANCES_MAX).unwrap_or(usize::MAX);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let running_max = (2 * cores).clamp(4, live_max / 4);
+        let pool = Pool::new(live_max - running_max - RESERVE);
+        Ok(Self { engine, linker, limits, pool, permits: Arc::new(Semaphore::new(running_max)) })
+    }
+
+    /// Runs guest code on a thread of its own, when it is its turn.
+    ///
+    /// # Errors
+    /// Only where the service is stopping.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PluginError> {
+        let stopping = |_: &dyn std::fmt::Display| PluginError::new("plugin.stopped", "the plugin host is stopping");
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| stopping(&error))?;
+        let running = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        running.await.map_err(|error| stopping(&error))
+    }
+
+    /// A fresh instance; idle ones make room where there is none.
+    pub(super) fn instantiate(&self, image: &Image) -> Result<Instance, CallFailure> {
+        match Instance::new(image, &self.engine, &self.limits) {
+            Err(CallFailure::NoRoom) => {
+                self.pool.retain(|_| false);
+                Instance::new(image, &self.engine, &self.limits)
+            }
+            other => other,
+        }
+    }
+}
+
+/// A plugin that passed every check. It lives as long as a set or a running batch holds it.
+pub(super) struct LoadedPlugin {
+    pub(super) stem: Arc<str>,
+    /// SHA-256 of the file, lower-case hex.
+    pub(super) digest: Arc<str>,
+    /// What the plugin calls itself, and its version.
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) functions: Vec<LoadedFunction>,
+    pub(super) image: Image,
+    /// From reading the file to the last example.
+    pub(super) load_ms: u64,
+    retired: AtomicBool,
+}
+
+/// One function of a loaded plugin.
+pub(super) struct LoadedFunction {
+    pub(super) name: Arc<str>,
+    pub(super) function: Function,
+    pub(super) breaker: Breaker,
+}
+
+impl LoadedPlugin {
+    pub(super) fn new(image: Image, digest: Arc<str>, description: Description, load_ms: u64) -> Self {
+        let Description { name, version, functions } = description;
+        let loaded = |function: Function| LoadedFunction {
+            name: function.info.name.as_str().into(),
+            function,
+            breaker: Breaker::default(),
+        };
+        let functions = functions.into_iter().map(loaded).collect();
+        let stem = Arc::clone(&image.plugin);
+        Self { stem, digest, name, version, functions, image, load_ms, retired: AtomicBool::new(false) }
+    }
+
+    /// No new set has this plugin: its instances are not kept for later any more.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`LoadedPlugin::retire`].
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+}

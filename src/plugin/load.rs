@@ -1,0 +1,95 @@
+//! From the bytes of a file to a plugin that may run: every check there is, off the sync's path.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::bindings::Exports;
+use super::host::{Host, LoadedPlugin};
+use super::images::{Images, blocking, digest};
+use super::instance::{CallFailure, Image, Instance};
+use super::limits::{MESSAGE_CHARS_MAX, printable};
+use super::{PluginError, describe, examples, preamble};
+
+/// Loads plugins. Nothing that a file says makes it fail otherwise than with a reason.
+#[derive(Clone)]
+pub(super) struct Loader {
+    pub(super) host: Arc<Host>,
+    pub(super) images: Arc<Images>,
+}
+
+/// A file's bytes under the name that its functions get.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub(super) stem: Arc<str>,
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) digest: Arc<str>,
+}
+
+impl Candidate {
+    pub(super) fn new(stem: &str, bytes: Vec<u8>) -> Self {
+        let digest = digest(&bytes).into();
+        Self { stem: stem.into(), bytes: bytes.into(), digest }
+    }
+}
+
+impl Loader {
+    /// Checks the file's form, compiles it in a child, checks what it imports and exports, has it describe itself and runs its
+    /// examples.
+    ///
+    /// # Errors
+    /// Why the plugin is refused.
+    pub(super) async fn load(&self, candidate: Candidate) -> Result<LoadedPlugin, PluginError> {
+        let started = Instant::now();
+        let size = u64::try_from(candidate.bytes.len()).unwrap_or(u64::MAX);
+        if size > self.host.limits.file_bytes {
+            let message = format!("it has {size} bytes; `plugins.limits` allows {}", self.host.limits.file_bytes);
+            return Err(PluginError::new("plugin.too_large", message));
+        }
+        preamble::check(&candidate.bytes)?;
+        let component = self.images.component(&self.host.engine, &candidate.bytes, &candidate.digest).await?;
+        let host = Arc::clone(&self.host);
+        blocking(move || {
+            let exports = Exports::find(&component)?;
+            let pre = host.linker.instantiate_pre(&component).map_err(|error| {
+                PluginError::new(
+                    "plugin.contract",
+                    format!("its imports are not of the types in wit/plugin.wit: {error:#}"),
+                )
+            })?;
+            let image = Image { plugin: Arc::clone(&candidate.stem), pre, exports };
+            describe_and_try(&host, image, candidate, started)
+        })
+        .await
+    }
+}
+
+fn describe_and_try(
+    host: &Host,
+    image: Image,
+    candidate: Candidate,
+    started: Instant,
+) -> Result<LoadedPlugin, PluginError> {
+    let mut instance = host.instantiate(&image).map_err(|failure| failed("its start functions", failure))?;
+    let info = instance.describe().map_err(|failure| failed("`describe`", failure))?;
+    let description = describe::check(info, &image.exports, &candidate.stem, &candidate.digest)?;
+    // Another instance: `describe` must not be what makes the examples work.
+    let mut instance: Instance = host.instantiate(&image).map_err(|failure| failed("its start functions", failure))?;
+    examples::check(&mut instance, &description.functions, &host.limits)?;
+    let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(LoadedPlugin::new(image, candidate.digest, description, load_ms))
+}
+
+fn failed(what: &str, failure: CallFailure) -> PluginError {
+    let reason = match failure {
+        CallFailure::Unusable(error) => return error,
+        CallFailure::NoRoom => {
+            return PluginError::new("plugin.busy", "every plugin instance is in use; try again later");
+        }
+        CallFailure::Refused(error) | CallFailure::NotOpened(error) => printable(&error.message, MESSAGE_CHARS_MAX),
+        CallFailure::Fault(fault) => {
+            let error = fault.into_value_error();
+            format!("{} [{}]", error.message, error.code)
+        }
+    };
+    PluginError::new("plugin.describe_failed", format!("{what} failed: {reason}"))
+}

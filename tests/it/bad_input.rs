@@ -1,0 +1,160 @@
+//! Bad input gets a clear error, exit code 2 (1 at run time), and nothing is half-created.
+
+use serde_json::json;
+
+use crate::harness::Tidelock;
+use crate::scenarios::{Kind, Setup};
+
+async fn setup() -> Setup {
+    let setup = Setup::new((Kind::Sqlite, Kind::Sqlite)).await;
+    setup.tables().await;
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    setup
+}
+
+/// No tracking object and no record was made.
+async fn untouched(setup: &Setup) {
+    let made = "SELECT CAST(count(*) AS TEXT) FROM sqlite_master WHERE name LIKE 'tidelock%'";
+    for database in [&setup.source, &setup.target] {
+        assert_eq!(database.value(made).await.as_deref(), Some("0"));
+    }
+    assert_eq!(setup.target.value("SELECT CAST(count(*) AS TEXT) FROM clients").await.as_deref(), Some("0"));
+}
+
+async fn refused(more: serde_json::Value, code: i32, said: &[&str]) {
+    let setup = setup().await;
+    setup.configure(more);
+    for arguments in [&["run", "sync.json", "--once"][..], &["run", "sync.json", "--listen", "127.0.0.1:0"]] {
+        let ran = setup.tidelock.run(arguments);
+        assert_eq!(ran.code, code, "{}", ran.errors);
+        for text in said {
+            assert!(ran.errors.contains(text), "no {text:?} in:\n{}", ran.errors);
+        }
+    }
+    untouched(&setup).await;
+}
+
+#[tokio::test]
+async fn a_missing_table_names_near_ones() {
+    let setup = setup().await;
+    let endpoint = setup.target.endpoint("erp", "client");
+    setup.configure(json!({"target": endpoint}));
+    let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
+    assert!(ran.code == 1 || ran.code == 2, "{}", ran.code);
+    assert!(ran.errors.contains("client") && ran.errors.contains("clients"), "{}", ran.errors);
+    untouched(&setup).await;
+}
+
+#[tokio::test]
+async fn a_missing_database_file_is_not_made() {
+    let setup = setup().await;
+    setup.configure(json!({"source": {"type": "sqlite", "path": "nowhere.db", "table": "customers"}}));
+    let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
+    assert!(ran.code == 1 || ran.code == 2);
+    assert!(ran.errors.contains("nowhere.db"), "{}", ran.errors);
+    assert!(!setup.tidelock.folder.path().join("nowhere.db").exists());
+}
+
+#[tokio::test]
+async fn a_missing_column_names_near_ones() {
+    refused(json!({"field_mappings": [{"source": "id", "target": "client_id"}, {"source": "phon", "target": "phone"}]}), 2, &["phon", "did you mean \"phone\"", "sync.json"]).await;
+}
+
+#[tokio::test]
+async fn an_unknown_transform_names_near_ones() {
+    let mappings = json!([{"source": "id", "target": "client_id"}, {"source": "phone", "target": "phone", "transformation": "format_phon"}]);
+    refused(json!({"field_mappings": mappings}), 2, &["format_phon", "format_phone", "sync.json"]).await;
+}
+
+#[tokio::test]
+async fn a_transform_that_cannot_be_undone_is_refused_both_ways() {
+    let setup = setup().await;
+    let plugins = setup.tidelock.folder.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    let guest = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/misbehave.wasm");
+    std::fs::copy(guest, plugins.join("misbehave.wasm")).unwrap();
+    setup.configure(json!({"sync_type": "bidirectional", "field_mappings": [
+        {"source": "id", "target": "client_id"}, {"source": "name", "target": "full_name", "transformation": "trap_on_poison"}]}));
+    let ran = setup.tidelock.run(&["check", "sync.json"]);
+    assert_eq!(ran.code, 2);
+    let text = format!("{}{}", ran.errors, ran.lines.iter().map(ToString::to_string).collect::<String>());
+    assert!(text.contains("reverse_transformation") || ran.errors.contains("reverse_transformation"), "{}", ran.errors);
+}
+
+#[tokio::test]
+async fn invalid_json_says_where() {
+    let setup = setup().await;
+    std::fs::write(setup.tidelock.folder.path().join("sync.json"), "{\n  \"source\": {,\n}").unwrap();
+    let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.errors.contains("sync.json:2:"), "{}", ran.errors);
+}
+
+#[tokio::test]
+async fn two_files_that_claim_one_pair_name_are_both_named() {
+    let setup = setup().await;
+    setup.configure(json!({}));
+    let folder = setup.tidelock.folder.path();
+    std::fs::copy(folder.join("sync.json"), folder.join("other.json")).unwrap();
+    let ran = setup.tidelock.run(&["run", "sync.json", "other.json", "--once"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.errors.contains("sync.json") && ran.errors.contains("other.json") && ran.errors.contains("customers"), "{}", ran.errors);
+    untouched(&setup).await;
+}
+
+#[tokio::test]
+async fn a_broken_plugin_is_refused_and_the_rest_works() {
+    let setup = setup().await;
+    let plugins = setup.tidelock.folder.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    std::fs::write(plugins.join("broken.wasm"), b"not a component").unwrap();
+    setup.configure(json!({}));
+    let ran = setup.tidelock.once(0);
+    assert!(ran.errors.contains("broken"), "{}", ran.errors);
+    let ran = setup.tidelock.run(&["plugin", "check", "plugins/broken.wasm"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.errors.contains("broken.wasm"), "{}", ran.errors);
+}
+
+#[tokio::test]
+async fn a_second_service_on_one_state_file_is_refused() {
+    let setup = setup().await;
+    setup.configure(json!({}));
+    let mut service = setup.tidelock.serve();
+    service.ready().await;
+    let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.errors.contains("another tidelock"), "{}", ran.errors);
+    assert_eq!(service.stop(), 0);
+}
+
+#[tokio::test]
+async fn a_record_that_the_target_refuses_waits_in_review_alone() {
+    let setup = Setup::new((Kind::Sqlite, Kind::Sqlite)).await;
+    setup.source.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, phone TEXT, city TEXT)").await;
+    setup.target.execute("CREATE TABLE clients (client_id INTEGER PRIMARY KEY, full_name TEXT NOT NULL, phone TEXT, town TEXT)").await;
+    for sync_type in ["one_way", "bidirectional"] {
+        setup.configure(json!({"sync_type": sync_type, "connection_name": sync_type}));
+        setup.source.execute("DELETE FROM customers; INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, NULL), (3, 'Cid')").await;
+        let ran = setup.tidelock.run(&["run", "sync.json", "--once", "--json"]);
+        assert_eq!((ran.code, ran.number("reviews")), (1, 1), "{}", ran.errors);
+        assert_eq!(setup.target.value("SELECT group_concat(client_id) FROM clients").await.as_deref(), Some("1,3"));
+    }
+}
+
+#[test]
+fn what_is_no_configuration_file_is_said() {
+    let tidelock = Tidelock::new();
+    let ran = tidelock.run(&["run", "nowhere.json", "--once"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.errors.contains("nowhere.json"), "{}", ran.errors);
+    assert_eq!(tidelock.run(&["frobnicate"]).code, 2);
+}
+
+#[tokio::test]
+async fn status_without_a_state_file_is_an_error() {
+    let tidelock = Tidelock::new();
+    let ran = tidelock.run(&["status"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.errors.contains("tidelock.db"), "{}", ran.errors);
+}

@@ -1,0 +1,32 @@
+//! The hermetic tests: no server, no network. One binary; a file's name says the behaviour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::let_underscore_must_use,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    unreachable_pub,
+    missing_docs,
+    dead_code,
+    reason = "tests fail by panicking, and share what not every binary uses"
+)]
+
+#[path = "../contract/mod.rs"]
+mod contract;
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
+
+mod architecture;
+mod bad_input;
+mod config;
+mod demo;
+mod hot_reload;
+mod plugin;
+mod sqlite;
+mod sync;

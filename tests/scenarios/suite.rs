@@ -1,0 +1,36 @@
+//! One test per scenario for one combination of databases.
+
+/// Makes a module of tests: `suite!(sqlite_to_sqlite, Kind::Sqlite, Kind::Sqlite);`
+macro_rules! suite {
+    ($name:ident, $source:expr, $target:expr) => {
+        mod $name {
+            use crate::scenarios::{Kind, chinook, conflicts, correlation, crash, live, one_way, polling, two_way};
+
+            crate::scenarios::suite::scenarios! {
+                ($source, $target)
+                one_way: load_and_follow, by_another_unique_field;
+                two_way: converges, tracking_is_removed_on_request;
+                conflicts: last_write_wins_by_commit_time, last_write_wins_by_timestamp_field, a_system_has_priority,
+                    fields_have_rules_of_their_own, delete_against_update;
+                correlation: generated_keys_are_written_back, the_reference_is_restored;
+                polling: both_ways;
+                live: changes_travel, pause_and_resume;
+                crash: during_the_initial_load, during_ongoing_sync;
+                chinook: every_record_is_accounted_for, keep_original_and_converge;
+            }
+        }
+    };
+}
+
+macro_rules! scenarios {
+    ($kinds:tt $($module:ident : $($test:ident),+ ;)+) => {
+        $($(
+            #[tokio::test]
+            async fn $test() {
+                $module::$test($kinds).await;
+            }
+        )+)+
+    };
+}
+
+pub(crate) use {scenarios, suite};
