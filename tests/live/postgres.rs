@@ -16,8 +16,9 @@ use tidelock::value::Value;
 
 /// URL of a superuser.
 pub(crate) fn admin_url() -> String {
-    std::env::var("TIDELOCK_TEST_POSTGRES")
-        .expect("TIDELOCK_TEST_POSTGRES must hold the URL of a PostgreSQL superuser; `tests/run` starts a server and sets it")
+    std::env::var("TIDELOCK_TEST_POSTGRES").expect(
+        "TIDELOCK_TEST_POSTGRES must hold the URL of a PostgreSQL superuser; `tests/run` starts a server and sets it",
+    )
 }
 
 /// A database of one test.

@@ -24,7 +24,9 @@ async fn a_wrong_password_a_wrong_database_and_a_dead_port_are_told_apart() {
         let role = format!("{}_login", db.name);
         db.run(&format!("CREATE ROLE {role} LOGIN PASSWORD 'right'")).await;
         let at = address();
-        let url = |user: &str, password: &str, at: &str, database: &str| format!("postgres://{user}:{password}@{at}/{database}");
+        let url = |user: &str, password: &str, at: &str, database: &str| {
+            format!("postgres://{user}:{password}@{at}/{database}")
+        };
 
         // A server that trusts everybody on the loopback address has no wrong passwords.
         if let Err(error) = describe(&endpoint(&url(&role, "hunter2", &at, &db.name), "t")).await {
@@ -100,7 +102,10 @@ async fn a_prepare_that_cannot_lock_the_table_says_so_and_leaves_nothing() {
         db.run("CREATE TABLE t (id int PRIMARY KEY)").await;
         let mut side = db.table("t", &["id"]).open().await;
         let mut other = db.connect().await;
-        sqlx::raw_sql("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE; INSERT INTO t VALUES (1)").execute(&mut other).await.unwrap();
+        sqlx::raw_sql("BEGIN; LOCK TABLE t IN ACCESS SHARE MODE; INSERT INTO t VALUES (1)")
+            .execute(&mut other)
+            .await
+            .unwrap();
         let error = side.source.prepare().await.unwrap_err();
         check(&error, ErrorKind::Unavailable, "postgres.contention", &["public.t", "lock timeout"]);
         assert_eq!(db.number("SELECT count(*) FROM pg_class WHERE relname LIKE 'tidelock%'").await, 0);

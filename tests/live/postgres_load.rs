@@ -101,7 +101,11 @@ async fn find_returns_all_that_match_in_order() {
         .await;
         let side = db.table("m", &["id", "a", "b"]).correlation(&["a", "b"]).open().await;
         let pair = |a: i64, b: &str| Key(vec![Value::Int(a), text(b)]);
-        let found = side.target.find(&[pair(6, "y"), pair(5, "x"), pair(5, "y"), pair(1 << 40, "x"), pair(5, "x\0")]).await.unwrap();
+        let found = side
+            .target
+            .find(&[pair(6, "y"), pair(5, "x"), pair(5, "y"), pair(1 << 40, "x"), pair(5, "x\0")])
+            .await
+            .unwrap();
         assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 0, 0, 0]);
         assert!(side.target.find(&[]).await.unwrap().is_empty());
     })
@@ -136,7 +140,8 @@ async fn upserts_count_what_they_wrote_and_touch_nothing_else() {
         db.run("CREATE TABLE up (id serial PRIMARY KEY, code text UNIQUE, name text, untouched int DEFAULT 7)").await;
         let side = db.table("up", &["id", "code", "name"]).correlation(&["code"]).open().await;
         let names = layout(["code", "name"]);
-        let record = |n: i64, name: &str| Record::new(names.clone(), vec![Some(text(&format!("c{n}"))), Some(text(name))]);
+        let record =
+            |n: i64, name: &str| Record::new(names.clone(), vec![Some(text(&format!("c{n}"))), Some(text(name))]);
         for count in [10, 500] {
             let all: Vec<Record> = (0..count).map(|n| record(n, "first")).collect();
             let done = side.target.upsert(&all).await.unwrap();
@@ -146,7 +151,8 @@ async fn upserts_count_what_they_wrote_and_touch_nothing_else() {
             let again = side.target.upsert(&all).await.unwrap();
             assert_eq!((again.written, again.unchanged), (0, u64::try_from(count).unwrap()));
             assert_eq!(db.text(versions).await, before);
-            let mixed: Vec<Record> = (0..count).map(|n| record(n, if n % 5 == 0 { "second" } else { "first" })).collect();
+            let mixed: Vec<Record> =
+                (0..count).map(|n| record(n, if n % 5 == 0 { "second" } else { "first" })).collect();
             let done = side.target.upsert(&mixed).await.unwrap();
             assert_eq!(done.written, u64::try_from(count / 5).unwrap());
             assert_eq!(side.target.upsert(&all).await.unwrap().written, u64::try_from(count / 5).unwrap());

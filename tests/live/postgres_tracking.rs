@@ -84,10 +84,12 @@ async fn what_commits_late_is_not_skipped() {
         let head = side.source.head().await.unwrap();
         let (mut early, mut late) = (db.connect().await, db.connect().await);
         let mut first = early.begin().await.unwrap();
-        sqlx::raw_sql("INSERT INTO t VALUES (1, 'early'); SAVEPOINT s; INSERT INTO t VALUES (10, 'sub'); RELEASE SAVEPOINT s")
-            .execute(&mut *first)
-            .await
-            .unwrap();
+        sqlx::raw_sql(
+            "INSERT INTO t VALUES (1, 'early'); SAVEPOINT s; INSERT INTO t VALUES (10, 'sub'); RELEASE SAVEPOINT s",
+        )
+        .execute(&mut *first)
+        .await
+        .unwrap();
         let mut second = late.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (2, 'late')").execute(&mut *second).await.unwrap();
         second.commit().await.unwrap();
@@ -109,7 +111,10 @@ async fn a_window_read_page_by_page_sees_everything_once() {
         let mut position = side.source.head().await.unwrap();
         let mut early = db.connect().await;
         let mut first = early.begin().await.unwrap();
-        sqlx::query("INSERT INTO t SELECT g, 'early' FROM generate_series(101, 105) g").execute(&mut *first).await.unwrap();
+        sqlx::query("INSERT INTO t SELECT g, 'early' FROM generate_series(101, 105) g")
+            .execute(&mut *first)
+            .await
+            .unwrap();
         db.run("INSERT INTO t SELECT g, 'x' FROM generate_series(1, 5) g").await;
         let page = side.source.next_batch(&position, 3).await.unwrap();
         assert_eq!((shown(&page.changes).as_str(), page.more), ("U1 U2 U3", true));
@@ -142,7 +147,10 @@ async fn what_is_rolled_back_is_never_seen() {
         side.source.prepare().await.unwrap();
         let head = side.source.head().await.unwrap();
         db.run("BEGIN; INSERT INTO t VALUES (1, 'a'); ROLLBACK").await;
-        db.run("BEGIN; INSERT INTO t VALUES (2, 'a'); SAVEPOINT s; INSERT INTO t VALUES (3, 'a'); ROLLBACK TO s; COMMIT").await;
+        db.run(
+            "BEGIN; INSERT INTO t VALUES (2, 'a'); SAVEPOINT s; INSERT INTO t VALUES (3, 'a'); ROLLBACK TO s; COMMIT",
+        )
+        .await;
         let (changes, _) = drain(side.source.as_mut(), &head).await;
         assert_eq!(shown(&changes), "U2");
     })
@@ -233,7 +241,11 @@ async fn consumers_share_a_change_table_and_do_not_see_their_own_writes() {
         one.source.remove().await.unwrap();
         db.run("INSERT INTO t VALUES (2, 'b')").await;
         assert_eq!(shown(&drain(two.source.as_mut(), &after_two).await.0), "U2");
-        assert_error(&one.source.next_batch(&after_one, 1).await.unwrap_err(), "source.tracking_lost", &["not registered"]);
+        assert_error(
+            &one.source.next_batch(&after_one, 1).await.unwrap_err(),
+            "source.tracking_lost",
+            &["not registered"],
+        );
         two.source.remove().await.unwrap();
         assert_eq!(db.number(OURS).await, 0);
     })
@@ -272,9 +284,17 @@ async fn a_truncation_a_dropped_trigger_and_a_restored_server_ask_for_a_reload()
         let head = side.source.head().await.unwrap();
         assert!(side.source.next_batch(&head, 10).await.is_ok());
         let future = tidelock::change::Position("{\"seen\":\"9000000000:9000000000:\"}".to_owned());
-        assert_error(&side.source.next_batch(&future, 10).await.unwrap_err(), "source.tracking_lost", &["ahead of the server"]);
+        assert_error(
+            &side.source.next_batch(&future, 10).await.unwrap_err(),
+            "source.tracking_lost",
+            &["ahead of the server"],
+        );
         let strange = tidelock::change::Position("17".to_owned());
-        assert_error(&side.source.next_batch(&strange, 10).await.unwrap_err(), "source.tracking_lost", &["none of this"]);
+        assert_error(
+            &side.source.next_batch(&strange, 10).await.unwrap_err(),
+            "source.tracking_lost",
+            &["none of this"],
+        );
 
         db.run("DROP TRIGGER tidelock_track ON t").await;
         let second = side.source.prepare().await.unwrap();

@@ -7,8 +7,8 @@ use tidelock::value::Value;
 use crate::postgres::{Db, key, outcomes, stored, text, with_db};
 
 const COLUMNS: [&str; 29] = [
-    "id", "b", "i2", "i8", "f4", "f8", "n", "t", "v", "c", "by", "d", "ti", "tz", "ts", "j", "jb", "u", "e", "a", "ta", "iv", "ci", "ip", "net", "bits",
-    "dom", "r", "x",
+    "id", "b", "i2", "i8", "f4", "f8", "n", "t", "v", "c", "by", "d", "ti", "tz", "ts", "j", "jb", "u", "e", "a", "ta",
+    "iv", "ci", "ip", "net", "bits", "dom", "r", "x",
 ];
 
 const TABLE: &str = "CREATE EXTENSION IF NOT EXISTS citext;
@@ -30,20 +30,64 @@ fn rows() -> Vec<Vec<Value>> {
     let null = vec![Value::Null; COLUMNS.len() - 1];
     let row = |id: i64, values: Vec<Value>| [vec![Value::Int(id)], values].concat();
     let low = vec![
-        Value::Boolean(false), Value::Int(-32_768), Value::Int(i64::MIN), Value::Float(-3.4028235e38), Value::Float(f64::MIN),
-        decimal("-123456789012345678901234567890.000000000000000000001000"), text(""), text("äöü😀"), text("ab"), Value::Bytes(vec![]),
-        Value::Date(-2_440_588), Value::Time(0), Value::Instant(-210_866_803_200_000_000), Value::Local(-210_866_803_200_000_000),
-        json("{ \"a\" : 1.0, \"a\": null }"), json("{\"a\": 1.0, \"b\": [1, null, \"\\t\"]}"), Value::Uuid([0; 16]), text("sad"), text("{}"),
-        text("{\"a,b\",NULL,\"\\\\\",\"\\\"\"}"), text("-1 days +02:03:04"), text("MiXed"), text("10.0.0.1"), text("10.0.0.0/8"), text("101"),
-        text("yes"), text("[1,5)"), text("<a>1</a>"),
+        Value::Boolean(false),
+        Value::Int(-32_768),
+        Value::Int(i64::MIN),
+        Value::Float(-3.4028235e38),
+        Value::Float(f64::MIN),
+        decimal("-123456789012345678901234567890.000000000000000000001000"),
+        text(""),
+        text("äöü😀"),
+        text("ab"),
+        Value::Bytes(vec![]),
+        Value::Date(-2_440_588),
+        Value::Time(0),
+        Value::Instant(-210_866_803_200_000_000),
+        Value::Local(-210_866_803_200_000_000),
+        json("{ \"a\" : 1.0, \"a\": null }"),
+        json("{\"a\": 1.0, \"b\": [1, null, \"\\t\"]}"),
+        Value::Uuid([0; 16]),
+        text("sad"),
+        text("{}"),
+        text("{\"a,b\",NULL,\"\\\\\",\"\\\"\"}"),
+        text("-1 days +02:03:04"),
+        text("MiXed"),
+        text("10.0.0.1"),
+        text("10.0.0.0/8"),
+        text("101"),
+        text("yes"),
+        text("[1,5)"),
+        text("<a>1</a>"),
     ];
     let high = vec![
-        Value::Boolean(true), Value::Int(32_767), Value::Int(i64::MAX), Value::Float(1e-45), Value::Float(5e-324),
-        decimal("0.00"), text("tab\tline\ncr\rback\\slash \\N \\. 'quote' \"q\" \u{1}\u{7f}\u{fffd}"), text("\\N"), text("x"),
-        Value::Bytes((0..=255).collect()), Value::Date(2_145_042_905), Value::Time(86_400_000_000), Value::Instant(i64::MAX),
-        Value::Local(i64::MAX), json("\"x\""), json("12345678901234567890.123456789"), Value::Uuid([255; 16]),
-        text("it's, \"ok\""), text("{1,-2,NULL}"), text("{}"), text("178000000 years"), text("mixed"), text("::1"), text("::/0"), text("000"),
-        text("ja"), text("empty"), text("<a/>"),
+        Value::Boolean(true),
+        Value::Int(32_767),
+        Value::Int(i64::MAX),
+        Value::Float(1e-45),
+        Value::Float(5e-324),
+        decimal("0.00"),
+        text("tab\tline\ncr\rback\\slash \\N \\. 'quote' \"q\" \u{1}\u{7f}\u{fffd}"),
+        text("\\N"),
+        text("x"),
+        Value::Bytes((0..=255).collect()),
+        Value::Date(2_145_042_905),
+        Value::Time(86_400_000_000),
+        Value::Instant(i64::MAX),
+        Value::Local(i64::MAX),
+        json("\"x\""),
+        json("12345678901234567890.123456789"),
+        Value::Uuid([255; 16]),
+        text("it's, \"ok\""),
+        text("{1,-2,NULL}"),
+        text("{}"),
+        text("178000000 years"),
+        text("mixed"),
+        text("::1"),
+        text("::/0"),
+        text("000"),
+        text("ja"),
+        text("empty"),
+        text("<a/>"),
     ];
     let mut special = null.clone();
     special[3] = Value::Float(f64::INFINITY);
@@ -130,7 +174,11 @@ async fn guards_hold_for_every_kind() {
         side.target.upsert(&records()).await.unwrap();
         for record in records() {
             let id = record.key(&["id"]).unwrap();
-            let guarded = Write::Update { key: id.clone(), fields: Record::of([("t", text("new"))]), guard: Some(record.clone()) };
+            let guarded = Write::Update {
+                key: id.clone(),
+                fields: Record::of([("t", text("new"))]),
+                guard: Some(record.clone()),
+            };
             let done = side.target.write(&[guarded.clone()]).await.unwrap();
             assert_eq!(outcomes(&done), ["applied"], "{id}");
             assert_eq!(outcomes(&side.target.write(&[guarded]).await.unwrap()), ["changed"], "{id}");
@@ -147,7 +195,9 @@ async fn guards_hold_for_every_kind() {
 async fn what_differs_in_case_or_spelling_only_is_a_change() {
     with_db(|db| async move {
         let side = opened(&db).await;
-        let one = |ci: &str, j: &str, iv: &str| Record::of([("id", Value::Int(1)), ("ci", text(ci)), ("j", json(j)), ("iv", text(iv))]);
+        let one = |ci: &str, j: &str, iv: &str| {
+            Record::of([("id", Value::Int(1)), ("ci", text(ci)), ("j", json(j)), ("iv", text(iv))])
+        };
         assert_eq!(side.target.upsert(&[one("a", "[1]", "30 days")]).await.unwrap().written, 1);
         for record in [one("A", "[1]", "30 days"), one("A", "[ 1]", "30 days"), one("A", "[ 1]", "1 mon")] {
             assert_eq!(side.target.upsert(&[record.clone()]).await.unwrap().written, 1);

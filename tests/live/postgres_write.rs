@@ -35,7 +35,11 @@ async fn an_update_is_applied_only_where_its_guard_holds() {
         let done = side
             .target
             .write(&[
-                update(1, &[("name", text("Anna"))], Some(&[("j", Value::Json("{\"a\":1}".into())), ("age", Value::Int(30))])),
+                update(
+                    1,
+                    &[("name", text("Anna"))],
+                    Some(&[("j", Value::Json("{\"a\":1}".into())), ("age", Value::Int(30))]),
+                ),
                 update(2, &[("age", Value::Int(7)), ("note", Value::Null)], Some(&guard)),
                 update(3, &[("name", text("C"))], Some(&[("name", text("not so"))])),
                 update(4, &[("name", text("nobody"))], None),
@@ -47,7 +51,8 @@ async fn an_update_is_applied_only_where_its_guard_holds() {
         assert_eq!(stored(&done[0]).get("name"), Some(&text("Anna")));
         assert_eq!(stored(&done[0]).get("j"), Some(&Value::Json("{\"a\":1}".into())));
         assert_eq!(stored(&done[1]).values().len(), 6);
-        let all = db.text("SELECT string_agg(name || coalesce(age::text, '-'), ' ' ORDER BY id) FROM people").await.unwrap();
+        let all =
+            db.text("SELECT string_agg(name || coalesce(age::text, '-'), ' ' ORDER BY id) FROM people").await.unwrap();
         assert_eq!(all, "Anna30 Bob7 Cy6");
     })
     .await;
@@ -76,7 +81,10 @@ async fn a_guard_sees_what_another_commits_meanwhile() {
 async fn a_delete_is_applied_where_the_guard_holds_or_the_record_is_gone() {
     with_db(|db| async move {
         let side = people(&db).await.open().await;
-        let delete = |id, guard: Option<(&str, Value)>| Write::Delete { key: key(id), guard: guard.map(|field| Record::of([field])) };
+        let delete = |id, guard: Option<(&str, Value)>| Write::Delete {
+            key: key(id),
+            guard: guard.map(|field| Record::of([field])),
+        };
         let done = side
             .target
             .write(&[
@@ -99,7 +107,8 @@ async fn a_delete_is_applied_where_the_guard_holds_or_the_record_is_gone() {
 async fn a_refused_record_fails_alone_and_its_message_has_no_values() {
     with_db(|db| async move {
         let side = people(&db).await.open().await;
-        let mut writes: Vec<Write> = (10..40).map(|id| create(&[("id", Value::Int(id)), ("name", text("ok"))])).collect();
+        let mut writes: Vec<Write> =
+            (10..40).map(|id| create(&[("id", Value::Int(id)), ("name", text("ok"))])).collect();
         writes[7] = create(&[("id", Value::Int(17)), ("age", Value::Int(-12_345))]);
         writes[8] = create(&[("id", Value::Int(18)), ("note", text("secret too long"))]);
         writes[9] = create(&[("id", Value::Int(19)), ("name", text("a\0b"))]);
@@ -110,8 +119,14 @@ async fn a_refused_record_fails_alone_and_its_message_has_no_values() {
         writes.push(update(1, &[("name", text("fine"))], None));
         let done = side.target.write(&writes).await.unwrap();
         let codes = outcomes(&done);
-        assert_eq!((codes[7], codes[8], codes[9]), ("postgres.invalid_record", "postgres.invalid_record", "postgres.nul_character"));
-        assert_eq!(codes[30..], ["changed", "changed", "postgres.invalid_record", "postgres.invalid_record", "applied"]);
+        assert_eq!(
+            (codes[7], codes[8], codes[9]),
+            ("postgres.invalid_record", "postgres.invalid_record", "postgres.nul_character")
+        );
+        assert_eq!(
+            codes[30..],
+            ["changed", "changed", "postgres.invalid_record", "postgres.invalid_record", "applied"]
+        );
         assert_eq!(codes.iter().filter(|code| **code == "applied").count(), 28);
         assert_eq!(db.number("SELECT count(*) FROM people").await, 30);
         let failed = |index: usize| match &done[index] {
@@ -123,7 +138,13 @@ async fn a_refused_record_fails_alone_and_its_message_has_no_values() {
         assert_error(failed(33), "postgres.invalid_record", &["record 3", "type integer"]);
         for index in [7, 8, 9, 32, 33] {
             let said = failed(index).to_string();
-            assert!(!said.contains("12345") && !said.contains("secret") && !said.contains("ann@x") && !said.contains("hunter2"), "{said}");
+            assert!(
+                !said.contains("12345")
+                    && !said.contains("secret")
+                    && !said.contains("ann@x")
+                    && !said.contains("hunter2"),
+                "{said}"
+            );
             assert_eq!(failed(index).kind, ErrorKind::InvalidRecord);
         }
     })
@@ -209,7 +230,12 @@ async fn a_deadlock_is_tried_again() {
         sqlx::query("UPDATE people SET note = 'o' WHERE id = 2").execute(&mut *transaction).await.unwrap();
         let target = std::sync::Arc::clone(&side.target);
         let ours = tokio::spawn(async move {
-            target.write(&[update(1, &[("name", text("x"))], None), update(2, &[("name", text("x")), ("age", Value::Int(1))], None)]).await
+            target
+                .write(&[
+                    update(1, &[("name", text("x"))], None),
+                    update(2, &[("name", text("x")), ("age", Value::Int(1))], None),
+                ])
+                .await
         });
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         sqlx::query("UPDATE people SET note = 'o' WHERE id = 1").execute(&mut *transaction).await.unwrap();
@@ -229,7 +255,8 @@ async fn a_constraint_that_is_checked_at_commit_refuses_the_batch() {
         )
         .await;
         let side = db.table("child", &["id", "parent"]).open().await;
-        let error = side.target.write(&[create(&[("id", Value::Int(1)), ("parent", Value::Int(7))])]).await.unwrap_err();
+        let error =
+            side.target.write(&[create(&[("id", Value::Int(1)), ("parent", Value::Int(7))])]).await.unwrap_err();
         assert_error(&error, "postgres.invalid_record", &["child_parent_fkey"]);
         assert_eq!(db.number("SELECT count(*) FROM child").await, 0);
     })

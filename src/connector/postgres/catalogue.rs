@@ -155,10 +155,14 @@ const COLUMNS: &str = "WITH RECURSIVE base AS ( \
        NOT (a.attnotnull OR b.typnotnull) AS nullable, \
        a.atthasdef OR a.attidentity <> '' OR b.has_default AS has_default, \
        a.attgenerated <> '' AS generated, a.attidentity = 'a' AS identity_always, \
-       coalesce(c.collisdeterministic, true) AS deterministic \
+       coalesce(c.collisdeterministic, true) AS deterministic, \
+       CASE WHEN a.attidentity = '' THEN pg_get_expr(d.adbin, d.adrelid) \
+         WHEN has_sequence_privilege(q.sequence, 'USAGE') THEN format('nextval(%L::regclass)', q.sequence) END AS default_expression \
      FROM pg_attribute a JOIN base b ON b.declared = a.atttypid AND b.typtype <> 'd' \
      JOIN pg_type t ON t.oid = b.oid JOIN pg_namespace n ON n.oid = t.typnamespace \
      LEFT JOIN pg_collation c ON c.oid = a.attcollation \
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+     CROSS JOIN LATERAL (SELECT CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) END) q (sequence) \
      WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 async fn columns(connection: &mut PgConnection, oid: i64) -> Sql<Vec<PgColumn>> {
@@ -189,6 +193,7 @@ fn column(row: &PgRow) -> Sql<PgColumn> {
         built_in,
         compare: if exact { Compare::Native } else { Compare::Text },
         identity_always: row.try_get("identity_always")?,
+        default: row.try_get::<Option<String>, _>("default_expression")?.filter(|_| !generated),
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::collection::{Collection, matching, query, read, unnest};
+use super::collection::{Collection, Column, matching, query, read, unnest};
 use super::errors::Sql;
 use super::table::{PgColumn, Table, list};
 use super::values;
@@ -55,6 +55,9 @@ pub(super) async fn earlier(
     collection: &Collection,
     tokens: Vec<&str>,
 ) -> Sql<HashMap<String, Record>> {
+    if tokens.is_empty() {
+        return Ok(HashMap::new());
+    }
     let width = collection.key.len();
     let keys = list((1..=width).map(|index| format!("c.key[{index}] AS c{}", index - 1)));
     let sql = format!(
@@ -167,4 +170,60 @@ pub(super) async fn insert_all(
         .map(|column| records.iter().map(|record| record.get(column.name()).and_then(values::input)).collect())
         .collect();
     query(sql, parameters).fetch_all(connection).await?.iter().map(|row| collection.record(row, 0)).collect()
+}
+
+/// Inserts records with one statement, their keys made beforehand by the columns' defaults, so that each is told from the others.
+/// Returns those that were inserted with their index; `None` where a trigger gave one another key.
+pub(super) async fn insert_generated(
+    connection: &mut PgConnection,
+    collection: &Collection,
+    columns: &[&PgColumn],
+    records: &[(&Record, Option<&str>)],
+) -> Sql<Vec<(Option<i64>, Record)>> {
+    let count = columns.len();
+    let made: Vec<&PgColumn> =
+        collection.key.iter().filter(|key| columns.iter().all(|column| column.name() != key.name())).collect();
+    let defaults = made.iter().map(|column| column.default.as_deref().unwrap_or("NULL"));
+    let all: Vec<&PgColumn> = columns.iter().copied().chain(made.iter().copied()).collect();
+    let names = list(all.iter().map(|column| quote(column.name())));
+    let given = columns.iter().enumerate().map(|(index, column)| column.cast(&format!("u.c{index}")));
+    let values = given
+        .chain(defaults.map(str::to_owned))
+        .zip(&all)
+        .map(|(value, column)| format!("{value} AS {}", quote(column.name())));
+    let same = collection
+        .key
+        .iter()
+        .map(|column| format!("{} = {}", column.of("t"), column.of("i")))
+        .collect::<Vec<_>>()
+        .join(" AND ");
+    let kept = format!(
+        ", kept AS (INSERT INTO {creates} (consumer, collection, token, key) SELECT ${consumer}, ${collection}, i.tidelock_token, ARRAY[{keys}] \
+           FROM t JOIN i ON {same} WHERE i.tidelock_token IS NOT NULL ON CONFLICT (consumer, collection, token) DO UPDATE SET key = excluded.key)",
+        creates = table(&collection.table),
+        consumer = count + 2,
+        collection = count + 3,
+        keys = list(collection.key.iter().map(|column| column.text("t"))),
+    );
+    let tokens = records.iter().any(|(_, token)| token.is_some());
+    let sql = format!(
+        "WITH i AS MATERIALIZED (SELECT u.ord AS tidelock_ord, u.c{count} AS tidelock_token, {values} FROM {unnest}), \
+           t AS (INSERT INTO {table} ({names}){overriding} SELECT {names} FROM i ORDER BY i.tidelock_ord ON CONFLICT DO NOTHING RETURNING *){kept} \
+         SELECT i.tidelock_ord, {texts} FROM t LEFT JOIN i ON {same}",
+        values = list(values),
+        unnest = unnest(count + 1, 1),
+        table = collection.table.quoted(),
+        overriding = overriding(all.iter().copied()),
+        kept = if tokens { kept.as_str() } else { "" },
+        texts = collection.texts("t"),
+    );
+    let column = |name: &str| records.iter().map(|(record, _)| record.get(name).and_then(values::input)).collect();
+    let mut parameters: Vec<Column<'_>> = columns.iter().map(|of| column(of.name())).collect();
+    parameters.push(records.iter().map(|(_, token)| token.map(std::borrow::Cow::Borrowed)).collect());
+    let mut query = query(sql, parameters);
+    if tokens {
+        query = query.bind(&collection.options.consumer).bind(&collection.table.name);
+    }
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, collection.record(row, 1)?))).collect()
 }

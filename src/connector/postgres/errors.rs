@@ -43,18 +43,26 @@ pub(super) fn sqlstate(error: &sqlx::Error) -> Option<String> {
 
 /// What the error means.
 pub(super) fn class(error: &sqlx::Error) -> Class {
-    match error {
+    if let sqlx::Error::Database(database) = error {
+        return database.code().map_or(Class::Other, |code| class_of_state(&code));
+    }
+    let lost = matches!(
+        error,
         sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => Class::Unavailable,
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed
+    );
+    if lost {
+        Class::Unavailable
+    } else if matches!(error, sqlx::Error::RowNotFound) {
         // Used by `write` for a record that cannot be told from others of its batch.
-        sqlx::Error::RowNotFound => Class::Data,
-        sqlx::Error::Database(database) => database.code().map_or(Class::Other, |code| class_of_state(&code)),
-        _ => Class::Other,
+        Class::Data
+    } else {
+        Class::Other
     }
 }
 
@@ -103,9 +111,10 @@ impl Place {
     pub(super) fn failed(&self, doing: &str, error: sqlx::Error) -> SyncError {
         let class = class(&error);
         let (kind, code) = kind_and_code(class);
-        let text = match &error {
-            sqlx::Error::PoolTimedOut => "no connection within the time allowed".to_owned(),
-            _ => said(&error),
+        let text = if matches!(error, sqlx::Error::PoolTimedOut) {
+            "no connection within the time allowed".to_owned()
+        } else {
+            said(&error)
         };
         let translated = self.error(kind, code, format_args!("{doing}: {text}"));
         // The server's words may hold values, and a cause is printed as it is.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::collection::Collection;
-use super::table::Table;
+use super::table::{PgColumn, Table};
 use super::values;
 use crate::connector::Write;
 use crate::error::{ErrorKind, Result};
@@ -30,7 +30,12 @@ pub(super) enum Step {
         /// What to set.
         set: Vec<usize>,
     },
-    /// Inserts records one by one: their key is made by the server.
+    /// Inserts records whose key is made by the server, or that have a token.
+    CreateGenerated {
+        /// What to set.
+        set: Vec<usize>,
+    },
+    /// Inserts records one by one: how the server makes their key cannot be told.
     CreateEach,
 }
 
@@ -115,8 +120,12 @@ fn step(collection: &Collection, write: &Write) -> Result<Step> {
             Step::Create { set: indexes(record)? }
         }
         Write::Create { record, .. } => {
-            indexes(record)?;
-            Step::CreateEach
+            let set = indexes(record)?;
+            let known = |column: &PgColumn| match record.get(column.name()) {
+                Some(value) => !value.is_null(),
+                None => column.default.is_some(),
+            };
+            if collection.key.iter().all(known) { Step::CreateGenerated { set } } else { Step::CreateEach }
         }
         Write::Update { fields, guard, .. } => {
             Step::Update { set: indexes(fields)?, guard: guard.as_ref().map(indexes).transpose()? }

@@ -98,9 +98,10 @@ impl PollSource {
 
     /// A time without a zone may be that of any zone.
     fn ceiling(&self) -> &'static str {
-        match self.updated_at.kind() {
-            Kind::Instant => "clock_timestamp()",
-            _ => "(clock_timestamp() AT TIME ZONE 'UTC' + interval '14 hours')",
+        if self.updated_at.kind() == Kind::Instant {
+            "clock_timestamp()"
+        } else {
+            "(clock_timestamp() AT TIME ZONE 'UTC' + interval '14 hours')"
         }
     }
 
@@ -151,11 +152,11 @@ impl PollSource {
     }
 
     fn micros(&self, time: &str) -> Option<i64> {
-        match values::parse(self.updated_at.kind(), time) {
-            Value::Instant(micros) | Value::Local(micros) => Some(micros),
-            Value::Date(days) => Some(i64::from(days) * MICROS_PER_DAY),
-            _ => None,
+        let value = values::parse(self.updated_at.kind(), time);
+        if let Value::Instant(micros) | Value::Local(micros) = value {
+            return Some(micros);
         }
+        if let Value::Date(days) = value { Some(i64::from(days) * MICROS_PER_DAY) } else { None }
     }
 
     /// The changes among these rows that were not delivered before.

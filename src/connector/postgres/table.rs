@@ -26,6 +26,8 @@ pub(super) struct PgColumn {
     pub(super) compare: Compare,
     /// `GENERATED ALWAYS AS IDENTITY`: an explicit value needs `OVERRIDING SYSTEM VALUE`, and none can be set by an update.
     pub(super) identity_always: bool,
+    /// What the server fills it with, as an expression that we may evaluate ourselves.
+    pub(super) default: Option<String>,
 }
 
 impl PgColumn {

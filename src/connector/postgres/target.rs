@@ -146,7 +146,7 @@ impl Target for PgTarget {
     }
 
     async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-        write::write(&self.collection, writes).await
+        Box::pin(write::write(&self.collection, writes)).await
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {

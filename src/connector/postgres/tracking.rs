@@ -69,7 +69,7 @@ async fn run(connection: &mut PgConnection, sql: String) -> Sql<()> {
 pub(super) async fn prepare(connection: &mut PgConnection, collection: &Collection) -> Sql<String> {
     let (table, names) = (&collection.table, Names::of(&collection.table));
     lock(connection).await?;
-    if !exists(connection, &names.consumers).await? {
+    if !exists(connection, &names.consumers).await? || !exists(connection, &names.streams).await? {
         run(connection, bookkeeping(&names)).await?;
     }
     if !exists(connection, &creates::table(table)).await? {
@@ -86,6 +86,7 @@ pub(super) async fn prepare(connection: &mut PgConnection, collection: &Collecti
         .bind(&key)
         .execute(&mut *connection)
         .await?;
+        fire_always(connection, table).await?;
     }
     register(connection, &names, &collection.options.consumer).await
 }
@@ -101,15 +102,19 @@ pub(super) async fn ensure_creates(collection: &Collection) -> Result<()> {
         transaction.commit().await
     };
     let failed = |error| collection.place.failed("making the table of create tokens", error);
-    collection.creates.get_or_try_init(|| async { making.await.map_err(failed) }).await.map(|_| ())
+    let made = collection.creates.get_or_try_init(|| async { making.await.map_err(failed) });
+    Box::pin(made).await.map(|_| ())
 }
 
 async fn exists(connection: &mut PgConnection, relation: &str) -> Sql<bool> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(relation).fetch_one(connection).await
 }
 
+/// What a change table was made for. The number changes with the form of the tracking objects, which are then made anew.
 fn key_columns(collection: &Collection) -> String {
-    list(collection.key.iter().map(|column| format!("{} {}", quote(column.name()), column.tracked_type())))
+    let columns =
+        list(collection.key.iter().map(|column| format!("{} {}", quote(column.name()), column.tracked_type())));
+    format!("1: {columns}")
 }
 
 /// Whether changes were recorded without a gap since the stream was made: else its positions are void.

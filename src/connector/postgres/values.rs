@@ -269,12 +269,7 @@ mod tests {
                 Value::Instant(-62_167_219_200_000_000),
                 "0001-01-01 00:00:00.000000+00 BC",
             ),
-            (
-                Kind::Local,
-                "294247-01-10 04:00:54.775807",
-                Value::Local(i64::MAX),
-                "294247-01-10 04:00:54.775807",
-            ),
+            (Kind::Local, "294247-01-10 04:00:54.775807", Value::Local(i64::MAX), "294247-01-10 04:00:54.775807"),
             (Kind::Date, "infinity", Value::Text("infinity".into()), "infinity"),
             (
                 Kind::Instant,

@@ -34,7 +34,7 @@ type Outcomes = Vec<Option<WriteOutcome>>;
 pub(super) async fn write(collection: &Collection, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
     let plan = Plan::of(collection, writes)?;
     if writes.iter().any(|write| matches!(write, Write::Create { token: Some(_), .. })) {
-        tracking::ensure_creates(collection).await?;
+        Box::pin(tracking::ensure_creates(collection)).await?;
     }
     let (mut careful, mut tries) = (false, 1);
     let outcomes = loop {
@@ -46,7 +46,15 @@ pub(super) async fn write(collection: &Collection, writes: &[Write]) -> Result<V
                     tokio::time::sleep(RETRY_DELAY * tries).await;
                     tries += 1;
                 }
-                _ => return Err(collection.place.failed("writing", error)),
+                Class::Unavailable
+                | Class::Unauthenticated
+                | Class::Permission
+                | Class::ReadOnly
+                | Class::NoDatabase
+                | Class::Schema
+                | Class::Data
+                | Class::Contention
+                | Class::Other => return Err(collection.place.failed("writing", error)),
             },
         }
     };
@@ -158,7 +166,8 @@ async fn take(
             update(connection, collection, &fields, items, outcomes).await
         }
         Step::Create { set } => create(connection, collection, &pick(collection, set), items, outcomes).await,
-        Step::CreateEach => create_each(connection, collection, items, outcomes).await,
+        Step::CreateGenerated { set } => create_generated(connection, collection, Some(set), items, outcomes).await,
+        Step::CreateEach => create_generated(connection, collection, None, items, outcomes).await,
     }
 }
 
@@ -328,33 +337,51 @@ async fn create(
     Ok(())
 }
 
-async fn create_each(
+/// Inserts records whose key the server makes, but for those that were made before under their token.
+async fn create_generated(
     connection: &mut PgConnection,
     collection: &Collection,
+    set: Option<&[usize]>,
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
 ) -> Sql<()> {
-    let token_of = |item: &Item<'_>| match item.write {
-        Write::Create { token, .. } => token.clone(),
-        Write::Update { .. } | Write::Delete { .. } => None,
-    };
-    let tokens: Vec<String> = items.iter().filter_map(token_of).collect();
-    let mut earlier = if tokens.is_empty() {
-        std::collections::HashMap::new()
-    } else {
-        creates::earlier(connection, collection, tokens.iter().map(String::as_str).collect()).await?
-    };
+    let tokens: Vec<&str> = items.iter().filter_map(|item| token_of(item.write)).collect();
+    let mut earlier = creates::earlier(connection, collection, tokens).await?;
+    let mut left: Vec<(usize, &Record, Option<&str>)> = Vec::with_capacity(items.len());
     for item in items {
-        let Write::Create { record, token } = item.write else { continue };
-        let made = token.as_ref().and_then(|token| earlier.remove(token));
-        let stored = match made {
-            Some(stored) => Some(stored),
-            None => creates::insert(connection, collection, record, token.as_deref()).await?,
-        };
+        let Some(record) = fields_of(item.write) else { continue };
+        let token = token_of(item.write);
+        match token.and_then(|token| earlier.remove(token)) {
+            Some(stored) => settle(outcomes, item.index, applied(collection, stored)?),
+            None => left.push((item.index, record, token)),
+        }
+    }
+    if let (Some(set), 2..) = (set, left.len()) {
+        let records: Vec<(&Record, Option<&str>)> = left.iter().map(|(_, record, token)| (*record, *token)).collect();
+        for (index, ..) in &left {
+            settle(outcomes, *index, WriteOutcome::Changed);
+        }
+        for (ord, stored) in creates::insert_generated(connection, collection, &pick(collection, set), &records).await?
+        {
+            let index =
+                ord.and_then(|ord| usize::try_from(ord - 1).ok()).and_then(|place| left.get(place)).ok_or(AMBIGUOUS)?.0;
+            settle(outcomes, index, applied(collection, stored)?);
+        }
+        return Ok(());
+    }
+    for (index, record, token) in left {
+        let stored = creates::insert(connection, collection, record, token).await?;
         let outcome = stored.map_or(Ok(WriteOutcome::Changed), |stored| applied(collection, stored))?;
-        settle(outcomes, item.index, outcome);
+        settle(outcomes, index, outcome);
     }
     Ok(())
+}
+
+fn token_of(write: &Write) -> Option<&str> {
+    match write {
+        Write::Create { token, .. } => token.as_deref(),
+        Write::Update { .. } | Write::Delete { .. } => None,
+    }
 }
 
 /// Deletes by correlation values, without a guard.
