@@ -32,6 +32,5 @@ mod plugin;
 mod sqlite;
 mod sqlite_tracking;
 mod sqlite_tables;
-mod sqlite_speed;
 mod sqlite_files;
 mod sync;

@@ -24,12 +24,12 @@ mod scenarios;
 
 mod bad_input;
 mod postgres;
+mod postgres_contract;
 mod postgres_create;
 mod postgres_describe;
 mod postgres_errors;
 mod postgres_load;
 mod postgres_polling;
-mod postgres_rates;
 mod postgres_tracking;
 mod postgres_values;
 mod postgres_write;
