@@ -75,10 +75,11 @@ async fn a_transform_that_cannot_be_undone_is_refused_both_ways() {
     std::fs::copy(guest, plugins.join("misbehave.wasm")).unwrap();
     setup.configure(json!({"sync_type": "bidirectional", "field_mappings": [
         {"source": "id", "target": "client_id"}, {"source": "name", "target": "full_name", "transformation": "trap_on_poison"}]}));
-    let ran = setup.tidelock.run(&["check", "sync.json"]);
+    let ran = setup.tidelock.run(&["check", "sync.json", "--json"]);
     assert_eq!(ran.code, 2);
-    let text = format!("{}{}", ran.errors, ran.lines.iter().map(ToString::to_string).collect::<String>());
-    assert!(text.contains("reverse_transformation") || ran.errors.contains("reverse_transformation"), "{}", ran.errors);
+    let problem = &ran.lines[0]["problems"][0];
+    assert_eq!(problem["code"], "mapping.not_reversible", "{problem}");
+    assert!(problem["suggestion"].as_str().is_some_and(|text| text.contains("reverse_transformation")), "{problem}");
 }
 
 #[tokio::test]
