@@ -24,6 +24,7 @@ mod scenarios;
 
 mod bad_input;
 mod postgres;
+mod postgres_contract;
 mod postgres_create;
 mod postgres_describe;
 mod postgres_errors;
