@@ -30,7 +30,6 @@ mod postgres_describe;
 mod postgres_errors;
 mod postgres_load;
 mod postgres_polling;
-mod postgres_rates;
 mod postgres_tracking;
 mod postgres_values;
 mod postgres_write;
