@@ -102,12 +102,12 @@ impl Factory for PostgresFactory {
     }
 
     fn holds(&self, value: &Value) -> bool {
-        let year = |micros: i64| (-719_528..=2_932_896).contains(&micros.div_euclid(86_400_000_000));
         match value {
-            Value::Text(text) | Value::Json(text) => !text.contains('\0') && !text.contains("\\u0000"),
-            Value::Date(days) => (-719_162..=2_932_896).contains(days),
-            Value::Instant(micros) | Value::Local(micros) => year(*micros) && *micros >= -62_135_596_800_000_000,
-            Value::Time(micros) => (0..86_400_000_000).contains(micros),
+            Value::Text(text) => !text.contains('\0'),
+            // From 4714-11-24 BC on; a date goes to the year 5874897, and more microseconds than a timestamp holds are not in an i64.
+            Value::Date(days) => (-2_440_588..=2_145_042_905).contains(days),
+            Value::Instant(micros) | Value::Local(micros) => *micros >= -2_440_588 * 86_400_000_000,
+            Value::Time(micros) => (0..=86_400_000_000).contains(micros),
             _ => true,
         }
     }

@@ -26,6 +26,8 @@ use crate::value::{Kind, Value};
 
 /// Row versions that are remembered at most; beyond that, what lies in the overlap is delivered again.
 const REMEMBERED_MAX: usize = 200_000;
+/// Rows read at a time to remember what is behind the head.
+const HEAD_PAGE: usize = 5_000;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Where a poll stands.
@@ -46,6 +48,13 @@ struct Page {
     time: String,
     ceiling: String,
     key: Vec<Option<String>>,
+}
+
+impl Page {
+    fn of(row: &Polled) -> Self {
+        let key = row.key.0.iter().map(|value| values::input(value).map(std::borrow::Cow::into_owned)).collect();
+        Self { time: row.time.clone(), ceiling: row.ceiling.clone(), key }
+    }
 }
 
 /// Polls a table.
@@ -103,6 +112,19 @@ impl PollSource {
         } else {
             "(clock_timestamp() AT TIME ZONE 'UTC' + interval '14 hours')"
         }
+    }
+
+    /// The newest time that is believed; `None` where the table is empty.
+    async fn newest_now(&self) -> Sql<Option<String>> {
+        let time = self.updated_at.of(&self.row());
+        // The order makes it the last entry of an index, where there is one.
+        let sql = format!(
+            "SELECT least({time}, {}::{})::text FROM {} WHERE isfinite({time}) ORDER BY {time} DESC LIMIT 1",
+            self.ceiling(),
+            self.updated_at.cast,
+            self.collection.table.quoted()
+        );
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&self.collection.pool).await
     }
 
     async fn page(&self, position: &PollPosition, max: usize) -> Sql<Vec<Polled>> {
@@ -216,22 +238,24 @@ impl Source for PollSource {
     }
 
     async fn head(&mut self) -> Result<Position> {
-        let time = self.updated_at.of(&self.row());
-        let sql = format!(
-            "SELECT least(max({time}), {}::{})::text FROM {} WHERE isfinite({time})",
-            self.ceiling(),
-            self.updated_at.cast,
-            self.collection.table.quoted()
-        );
-        let empty = format!("SELECT EXISTS (SELECT FROM {} WHERE isfinite({time}))", self.collection.table.quoted());
-        let asked = async {
-            let any: bool = sqlx::query_scalar(AssertSqlSafe(empty)).fetch_one(&self.collection.pool).await?;
-            // `least` passes over nulls: the ceiling is no time that was seen.
-            if any { sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.collection.pool).await } else { Ok(None) }
-        };
-        let newest: Sql<Option<String>> = asked.await;
-        let newest = newest.map_err(|error| self.collection.place.failed("asking for the newest time", error))?;
-        Ok(position::write(&PollPosition { newest, ..PollPosition::default() }))
+        let failed = |error| self.collection.place.failed("asking for the newest time", error);
+        let newest = self.newest_now().await.map_err(failed)?;
+        let mut position = PollPosition { newest, ..PollPosition::default() };
+        // What lies in the overlap is behind the head, too, for a reader that goes on from here.
+        self.delivered.clear();
+        loop {
+            let rows = self.page(&position, HEAD_PAGE).await.map_err(failed)?;
+            let more = rows.len() >= HEAD_PAGE && self.delivered.len() < REMEMBERED_MAX;
+            position.page = rows.last().map(Page::of);
+            self.fresh(rows);
+            if !more {
+                break;
+            }
+        }
+        position.page = None;
+        let head = position::write(&position);
+        self.issued = Some(head.clone());
+        Ok(head)
     }
 
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
@@ -242,10 +266,7 @@ impl Source for PollSource {
         let max = max.max(1);
         let rows = self.page(&before, max).await.map_err(|error| self.collection.place.failed("polling", error))?;
         let more = rows.len() >= max;
-        let last = rows.last().map(|row| {
-            let key = row.key.0.iter().map(|value| values::input(value).map(std::borrow::Cow::into_owned)).collect();
-            Page { time: row.time.clone(), ceiling: row.ceiling.clone(), key }
-        });
+        let last = rows.last().map(Page::of);
         let changes = self.fresh(rows);
         let mut position = before.clone();
         position.batch += u64::from(!changes.is_empty());

@@ -40,8 +40,9 @@ pub(super) async fn start(collection: &Collection, order: &ScanOrder) -> Result<
 
 fn statement(collection: &Collection, order: &ScanOrder) -> Result<String> {
     let fields = list(collection.fields.iter().map(|column| column.copied("t")));
+    let key = list(collection.key.iter().map(|column| column.of("t")));
     let (condition, by) = match order {
-        ScanOrder::Key => (String::new(), list(collection.key.iter().map(|column| column.of("t")))),
+        ScanOrder::Key => (String::new(), key),
         ScanOrder::Fields { fields, as_text } => {
             let columns: Vec<&PgColumn> = fields
                 .iter()
@@ -58,7 +59,8 @@ fn statement(collection: &Collection, order: &ScanOrder) -> Result<String> {
                 columns.iter().map(|column| format!("{} IS NOT NULL", column.of("t"))).collect();
             (
                 format!(" WHERE {}", conditions.join(" AND ")),
-                list(columns.iter().map(|column| column.ordered("t", *as_text))),
+                // Equals in a certain order, so that two scans agree.
+                list(columns.iter().map(|column| column.ordered("t", *as_text)).chain([key])),
             )
         }
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::collection::{Collection, read};
@@ -23,17 +23,19 @@ use crate::record::Key;
 const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 /// …or after this many changes.
 const TRIM_CHANGES: usize = 50_000;
-/// Keeps the reader's position and deletes what every registered reader has seen. The first condition is there for the index.
-const TRIM: &str = "WITH mine AS (UPDATE {consumers} SET acknowledged = $3::text::pg_snapshot \
-       WHERE change_table = $1 AND consumer = $2 RETURNING 1), \
-     readers AS (SELECT CASE WHEN consumer = $2 THEN $3::text::pg_snapshot ELSE acknowledged END AS seen \
-       FROM {consumers} WHERE change_table = $1) \
-     DELETE FROM {changes} c WHERE c.xid < (SELECT min(pg_snapshot_xmax(seen)) FROM readers) \
-       AND NOT EXISTS (SELECT FROM readers WHERE NOT pg_visible_in_snapshot(c.xid, seen)) AND EXISTS (SELECT FROM mine)";
+/// Keeps the reader's position and deletes what every registered reader has behind it. The first condition is there for the index.
+const TRIM: &str = "WITH mine AS (SELECT $3::text::pg_snapshot AS seen, $4::text::pg_snapshot AS until, $5::text::xid8 AS xid, $6::bigint AS seq), \
+     kept AS (UPDATE {consumers} SET (seen, until, xid, seq) = (SELECT * FROM mine) WHERE change_table = $1 AND consumer = $2 RETURNING 1), \
+     readers AS (SELECT seen, until, xid, seq FROM {consumers} WHERE change_table = $1 AND consumer <> $2 UNION ALL SELECT * FROM mine) \
+     DELETE FROM {changes} c WHERE c.xid <= (SELECT min(greatest(pg_snapshot_xmax(seen), xid)) FROM readers) \
+       AND NOT EXISTS (SELECT FROM readers r WHERE NOT (pg_visible_in_snapshot(c.xid, r.seen) \
+         OR r.until IS NOT NULL AND pg_visible_in_snapshot(c.xid, r.until) AND (c.xid, c.seq) <= (r.xid, r.seq))) \
+       AND EXISTS (SELECT FROM kept)";
 
 /// The reader of a change table.
 pub(super) struct LogSource {
     collection: Arc<Collection>,
+    pool: PgPool,
     names: Names,
     listener: Option<Listener>,
     last_trim: Option<Instant>,
@@ -52,10 +54,11 @@ struct Entry {
 }
 
 impl LogSource {
-    /// A source that uses the collection's pool.
+    /// A source with a connection of its own.
     pub(super) fn new(collection: Arc<Collection>) -> Self {
         let names = Names::of(&collection.table);
-        Self { collection, names, listener: None, last_trim: None, delivered: 0 }
+        let pool = collection.server.reader();
+        Self { collection, pool, names, listener: None, last_trim: None, delivered: 0 }
     }
 
     fn failed(&self, doing: &str, error: sqlx::Error) -> SyncError {
@@ -115,7 +118,7 @@ impl LogSource {
             .bind(i64::try_from(max).unwrap_or(i64::MAX))
             .bind(&self.collection.options.consumer)
             .bind(&self.names.stream)
-            .fetch_all(&self.collection.pool)
+            .fetch_all(&self.pool)
             .await?;
         let mut page = Page { until: String::new(), registered: false, entries: Vec::with_capacity(rows.len()) };
         for row in &rows {
@@ -141,12 +144,18 @@ impl LogSource {
     }
 
     /// Keeps the position and trims what no registered consumer needs.
-    async fn trim(&self, seen: &str) -> Sql<()> {
+    async fn trim(&self, position: &LogPosition) -> Sql<()> {
         let sql = TRIM.replace("{consumers}", &self.names.consumers).replace("{changes}", &self.names.changes);
         // Nothing is lost where this is: it is done again.
-        let mut transaction = self.collection.pool.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await?;
-        let query =
-            sqlx::query(AssertSqlSafe(sql)).bind(&self.names.stream).bind(&self.collection.options.consumer).bind(seen);
+        let mut transaction = self.pool.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await?;
+        let window = position.window.as_ref();
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(&self.names.stream)
+            .bind(&self.collection.options.consumer)
+            .bind(&position.seen)
+            .bind(window.map(|window| window.until.as_str()))
+            .bind(window.map(|window| window.xid.to_string()))
+            .bind(window.map(|window| window.seq));
         query.execute(&mut *transaction).await?;
         transaction.commit().await
     }
@@ -172,12 +181,12 @@ impl Source for LogSource {
 
     async fn prepare(&mut self) -> Result<String> {
         let failed = |error| self.collection.place.failed("preparing change tracking", error);
-        let mut transaction = self.collection.pool.begin().await.map_err(failed)?;
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
         let incarnation = match tracking::prepare(&mut transaction, &self.collection).await {
             Ok(incarnation) => incarnation,
             Err(error) => {
                 transaction.rollback().await.map_err(failed)?;
-                let mut connection = self.collection.pool.acquire().await.map_err(failed)?;
+                let mut connection = self.pool.acquire().await.map_err(failed)?;
                 return Err(tracking::explain(&mut connection, &self.collection, error).await);
             }
         };
@@ -189,7 +198,7 @@ impl Source for LogSource {
     async fn remove(&mut self) -> Result<()> {
         self.listener = None;
         let removing = async {
-            let mut transaction = self.collection.pool.begin().await?;
+            let mut transaction = self.pool.begin().await?;
             tracking::remove(&mut transaction, &self.collection).await?;
             transaction.commit().await
         };
@@ -197,8 +206,7 @@ impl Source for LogSource {
     }
 
     async fn head(&mut self) -> Result<Position> {
-        let seen: Sql<String> =
-            sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&self.collection.pool).await;
+        let seen: Sql<String> = sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&self.pool).await;
         let seen = seen.map_err(|error| self.collection.place.failed("asking for the current position", error))?;
         Ok(position::write(&LogPosition { seen, window: None }))
     }
@@ -252,7 +260,7 @@ impl Source for LogSource {
             return Ok(());
         }
         let (position, _) = self.position(through)?;
-        self.trim(&position.seen).await.map_err(|error| self.failed("trimming the change table", error))?;
+        self.trim(&position).await.map_err(|error| self.failed("trimming the change table", error))?;
         self.delivered = 0;
         self.last_trim = Some(Instant::now());
         Ok(())

@@ -165,8 +165,8 @@ fn bookkeeping(names: &Names) -> String {
         "CREATE TABLE IF NOT EXISTS {streams} (change_table text PRIMARY KEY, key_columns text NOT NULL, \
            created_at timestamptz NOT NULL DEFAULT now()); \
          CREATE TABLE IF NOT EXISTS {consumers} (change_table text NOT NULL, consumer text NOT NULL, \
-           incarnation uuid NOT NULL DEFAULT gen_random_uuid(), acknowledged pg_snapshot NOT NULL DEFAULT pg_current_snapshot(), \
-           registered_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (change_table, consumer))",
+           incarnation uuid NOT NULL DEFAULT gen_random_uuid(), seen pg_snapshot NOT NULL DEFAULT pg_current_snapshot(), \
+           until pg_snapshot, xid xid8, seq bigint, registered_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (change_table, consumer))",
         streams = names.streams,
         consumers = names.consumers,
     )
