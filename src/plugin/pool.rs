@@ -53,3 +53,38 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::component::Component;
+
+    use super::*;
+    use crate::config::PluginLimits;
+    use crate::plugin::bindings::{Exports, linker};
+    use crate::plugin::engine;
+    use crate::plugin::instance::Image;
+
+    #[test]
+    fn an_instance_serves_one_plugin_and_one_pair_only() {
+        let limits = PluginLimits::default();
+        let engine = engine::for_running(&limits).unwrap();
+        let component = Component::new(&engine, include_bytes!("../../tests/guests/simple_reverse.wasm")).unwrap();
+        let (pre, exports) = (linker(&engine).unwrap().instantiate_pre(&component), Exports::find(&component));
+        let image = Image { plugin: "reverse".into(), pre: pre.unwrap(), exports: exports.unwrap() };
+        let instance = || Instance::new(&image, &engine, &limits).unwrap();
+        let (digest, pair): (Arc<str>, Arc<str>) = ("d".into(), "one".into());
+
+        let pool = Pool::new(2);
+        pool.put(&digest, &pair, instance());
+        assert!(pool.take("d", "two").is_none() && pool.take("e", "one").is_none());
+        assert!(pool.take("d", "one").is_some() && pool.take("d", "one").is_none());
+
+        // Where there are too many, the one that has waited longest goes.
+        pool.put(&digest, &"old".into(), instance());
+        pool.put(&digest, &pair, instance());
+        pool.put(&digest, &pair, instance());
+        assert!(pool.take("d", "old").is_none() && pool.take("d", "one").is_some());
+        pool.retain(|kept| kept != "d");
+        assert!(pool.take("d", "one").is_none());
+    }
+}

@@ -132,20 +132,30 @@ pub(super) async fn transform(target: Target, context: &CallContext, input: Vec<
     if let Some(left) = target.function()?.breaker.open_for(Instant::now()) {
         return Err(target.breaker_open(left));
     }
-    let rows = input.len();
     let mut results: Vec<Option<Result<Value, ValueError>>> = Vec::new();
-    results.resize_with(rows, || None);
-    for group in groups(target.function()?, input, &mut results) {
-        let job = Job { target: target.clone(), context: context.clone(), kind: group.kind, values: group.values };
-        let done = run_group(Arc::new(job)).await?;
+    results.resize_with(input.len(), || None);
+    let mut groups = groups(target.function()?, input, &mut results);
+    // The usual case, one kind with nulls beside it, needs no sorting back.
+    if groups.first().is_some_and(|group| group.rows.len() == results.len())
+        && let Some(group) = groups.pop()
+    {
+        return run_group(&target, context, group.kind, group.values).await;
+    }
+    for group in groups {
+        let done = run_group(&target, context, group.kind, group.values).await?;
         for (row, result) in group.rows.into_iter().zip(done) {
             if let Some(slot) = results.get_mut(row) {
                 *slot = Some(result);
             }
         }
     }
+    Ok(complete(results))
+}
+
+/// Every row has a result by now; were one missing, it would be an error and not a value.
+fn complete(results: Vec<Option<Result<Value, ValueError>>>) -> Rows {
     let missing = || Err(guest_error("bad-output", "no result"));
-    Ok(results.into_iter().map(|result| result.unwrap_or_else(missing)).collect())
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
 }
 
 /// The values of one kind, and the rows they come from.
@@ -194,7 +204,13 @@ fn accepted_kind(function: &super::describe::Function, kind: Kind) -> Option<Kin
     [kind, Kind::Text].into_iter().find(|kind| function.accepts(*kind))
 }
 
-async fn run_group(job: Arc<Job>) -> Result<Rows, PluginError> {
+async fn run_group(
+    target: &Target,
+    context: &CallContext,
+    kind: Kind,
+    values: Vec<Value>,
+) -> Result<Rows, PluginError> {
+    let job = Arc::new(Job { target: target.clone(), context: context.clone(), kind, values });
     let mut done: Vec<Option<Result<Value, ValueError>>> = Vec::new();
     done.resize_with(job.values.len(), || None);
     let mut todo: Vec<(Range<usize>, Attempt)> =
@@ -206,8 +222,7 @@ async fn run_group(job: Arc<Job>) -> Result<Rows, PluginError> {
         let outcome = host.run(move || run.run(span, attempt)).await?;
         settle(&job, (range, attempt), outcome, &mut done, &mut todo)?;
     }
-    let missing = || Err(guest_error("bad-output", "no result"));
-    Ok(done.into_iter().map(|result| result.unwrap_or_else(missing)).collect())
+    Ok(complete(done))
 }
 
 /// Ranges that are each one call: bounded rows and bytes.
