@@ -99,7 +99,7 @@ fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
     let error = outcome.failure.as_ref().map(|failure| match failure {
         Failure::Run(error) => json!({"code": error.code, "message": describe(error)}),
         Failure::Configuration(problems) => json!({"code": "config.does_not_fit", "message": "the configuration does not fit the systems",
-            "problems": check::to_json(problems)["problems"].take()}),
+            "problems": check::to_json(problems).get("problems")}),
     });
     let counts = outcome.counts;
     json!({

@@ -85,7 +85,7 @@ impl Pipeline {
             return Ok(());
         }
         // Only the key is left of these records; the correlation maps from nothing else.
-        let layout = self.binding.layouts.source.clone();
+        let layout = Layout::clone(&self.binding.layouts.source);
         let keyed: Vec<Record> = gone.iter().map(|key| key_record(&self.binding, &layout, key)).collect();
         let mapped = transform::map_records(&self.binding, End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
         let columns = columns(&self.binding);

@@ -22,6 +22,7 @@ pub fn encode_values(values: &[Option<Value>]) -> Vec<u8> {
     out
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "only decimals have several spellings")]
 pub(super) fn encode_key(values: &[Value]) -> Vec<u8> {
     let mut out = Vec::with_capacity(values.len() * 12);
     for value in values {

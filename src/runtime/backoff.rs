@@ -24,7 +24,7 @@ impl Backoff {
     }
 
     /// Counts a failure: how long to wait, or `None` where the tries are used up.
-    pub fn next(&mut self) -> Option<Duration> {
+    pub fn failed(&mut self) -> Option<Duration> {
         self.failures += 1;
         if self.settings.max_attempts > 0 && self.failures >= self.settings.max_attempts {
             return None;
@@ -52,7 +52,7 @@ mod tests {
             max_delay: Duration::from_secs(60),
         };
         let mut backoff = Backoff::new(settings);
-        let delays: Vec<Duration> = std::iter::from_fn(|| backoff.next()).collect();
+        let delays: Vec<Duration> = std::iter::from_fn(|| backoff.failed()).collect();
         assert_eq!(delays.len(), 39);
         assert!(delays[0] <= Duration::from_secs(1) && delays[0] >= Duration::from_millis(500));
         assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(60)));

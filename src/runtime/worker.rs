@@ -74,7 +74,7 @@ impl Worker {
             match self.drain(opened, shutdown).await {
                 Ok(()) => break Ok(()),
                 Err(error) if shutdown.is_cancelled() => break Err(Failure::Run(error)),
-                Err(error) => match (error.disposition(), backoff.next()) {
+                Err(error) => match (error.disposition(), backoff.failed()) {
                     (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
                     _ => break Err(Failure::Run(error)),
                 },
@@ -103,7 +103,7 @@ impl Worker {
                 Err(OpenError::System(error)) => Err(error),
             };
             let Err(error) = outcome else { continue };
-            match (error.disposition(), backoff.next()) {
+            match (error.disposition(), backoff.failed()) {
                 (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
                 (Disposition::Retry | Disposition::Recheck | Disposition::Review | Disposition::Pause, _) => {
                     self.pause(&describe(&error), shutdown).await;
@@ -170,6 +170,18 @@ impl Worker {
 
     /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
     async fn start(&self, mut pair: OpenPair) -> Result<Following<'_>> {
+        let progress = self.prepare(&mut pair).await?;
+        pair.pipeline.recover().await?;
+        if !progress.loaded {
+            self.reporter.phase(Phase::Loading);
+            tracing::info!(pair = %self.config.name, "loading");
+            load::run(&pair.pipeline, self.config.batch_size, &self.reporter).await?;
+        }
+        Ok(Following { pair, worker: self, positions: progress.positions, ahead: Ends::default(), committed: Instant::now() })
+    }
+
+    /// Prepares the streams and says where to go on: where they stood, or, if one was made anew, with a load from where they are now.
+    async fn prepare(&self, pair: &mut OpenPair) -> Result<Progress> {
         let name = &pair.pipeline.binding.pair;
         let stored = self.state.progress(name).await?;
         let mut fresh = Progress::default();
@@ -180,21 +192,14 @@ impl Worker {
                 *fresh.positions.get_mut(end) = Some(source.head().await?);
             }
         }
-        let known = stored.incarnations == fresh.incarnations;
-        if stored.loaded && !known {
+        if stored.incarnations == fresh.incarnations {
+            return Ok(stored);
+        }
+        if stored.loaded {
             tracing::warn!(pair = %self.config.name, "a change stream was made anew: both sides are compared in full");
         }
-        let progress = if known { stored } else { fresh };
-        if !known {
-            self.state.begin_load(name, &progress).await?;
-        }
-        pair.pipeline.recover().await?;
-        if !progress.loaded {
-            self.reporter.phase(Phase::Loading);
-            tracing::info!(pair = %self.config.name, "loading");
-            load::run(&pair.pipeline, self.config.batch_size, &self.reporter).await?;
-        }
-        Ok(Following { pair, worker: self, positions: progress.positions, ahead: Ends::default(), committed: Instant::now() })
+        self.state.begin_load(name, &fresh).await?;
+        Ok(fresh)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Conversion of a value to the kind of the column that it is written to. Exact, or an error: never a silent loss.
 
+use super::decimal::is_decimal;
 use super::{Kind, Value};
 
 /// Integers up to this size are exact in an `f64`.
@@ -33,6 +34,8 @@ impl Value {
         match (self, kind) {
             (Self::Text(text), _) => Self::from_text(kind, &text),
             (value, Kind::Text) => value.to_text().map(Self::Text).ok_or_else(|| fail("")),
+            // Not through `serde_json::Value`, whose fractions are `f64`.
+            (Self::Json(text), _) if is_decimal(text.trim()) => Self::Decimal(text.trim().to_owned()).convert(kind),
             (Self::Json(text), _) => {
                 let json = serde_json::from_str(&text).map_err(|_| fail(": not JSON"))?;
                 Self::from_json(kind, &json)
@@ -96,6 +99,7 @@ mod tests {
             (Value::Local(5), Kind::Instant, Value::Instant(5)),
             (Value::Date(1), Kind::Local, Value::Local(MICROS_PER_DAY)),
             (Value::Json("3".into()), Kind::Int, Value::Int(3)),
+            (Value::Json("12345678901234567890.1".into()), Kind::Decimal, decimal("12345678901234567890.1")),
             (Value::Null, Kind::Int, Value::Null),
         ] {
             assert_eq!(value.convert(kind).unwrap(), expected);

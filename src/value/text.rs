@@ -135,9 +135,10 @@ fn float_from(text: &str) -> Option<f64> {
 }
 
 fn date_text(days: i32) -> String {
-    EPOCH
-        .checked_add(jiff::Span::new().try_days(days).unwrap_or_default())
-        .map_or_else(|_| format!("day {days}"), |date| date.to_string())
+    // Beyond the calendar's range the text is one that no system takes for a date: refused, not garbled.
+    let span = jiff::Span::new().try_days(days).ok();
+    let date = span.and_then(|span| EPOCH.checked_add(span).ok());
+    date.map_or_else(|| format!("day {days}"), |date| date.to_string())
 }
 
 fn date_from(text: &str) -> Option<i32> {
@@ -298,6 +299,14 @@ mod tests {
         assert!(Value::from_text(Kind::Local, "1970-01-02 00:00:00+02").is_err());
         assert!(Value::from_text(Kind::Instant, "1970-01-01T00:00:00.0000001Z").is_err());
         assert_eq!(Value::Instant(-1).to_text().unwrap(), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn what_is_beyond_the_calendar_reads_as_no_date() {
+        for value in [Value::Date(i32::MAX), Value::Instant(i64::MAX), Value::Local(i64::MIN)] {
+            let text = value.to_text().unwrap();
+            assert!(Value::from_text(value.kind(), &text).is_err(), "{text}");
+        }
     }
 
     #[test]

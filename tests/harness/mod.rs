@@ -122,7 +122,7 @@ impl Drop for Database {
         if let Self::Postgres { admin, name, .. } = self {
             // The runtime of the test may be gone: a process of its own drops it.
             let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-            let _ = Command::new("psql").args(["-q", admin, "-c", &statement]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let _dropped = Command::new("psql").args(["-q", admin, "-c", &statement]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 }
@@ -265,7 +265,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _killed = self.child.kill();
+        let _ended = self.child.wait();
     }
 }

@@ -241,7 +241,7 @@ async fn a_filter_cannot_reach_out() {
     endpoint.filter = Some("1 = 1); DELETE FROM People; --".to_owned());
     let refused = fixture.connector().open(&endpoint, &schema, crate::contract::options(&schema)).await;
     if let Ok(side) = refused {
-        let _ = scan_all(&*side.target, ScanOrder::Key, 10).await;
+        let _rows = scan_all(&*side.target, ScanOrder::Key, 10).await;
     }
     assert_eq!(fixture.strings("SELECT CAST(count(*) AS TEXT) FROM People").await, ["1"]);
 }

@@ -141,7 +141,7 @@ async fn upserts_count_what_they_wrote_and_touch_nothing_else() {
         let side = db.table("up", &["id", "code", "name"]).correlation(&["code"]).open().await;
         let names = layout(["code", "name"]);
         let record =
-            |n: i64, name: &str| Record::new(names.clone(), vec![Some(text(&format!("c{n}"))), Some(text(name))]);
+            |n: i64, name: &str| Record::new(std::sync::Arc::clone(&names), vec![Some(text(&format!("c{n}"))), Some(text(name))]);
         for count in [10, 500] {
             let all: Vec<Record> = (0..count).map(|n| record(n, "first")).collect();
             let done = side.target.upsert(&all).await.unwrap();

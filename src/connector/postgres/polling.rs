@@ -238,7 +238,8 @@ impl Source for PollSource {
     }
 
     async fn head(&mut self) -> Result<Position> {
-        let failed = |error| self.collection.place.failed("asking for the newest time", error);
+        let place = self.collection.place.clone();
+        let failed = |error| place.failed("asking for the newest time", error);
         let newest = self.newest_now().await.map_err(failed)?;
         let mut position = PollPosition { newest, ..PollPosition::default() };
         // What lies in the overlap is behind the head, too, for a reader that goes on from here.

@@ -33,6 +33,7 @@ pub(super) enum Class {
 }
 
 /// What the error means.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, of which only these matter")]
 pub(super) fn class(error: &sqlx::Error) -> Class {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => Class::Unavailable,
@@ -135,6 +136,7 @@ fn kind_code_hint(class: Class) -> (ErrorKind, &'static str, &'static str) {
 }
 
 /// What SQLite said.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, of which only these matter")]
 pub(super) fn said(error: &sqlx::Error) -> Cow<'_, str> {
     match error {
         sqlx::Error::Database(database) => Cow::Borrowed(database.message()),

@@ -82,6 +82,7 @@ fn given_path(endpoint: &Endpoint) -> std::result::Result<PathBuf, &'static str>
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum, of which only these matter")]
 fn unreadable(path: &Path, place: &Place, error: &std::io::Error) -> crate::error::SyncError {
     let folder_is_there = path.parent().is_some_and(Path::is_dir);
     match error.kind() {

@@ -104,6 +104,7 @@ impl PollingSource {
     }
 
     /// The newest time, no later than now: one in the future must not hide what is written until then.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other value is a time")]
     async fn newest(&self, connection: &mut SqliteConnection) -> Sql<Option<Raw>> {
         let column = self.opened.table.of(&self.column);
         let sql = format!("SELECT max({column}), {NOW} FROM {}", self.opened.table.quoted());

@@ -64,7 +64,7 @@ async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> 
     for record in links.iter().filter_map(|link| link.base.as_ref()).flat_map(|base| [&base.source, &base.target]) {
         if !ids.contains_key(record.layout()) {
             let id = layout_id(connection, record.layout()).await?;
-            ids.insert(record.layout().clone(), id);
+            ids.insert(Layout::clone(record.layout()), id);
         }
     }
     for part in links.chunks(ROWS_PER_STATEMENT) {

@@ -40,10 +40,7 @@ fn every_block_of_the_documentation_loads() {
         let whole = ["syncs", "sync_hub", "include"].iter().any(|key| parsed.get(key).is_some());
         let config = if whole { parsed } else { merge(&base(), &parsed) };
         let (result, folder) = load_value(&config);
-        let problems = match result {
-            Ok(_) => continue,
-            Err(problems) => problems,
-        };
+        let Err(problems) = result else { continue };
         // A service whose syncs are all included from elsewhere.
         let only_includes = config.get("include").is_some()
             && problems.iter().filter(|problem| problem.is_error()).all(|problem| problem.code == codes::NO_SYNC);
