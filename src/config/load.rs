@@ -77,11 +77,13 @@ fn presentable(
     documents: &Documents,
     taken: &[(String, String)],
 ) -> Vec<Problem> {
+    let mut seen = BTreeSet::new();
     let mut unique: Vec<Problem> = Vec::with_capacity(problems.len());
     for mut problem in problems {
         problem.message = veil(problem.message, taken);
         problem.suggestion = problem.suggestion.map(|text| veil(text, taken));
-        if !unique.contains(&problem) {
+        let Location { file, line, column, pointer } = problem.at.clone();
+        if seen.insert((file, line, column, pointer, problem.code, problem.message.clone())) {
             unique.push(problem);
         }
     }

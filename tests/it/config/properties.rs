@@ -119,6 +119,25 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn deep_nesting_is_refused() {
+    for open in ["[", "{\"a\":", "{\"systems\":", "[{\"transformation\":"] {
+        check_text(&open.repeat(100_000)).unwrap();
+    }
+    let deep = format!(
+        "{{\"field_mappings\": [{{\"source\": \"a\", \"target\": \"a\", \"default\": {}1{}}}]}}",
+        "[".repeat(400),
+        "]".repeat(400)
+    );
+    check_text(&deep).unwrap();
+}
+
+#[test]
+fn many_problems_take_no_longer_than_many_lines() {
+    let keys: Vec<String> = (0..5_000).map(|number| format!("\"wrong_{number}\": {number}")).collect();
+    check_text(&format!("{{{}}}", keys.join(",\n"))).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
