@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::errors::{Place, Sql};
@@ -211,11 +211,17 @@ pub(super) async fn run(connection: &mut SqliteConnection, sql: &'static str) ->
 }
 
 /// All rows of a statement. Also for statements that write: SQLite checks foreign keys after the last row only.
-pub(super) async fn rows(connection: &mut SqliteConnection, sql: &str, arguments: SqliteArguments) -> Sql<Vec<SqliteRow>> {
+pub(super) async fn rows<S>(connection: &mut SqliteConnection, sql: S, arguments: SqliteArguments) -> Sql<Vec<SqliteRow>>
+where
+    AssertSqlSafe<S>: SqlSafeStr,
+{
     sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(connection).await
 }
 
 /// Runs a statement; how many rows it changed, those of triggers not counted.
-pub(super) async fn execute(connection: &mut SqliteConnection, sql: &str, arguments: SqliteArguments) -> Sql<u64> {
+pub(super) async fn execute<S>(connection: &mut SqliteConnection, sql: S, arguments: SqliteArguments) -> Sql<u64>
+where
+    AssertSqlSafe<S>: SqlSafeStr,
+{
     Ok(sqlx::query_with(AssertSqlSafe(sql), arguments).execute(connection).await?.rows_affected())
 }

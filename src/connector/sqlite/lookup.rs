@@ -40,7 +40,7 @@ impl Asked {
 
     /// Statements that begin with the list of keys as `tidelock_q(tidelock_i, tidelock_0, …)`, and go on with `rest`; each with the
     /// indexes of the keys that its ordinals stand for.
-    pub(super) fn statements(&self, width: usize, rest: &str) -> Sql<Vec<(Statement, &[usize])>> {
+    pub(super) fn statements(&self, width: usize, rest: &str) -> Vec<(Statement, &[usize])> {
         let mut statements = Vec::new();
         for (owners, spellings) in self.owners.chunks(LARGEST).zip(self.spellings.chunks(LARGEST)) {
             let size = SIZES.into_iter().find(|size| *size >= spellings.len()).unwrap_or(LARGEST);
@@ -51,9 +51,8 @@ impl Asked {
                 statement.push(&row.to_string());
                 for field in 0..width {
                     let raw = spellings.get(row).and_then(|spelling| spelling.get(field)).cloned().unwrap_or(Raw::Null);
-                    let holder = statement.bind(raw)?;
                     statement.push(", ");
-                    statement.push(&holder);
+                    statement.push_bind(raw);
                 }
                 statement.push(")");
             }
@@ -61,7 +60,7 @@ impl Asked {
             statement.push(rest);
             statements.push((statement, owners));
         }
-        Ok(statements)
+        statements
     }
 }
 
@@ -99,7 +98,7 @@ pub(super) async fn find(
         joined(by, &table)
     );
     let mut found: Vec<Vec<Record>> = keys.iter().map(|_| Vec::new()).collect();
-    for (statement, owners) in Asked::new(by, keys).statements(by.len(), &rest)? {
+    for (statement, owners) in Asked::new(by, keys).statements(by.len(), &rest) {
         for row in statement.rows(connection).await? {
             let ordinal: i64 = row.try_get(0)?;
             let owner = usize::try_from(ordinal).ok().and_then(|ordinal| owners.get(ordinal)).copied();

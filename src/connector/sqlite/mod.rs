@@ -15,6 +15,7 @@ mod affinity;
 mod catalogue;
 mod connection;
 mod errors;
+mod guarded;
 mod lookup;
 mod options;
 mod polling;
@@ -29,6 +30,7 @@ mod upsert;
 mod values;
 mod watch;
 mod write;
+mod writing;
 
 use connection::Database;
 use errors::{Place, said};
@@ -137,7 +139,7 @@ async fn check_filter(
     filter: &str,
 ) -> Result<()> {
     let sql = format!("SELECT 1 FROM {} WHERE {filter} LIMIT 1", table.quoted());
-    connection::rows(connection, &sql, Default::default()).await.map(|_| ()).map_err(|error| {
+    connection::rows(connection, sql, Default::default()).await.map(|_| ()).map_err(|error| {
         let message = format!("the filter is not an SQL condition on this table: {}", said(&error));
         place.error(ErrorKind::SchemaMismatch, "sqlite.filter", message)
     })

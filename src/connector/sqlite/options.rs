@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Result};
 /// A database that another program writes to is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Statements kept prepared on each connection.
-const STATEMENTS: usize = 256;
+const STATEMENTS: usize = 64;
 /// Rows that the connection's thread reads ahead.
 const ROWS_AHEAD: usize = 256;
 

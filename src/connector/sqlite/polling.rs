@@ -131,14 +131,15 @@ impl PollingSource {
             table.quoted()
         ));
         if let Some(last) = last {
-            let holders = last.iter().cloned().map(|raw| statement.bind(raw)).collect::<Sql<Vec<_>>>()?;
-            statement.push(&format!(" AND ({order}) > ({})", holders.join(", ")));
+            statement.push(&format!(" AND ({order}) > ("));
+            statement.push_binds(last.iter().cloned());
+            statement.push(")");
         } else if let Some(bound) = bound {
-            let holder = statement.bind(bound.clone())?;
-            statement.push(&format!(" AND {column} >= {holder}"));
+            statement.push(&format!(" AND {column} >= "));
+            statement.push_bind(bound.clone());
         }
-        let limit = statement.bind(Raw::Int(i64::try_from(max).unwrap_or(i64::MAX)))?;
-        statement.push(&format!(" ORDER BY {order} LIMIT {limit}"));
+        statement.push(&format!(" ORDER BY {order} LIMIT "));
+        statement.push_bind(Raw::Int(i64::try_from(max).unwrap_or(i64::MAX)));
         Ok(statement)
     }
 
@@ -272,7 +273,7 @@ pub(super) async fn times(opened: &Opened, keys: &[Key]) -> Result<Vec<Option<i6
         lookup::joined(&opened.key, &opened.table.quoted())
     );
     let mut lease = opened.database.read().await?;
-    for (statement, owners) in lookup::Asked::new(&opened.key, keys).statements(opened.key.len(), &rest).map_err(failed())? {
+    for (statement, owners) in lookup::Asked::new(&opened.key, keys).statements(opened.key.len(), &rest) {
         for row in statement.rows(lease.connection()).await.map_err(failed())? {
             let ordinal: i64 = row.try_get(0).map_err(failed())?;
             let owner = usize::try_from(ordinal).ok().and_then(|ordinal| owners.get(ordinal)).copied();

@@ -61,11 +61,12 @@ impl KeyScan {
             opened.and_filter()
         ));
         if let Some(last) = &self.last {
-            let holders = last.iter().cloned().map(|raw| statement.bind(raw)).collect::<Sql<Vec<_>>>()?;
-            statement.push(&format!(" AND ({key_list}) > ({})", holders.join(", ")));
+            statement.push(&format!(" AND ({key_list}) > ("));
+            statement.push_binds(last.iter().cloned());
+            statement.push(")");
         }
-        let limit = statement.bind(Raw::Int(i64::try_from(max).unwrap_or(i64::MAX)))?;
-        statement.push(&format!(" ORDER BY {key_list} LIMIT {limit}"));
+        statement.push(&format!(" ORDER BY {key_list} LIMIT "));
+        statement.push_bind(Raw::Int(i64::try_from(max).unwrap_or(i64::MAX)));
         Ok(statement)
     }
 
@@ -177,7 +178,7 @@ async fn stream(
 /// Sorts into a temporary table of the connection, which is a file of its own; the statement that reads it.
 async fn sort_aside(connection: &mut SqliteConnection, sql: &str) -> Sql<String> {
     execute(connection, "PRAGMA temp_store = FILE", SqliteArguments::default()).await?;
-    execute(connection, &format!("CREATE TEMP TABLE tidelock_sorted AS {sql}"), SqliteArguments::default()).await?;
+    execute(connection, format!("CREATE TEMP TABLE tidelock_sorted AS {sql}"), SqliteArguments::default()).await?;
     Ok("SELECT * FROM temp.tidelock_sorted ORDER BY rowid".to_owned())
 }
 

@@ -137,8 +137,7 @@ impl LogSource {
             "DELETE FROM {} WHERE seq <= (SELECT min(acknowledged) FROM tidelock_consumers WHERE change_table = ",
             quote(&table)
         ));
-        let holder = trim.bind(Raw::Text(table)).map_err(failed())?;
-        trim.push(&holder);
+        trim.push_bind(Raw::Text(table));
         trim.push(")");
         trim.execute(transaction.connection()).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())
@@ -173,9 +172,9 @@ impl Source for LogSource {
         let failed = || opened.place().failed("reading the change table");
         let limit = i64::try_from(max.max(1)).unwrap_or(i64::MAX);
         let mut statement = Statement::new(self.batch_sql());
-        let holder = statement.bind(Raw::Int(since)).map_err(failed())?;
-        let limit_holder = statement.bind(Raw::Int(limit)).map_err(failed())?;
-        statement.push(&format!("{holder} ORDER BY seq LIMIT {limit_holder}"));
+        statement.push_bind(Raw::Int(since));
+        statement.push(" ORDER BY seq LIMIT ");
+        statement.push_bind(Raw::Int(limit));
         let mut lease = opened.database.read().await?;
         let rows = statement.rows(lease.connection()).await.map_err(failed())?;
         let mut through = since;

@@ -94,7 +94,7 @@ impl Target for SqliteTarget {
             tracking::matching(&opened.key, "tidelock_q"),
             tracking::literal(&opened.consumer)
         );
-        for (statement, owners) in Asked::new(&opened.key, keys).statements(opened.key.len(), &rest).map_err(failed())? {
+        for (statement, owners) in Asked::new(&opened.key, keys).statements(opened.key.len(), &rest) {
             for row in statement.rows(lease.connection()).await.map_err(failed())? {
                 let ordinal: i64 = row.try_get(0).map_err(failed())?;
                 let owner = usize::try_from(ordinal).ok().and_then(|ordinal| owners.get(ordinal)).copied();
@@ -116,7 +116,7 @@ impl Target for SqliteTarget {
             return Ok(Vec::new());
         }
         let mut statement = Statement::new("SELECT token, key FROM tidelock_creates WHERE ");
-        tracking::push_ours(&mut statement, opened).map_err(failed())?;
+        tracking::push_ours(&mut statement, opened);
         let mut pending = Vec::new();
         for row in statement.rows(connection).await.map_err(failed())? {
             let bytes: Vec<u8> = row.try_get(1).map_err(failed())?;
@@ -137,10 +137,9 @@ impl Target for SqliteTarget {
         if tracking::exists(transaction.connection(), tracking::CREATES).await.map_err(failed())? {
             for token in tokens {
                 let mut statement = Statement::new("DELETE FROM tidelock_creates WHERE token = ");
-                let holder = statement.bind(Raw::Text(token.clone())).map_err(failed())?;
-                statement.push(&holder);
+                statement.push_bind(Raw::Text(token.clone()));
                 statement.push(" AND ");
-                tracking::push_ours(&mut statement, opened).map_err(failed())?;
+                tracking::push_ours(&mut statement, opened);
                 statement.execute(transaction.connection()).await.map_err(failed())?;
             }
         }

@@ -66,11 +66,11 @@ pub(super) async fn exists(connection: &mut SqliteConnection, table: &str) -> Sq
 }
 
 /// Adds the condition for this consumer's tokens of this collection.
-pub(super) fn push_ours(statement: &mut Statement, opened: &Opened) -> Sql<()> {
-    let consumer = statement.bind(Raw::Text(opened.consumer.clone()))?;
-    let collection = statement.bind(Raw::Text(opened.table.name.clone()))?;
-    statement.push(&format!("consumer = {consumer} AND collection = {collection}"));
-    Ok(())
+pub(super) fn push_ours(statement: &mut Statement, opened: &Opened) {
+    statement.push("consumer = ");
+    statement.push_bind(Raw::Text(opened.consumer.clone()));
+    statement.push(" AND collection = ");
+    statement.push_bind(Raw::Text(opened.table.name.clone()));
 }
 
 /// Whether everything is there that changes cannot do without.
@@ -179,7 +179,7 @@ async fn remove_in(connection: &mut SqliteConnection, opened: &Opened) -> Sql<()
     let changes = change_table(&opened.table);
     if exists(connection, CREATES).await? {
         let mut statement = Statement::new("DELETE FROM tidelock_creates WHERE ");
-        push_ours(&mut statement, opened)?;
+        push_ours(&mut statement, opened);
         statement.execute(connection).await?;
         drop_if_empty(connection, CREATES).await?;
     }

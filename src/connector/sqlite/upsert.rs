@@ -1,12 +1,17 @@
 //! Unguarded bulk writes by the correlation (layer 4): many records a statement.
 
-use super::Opened;
+use std::sync::Arc;
+
+use super::connection::execute;
 use super::errors::{Class, class};
-use super::statement::Statement;
+use super::guarded::encode;
+use super::lookup::{Asked, joined};
+use super::statement::arguments;
 use super::table::list;
-use super::write::{Refused, Writing, encode};
-use crate::connector::change_log::quote;
+use super::writing::{Attempt, Refused, Writing};
+use super::Opened;
 use crate::connector::Upserted;
+use crate::connector::change_log::quote;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
@@ -24,21 +29,35 @@ pub(super) async fn upsert(opened: &Opened, records: &[Record]) -> Result<Upsert
     check_unique(opened)?;
     let mut writing = Writing::begin(opened, false).await?;
     for run in records.chunk_by(|a, b| present(a).eq(present(b))) {
-        let mut rest = run;
-        while let Some(first) = rest.first() {
-            let width = present(first).count().max(1);
-            let size = SIZES.into_iter().find(|size| *size <= rest.len() && size * width <= ARGUMENTS_MAX).unwrap_or(1);
-            let (chunk, others) = rest.split_at(size.min(rest.len()));
-            rest = others;
-            let statement = statement(opened, chunk).map_err(|refused| translate(opened, refused))?;
-            let changed = statement.execute(writing.connection()).await;
-            let changed = changed.map_err(|error| translate(opened, Refused::Sql(error)))?;
-            upserted.written += changed;
-            upserted.unchanged += (chunk.len() as u64).saturating_sub(changed);
-        }
+        let written = upsert_run(&mut writing, run).await.map_err(|refused| translate(opened, refused))?;
+        upserted.written += written;
+        upserted.unchanged += (run.len() as u64).saturating_sub(written);
     }
     writing.commit().await?;
     Ok(upserted)
+}
+
+/// Records that carry the same fields.
+async fn upsert_run(writing: &mut Writing<'_>, run: &[Record]) -> Attempt<u64> {
+    let opened = writing.opened;
+    let names: Vec<&str> = run.first().map(|record| present(record).collect()).unwrap_or_default();
+    let (mut written, mut rest) = (0, run);
+    for size in SIZES.into_iter().filter(|size| *size == 1 || size * names.len() <= ARGUMENTS_MAX) {
+        let chunks = rest.chunks_exact(size);
+        rest = chunks.remainder();
+        let sql = sql(opened, &names, size);
+        for chunk in chunks {
+            let mut raws = Vec::with_capacity(size * names.len());
+            for record in chunk {
+                let key = record.key(&opened.correlation.layout).ok_or_else(|| no_key(opened))?;
+                for (name, value) in record.iter() {
+                    raws.push(encode(opened, Some(&key), name, value)?);
+                }
+            }
+            written += execute(writing.connection(), Arc::clone(&sql), arguments(raws)?).await?;
+        }
+    }
+    Ok(written)
 }
 
 /// Deletes by correlation values; how many there were.
@@ -47,12 +66,16 @@ pub(super) async fn delete(opened: &Opened, values: &[Key]) -> Result<u64> {
         return Ok(0);
     }
     let failed = |error| translate(opened, Refused::Sql(error));
+    let (table, by) = (opened.table.quoted(), &opened.correlation);
+    let key = list(opened.table.key.iter().map(|name| opened.table.of(name)));
+    let rest = format!(
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM tidelock_q CROSS JOIN {table} WHERE {}) RETURNING 1",
+        joined(by, &table)
+    );
     let mut writing = Writing::begin(opened, false).await?;
     let mut deleted = 0;
-    for value in values {
-        let mut statement = Statement::new(format!("DELETE FROM {} WHERE ", opened.table.quoted()));
-        statement.push_key(&opened.correlation, value).map_err(failed)?;
-        deleted += statement.execute(writing.connection()).await.map_err(failed)?;
+    for (statement, _) in Asked::new(by, values).statements(by.len(), &rest) {
+        deleted += statement.rows(writing.connection()).await.map_err(failed)?.len() as u64;
     }
     writing.commit().await?;
     Ok(deleted)
@@ -73,6 +96,12 @@ fn check_unique(opened: &Opened) -> Result<()> {
     Err(opened.place().error(ErrorKind::SchemaMismatch, "sqlite.not_unique", message))
 }
 
+fn no_key(opened: &Opened) -> Refused {
+    let names: Vec<&str> = opened.correlation.layout.iter().map(|name| &**name).collect();
+    let message = format!("upserting a record: no value for ({})", names.join(", "));
+    Refused::Unfit(opened.place().error(ErrorKind::InvalidRecord, "sqlite.no_key_value", message))
+}
+
 fn translate(opened: &Opened, refused: Refused) -> SyncError {
     match refused {
         Refused::Unfit(error) => error,
@@ -81,40 +110,20 @@ fn translate(opened: &Opened, refused: Refused) -> SyncError {
     }
 }
 
-fn statement(opened: &Opened, records: &[Record]) -> std::result::Result<Statement, Refused> {
+fn sql(opened: &Opened, names: &[&str], records: usize) -> Arc<str> {
     let table = opened.table.quoted();
-    let names: Vec<&str> = records.first().map(|record| present(record).collect()).unwrap_or_default();
-    let mut statement = Statement::new(format!("INSERT INTO {table} ({}) VALUES ", list(names.iter().map(|name| quote(name)))));
-    for (index, record) in records.iter().enumerate() {
-        let key = record.key(&opened.correlation.layout);
-        if key.is_none() {
-            let correlation = list(opened.correlation.layout.iter().map(|name| name.to_string()));
-            let message = format!("upserting a record: no value for ({correlation})");
-            let error = opened.place().error(ErrorKind::InvalidRecord, "sqlite.no_key_value", message);
-            return Err(Refused::Unfit(error));
-        }
-        let mut holders = Vec::with_capacity(names.len());
-        for (name, value) in record.iter() {
-            holders.push(statement.bind(encode(opened, key.as_ref(), name, value)?)?);
-        }
-        statement.push(if index == 0 { "(" } else { ", (" });
-        statement.push(&holders.join(", "));
-        statement.push(")");
-    }
+    let row = format!("({})", vec!["?"; names.len()].join(", "));
+    let columns = list(names.iter().map(|name| quote(name)));
     let correlation = list(opened.correlation.layout.iter().map(|name| quote(name)));
-    let others: Vec<String> = names
-        .iter()
-        .filter(|name| !opened.correlation.layout.iter().any(|field| **field == ***name))
-        .map(|name| quote(name))
-        .collect();
+    let insert = format!("INSERT INTO {table} ({columns}) VALUES {} ON CONFLICT ({correlation})", vec![row; records].join(", "));
+    let others: Vec<String> =
+        names.iter().filter(|name| !opened.correlation.layout.iter().any(|field| **field == ***name)).map(|name| quote(name)).collect();
     if others.is_empty() {
-        statement.push(&format!(" ON CONFLICT ({correlation}) DO NOTHING"));
-        return Ok(statement);
+        return format!("{insert} DO NOTHING").into();
     }
     let set = list(others.iter().map(|name| format!("{name} = excluded.{name}")));
     // Bytewise: a column's own collation may take different texts for equal.
     let differs: Vec<String> =
         others.iter().map(|name| format!("{table}.{name} IS NOT excluded.{name} COLLATE BINARY")).collect();
-    statement.push(&format!(" ON CONFLICT ({correlation}) DO UPDATE SET {set} WHERE {}", differs.join(" OR ")));
-    Ok(statement)
+    format!("{insert} DO UPDATE SET {set} WHERE {}", differs.join(" OR ")).into()
 }
