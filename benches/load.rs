@@ -31,7 +31,14 @@ struct Cost {
 
 fn row(n: u32) -> String {
     let phone = 200 + n % 700;
-    format!("{n}\tuser{n}@example.com\tuser NUMBER {n}\t+1 (650) {phone:03}-{:04}\tCity {}\t{}.{:02}\t2026-01-01 00:00:{:02}", n % 10_000, n % 500, n % 9_999, n % 100, n % 60)
+    format!(
+        "{n}\tuser{n}@example.com\tuser NUMBER {n}\t+1 (650) {phone:03}-{:04}\tCity {}\t{}.{:02}\t2026-01-01 00:00:{:02}",
+        n % 10_000,
+        n % 500,
+        n % 9_999,
+        n % 100,
+        n % 60
+    )
 }
 
 async fn execute(url: &str, sql: &str) {
@@ -52,7 +59,8 @@ async fn copy_in(url: &str, table: &str, rows: u32) {
 /// One `COPY` pipe from table to table, through this process.
 async fn copy_pipe(source: &str, target: &str) -> f64 {
     use futures_util::TryStreamExt;
-    let (mut from, mut to) = (PgConnection::connect(source).await.unwrap(), PgConnection::connect(target).await.unwrap());
+    let (mut from, mut to) =
+        (PgConnection::connect(source).await.unwrap(), PgConnection::connect(target).await.unwrap());
     let began = Instant::now();
     let mut out = from.copy_out_raw(&format!("COPY customers ({COLUMNS}) TO STDOUT")).await.unwrap();
     let mut into = to.copy_in_raw(&format!("COPY clients ({COLUMNS}) FROM STDIN")).await.unwrap();
@@ -64,9 +72,15 @@ async fn copy_pipe(source: &str, target: &str) -> f64 {
 }
 
 async fn sqlite(path: &Path, rows: u32) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true).journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(format!("CREATE TABLE customers {TABLE}; BEGIN"))).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE TABLE customers {TABLE}; BEGIN")))
+        .execute(&mut connection)
+        .await
+        .unwrap();
     for n in 1..=rows {
         let text = row(n);
         let mut query = sqlx::query("INSERT INTO customers VALUES (?, ?, ?, ?, ?, ?, ?)").bind(n);
@@ -96,7 +110,8 @@ fn run(folder: &Path, config: &Value, rows: u32) -> Cost {
     let mut peak_kb = 0;
     while child.try_wait().unwrap().is_none() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+        let mark =
+            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
         peak_kb = peak_kb.max(mark.unwrap_or(0));
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -111,7 +126,9 @@ fn config(source: &Value, target: &Value, sync_type: &str) -> Value {
     let plain = ["id", "email", "city", "balance", "updated_at"].map(|name| json!({"source": name, "target": name}));
     let mut mappings = plain.to_vec();
     mappings.push(json!({"source": "name", "target": "name", "transformation": "title_case"}));
-    mappings.push(json!({"source": "phone", "target": "phone", "transformation": "format_phone", "on_error": "keep_original"}));
+    mappings.push(
+        json!({"source": "phone", "target": "phone", "transformation": "format_phone", "on_error": "keep_original"}),
+    );
     json!({"connection_name": "bench", "source": source, "target": target, "sync_type": sync_type, "field_mappings": mappings})
 }
 
@@ -121,7 +138,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 async fn measure(rows: u32) {
-    let admin = std::env::var("TIDELOCK_TEST_POSTGRES").expect("run this through tests/run --bench, which starts a private server");
+    let admin = std::env::var("TIDELOCK_TEST_POSTGRES")
+        .expect("run this through tests/run --bench, which starts a private server");
     let (server, _) = admin.rsplit_once('/').unwrap();
     let folder = tempfile::tempdir().unwrap();
     let names = ["tl_bench_source", "tl_bench_target"];
@@ -158,11 +176,18 @@ async fn measure(rows: u32) {
         }
     }
     let copy = median(copies);
-    println!("\n{rows} rows, median of {ROUNDS} interleaved rounds; one COPY pipe: {copy:.2} s ({:.0} rows/s)", f64::from(rows) / copy);
+    println!(
+        "\n{rows} rows, median of {ROUNDS} interleaved rounds; one COPY pipe: {copy:.2} s ({:.0} rows/s)",
+        f64::from(rows) / copy
+    );
     for ((name, _), costs) in cases.iter().zip(costs) {
         let seconds = median(costs.iter().map(|cost| cost.seconds).collect());
         let peak = costs.iter().map(|cost| cost.peak_kb).max().unwrap() / 1024;
-        println!("{name:<36} {seconds:6.2} s  {:.2} of COPY's rate  {:>7.0} rows/s  peak {peak} MB", copy / seconds, f64::from(rows) / seconds);
+        println!(
+            "{name:<36} {seconds:6.2} s  {:.2} of COPY's rate  {:>7.0} rows/s  peak {peak} MB",
+            copy / seconds,
+            f64::from(rows) / seconds
+        );
     }
     for name in names {
         execute(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;

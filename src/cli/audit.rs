@@ -27,7 +27,15 @@ pub async fn run(args: AuditArgs, json: bool) -> anyhow::Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     let mut code = 0;
-    let mut table = Table::new(&["pair", "compared", "matching", "missing in source", "missing in target", "different", "in review"]);
+    let mut table = Table::new(&[
+        "pair",
+        "compared",
+        "matching",
+        "missing in source",
+        "missing in target",
+        "different",
+        "in review",
+    ]);
     let mut reports = Vec::new();
     for config in &service.config.pairs {
         let opened = open(Arc::new(config.clone()), Arc::clone(&service.state), service.catalogue()).await;
@@ -57,8 +65,14 @@ pub async fn run(args: AuditArgs, json: bool) -> anyhow::Result<ExitCode> {
         if json {
             print_json(&serde_json::to_value(report)?);
         }
-        let numbers =
-            [report.compared, report.matching, report.missing_in_source, report.missing_in_target, report.different, report.in_review];
+        let numbers = [
+            report.compared,
+            report.matching,
+            report.missing_in_source,
+            report.missing_in_target,
+            report.different,
+            report.in_review,
+        ];
         table.row([report.pair.clone()].into_iter().chain(numbers.iter().map(u64::to_string)));
     }
     if !json && !reports.is_empty() {

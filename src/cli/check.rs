@@ -36,7 +36,10 @@ pub async fn run(args: CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
     crate::telemetry::start("error", json);
     let catalog = open_catalog(&config.plugins).await?;
     for (stem, failure) in catalog.failures() {
-        let at = Location { file: config.plugins.dir.join(format!("{stem}.wasm")).display().to_string().into(), ..Location::default() };
+        let at = Location {
+            file: config.plugins.dir.join(format!("{stem}.wasm")).display().to_string().into(),
+            ..Location::default()
+        };
         problems.push(Problem::warning("plugin.refused", &at, failure.error.message));
     }
     let plugins = catalog.snapshot();
@@ -59,7 +62,13 @@ pub fn report(problems: &[Problem], json: bool) {
     if json {
         super::output::print_json(&to_json(problems));
     } else {
-        eprint!("{}", render(problems, io::stderr().is_terminal() && environment("NO_COLOR").is_none_or(|value| value.is_empty())));
+        eprint!(
+            "{}",
+            render(
+                problems,
+                io::stderr().is_terminal() && environment("NO_COLOR").is_none_or(|value| value.is_empty())
+            )
+        );
     }
 }
 

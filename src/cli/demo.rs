@@ -64,21 +64,41 @@ async fn play(stage: &Stage, service: &Service) -> anyhow::Result<()> {
     stage.say("A CRM and an ERP, one SQLite file each: other column names, messy phones and names, no shared key.");
     stage.show("CRM contacts, as people typed them", &stage.crm, stage::CRM_ROWS).await?;
     stage.await_value(&stage.erp, "SELECT count(*) FROM clients WHERE crm_id IS NOT NULL", "7").await?;
-    stage.show("ERP clients, after the first sync through three WebAssembly plugins", &stage.erp, stage::ERP_ROWS).await?;
+    stage
+        .show("ERP clients, after the first sync through three WebAssembly plugins", &stage.erp, stage::ERP_ROWS)
+        .await?;
 
     stage.step("an edit in the CRM", &stage.crm, "UPDATE contacts SET phone = '1-425-882-8080' WHERE id = 1").await?;
     stage.arrives(&stage.erp, "SELECT telephone FROM clients WHERE crm_id = 1", "+14258828080").await?;
-    stage.step("an edit in the ERP", &stage.erp, "UPDATE clients SET full_name = 'Grace B. Hopper' WHERE crm_id = 2").await?;
+    stage
+        .step("an edit in the ERP", &stage.erp, "UPDATE clients SET full_name = 'Grace B. Hopper' WHERE crm_id = 2")
+        .await?;
     stage.arrives(&stage.crm, "SELECT name FROM contacts WHERE id = 2", "Grace B. Hopper").await?;
-    stage.step("a client born in the ERP", &stage.erp, "INSERT INTO clients (full_name, telephone) VALUES ('Alan Turing', '(212) 221-3546')").await?;
+    stage
+        .step(
+            "a client born in the ERP",
+            &stage.erp,
+            "INSERT INTO clients (full_name, telephone) VALUES ('Alan Turing', '(212) 221-3546')",
+        )
+        .await?;
     stage.arrives(&stage.crm, "SELECT phone FROM contacts WHERE name = 'Alan Turing'", "+12122213546").await?;
     stage.note("the CRM generated its key, which is written back to the ERP");
-    stage.await_value(&stage.erp, "SELECT count(*) FROM clients WHERE full_name = 'Alan Turing' AND crm_id IS NOT NULL", "1").await?;
+    stage
+        .await_value(
+            &stage.erp,
+            "SELECT count(*) FROM clients WHERE full_name = 'Alan Turing' AND crm_id IS NOT NULL",
+            "1",
+        )
+        .await?;
 
-    stage.step("a phone that is none", &stage.crm, "INSERT INTO contacts (name, phone) VALUES ('Tim Paterson', '12345')").await?;
+    stage
+        .step("a phone that is none", &stage.crm, "INSERT INTO contacts (name, phone) VALUES ('Tim Paterson', '12345')")
+        .await?;
     let review = stage.await_review(service).await?;
     stage.note(&format!("it reaches no system and waits in review: {review}"));
-    stage.step("its correction", &stage.crm, "UPDATE contacts SET phone = '650-253-0000' WHERE name = 'Tim Paterson'").await?;
+    stage
+        .step("its correction", &stage.crm, "UPDATE contacts SET phone = '650-253-0000' WHERE name = 'Tim Paterson'")
+        .await?;
     stage.arrives(&stage.erp, "SELECT telephone FROM clients WHERE full_name = 'Tim Paterson'", "+16502530000").await?;
 
     swap(stage, service).await?;
@@ -90,7 +110,13 @@ async fn play(stage: &Stage, service: &Service) -> anyhow::Result<()> {
 
 /// Another build of `title_case` is dropped into `plugins/` while the service runs.
 async fn swap(stage: &Stage, service: &Service) -> anyhow::Result<()> {
-    stage.step("a name that title_case spells wrong", &stage.crm, "INSERT INTO contacts (name) VALUES ('RONALD MCDONALD')").await?;
+    stage
+        .step(
+            "a name that title_case spells wrong",
+            &stage.crm,
+            "INSERT INTO contacts (name) VALUES ('RONALD MCDONALD')",
+        )
+        .await?;
     stage.arrives(&stage.erp, "SELECT count(*) FROM clients WHERE full_name = 'Ronald Mcdonald'", "1").await?;
     let digest = || service.catalogue().snapshot().info("title_case").map(|info| info.digest);
     let old = digest()?;
@@ -102,18 +128,31 @@ async fn swap(stage: &Stage, service: &Service) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    stage.note(&format!("plugins/title_case.wasm dropped in: checked, compiled and swapped after {} ms, between two batches", began.elapsed().as_millis()));
-    stage.step("the same name again", &stage.crm, "UPDATE contacts SET name = 'ronald mcdonald' WHERE name = 'RONALD MCDONALD'").await?;
+    stage.note(&format!(
+        "plugins/title_case.wasm dropped in: checked, compiled and swapped after {} ms, between two batches",
+        began.elapsed().as_millis()
+    ));
+    stage
+        .step(
+            "the same name again",
+            &stage.crm,
+            "UPDATE contacts SET name = 'ronald mcdonald' WHERE name = 'RONALD MCDONALD'",
+        )
+        .await?;
     stage.arrives(&stage.erp, "SELECT count(*) FROM clients WHERE full_name = 'Ronald McDonald'", "1").await
 }
 
 /// One field edited on both sides at once.
 async fn conflict(stage: &Stage) -> anyhow::Result<()> {
-    stage.say("The same e-mail address edited on both sides at once: the later edit wins, and the conflict is on record.");
-    stage.edit_both(
-        "UPDATE contacts SET email = 'ada@crm.example' WHERE id = 1",
-        "UPDATE clients SET mail = 'ada@erp.example' WHERE crm_id = 1",
-    ).await?;
+    stage.say(
+        "The same e-mail address edited on both sides at once: the later edit wins, and the conflict is on record.",
+    );
+    stage
+        .edit_both(
+            "UPDATE contacts SET email = 'ada@crm.example' WHERE id = 1",
+            "UPDATE clients SET mail = 'ada@erp.example' WHERE crm_id = 1",
+        )
+        .await?;
     stage.arrives(&stage.crm, "SELECT email FROM contacts WHERE id = 1", "ada@erp.example").await?;
     stage.await_value(&stage.erp, "SELECT mail FROM clients WHERE crm_id = 1", "ada@erp.example").await
 }
@@ -121,7 +160,10 @@ async fn conflict(stage: &Stage) -> anyhow::Result<()> {
 /// Shows what travels until Ctrl-C.
 async fn keep(stage: &Stage, statuses: Statuses) -> anyhow::Result<()> {
     stage.say("Still running. Edit either side and watch; Ctrl-C ends it:");
-    for (file, statement) in [("crm.db", "UPDATE contacts SET phone = '650 253 0001' WHERE id = 1"), ("erp.db", "UPDATE clients SET full_name = 'Ada K. Lovelace' WHERE crm_id = 1")] {
+    for (file, statement) in [
+        ("crm.db", "UPDATE contacts SET phone = '650 253 0001' WHERE id = 1"),
+        ("erp.db", "UPDATE clients SET full_name = 'Ada K. Lovelace' WHERE crm_id = 1"),
+    ] {
         stage.note(&format!("sqlite3 {} \"{statement}\"", stage.folder.join(file).display()));
     }
     let Some((_, mut status)) = statuses.into_iter().next() else { return Ok(()) };
@@ -132,7 +174,9 @@ async fn keep(stage: &Stage, statuses: Statuses) -> anyhow::Result<()> {
             changed = status.changed() => if changed.is_err() { return Ok(()) },
         }
         let now = status.borrow_and_update().counts;
-        for (place, written) in [("CRM", now.written_source - before.written_source), ("ERP", now.written_target - before.written_target)] {
+        for (place, written) in
+            [("CRM", now.written_source - before.written_source), ("ERP", now.written_target - before.written_target)]
+        {
             if written > 0 {
                 stage.note(&format!("{written} record(s) written to the {place}"));
             }

@@ -22,7 +22,8 @@ impl Table {
         let cell = |row: &Vec<String>, column: usize| row.get(column).map_or("", String::as_str).to_owned();
         let width = |column| self.rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
         let numeric = |column: usize| self.rows.iter().skip(1).all(|row| cell(row, column).parse::<f64>().is_ok());
-        let layout: Vec<(usize, bool)> = (0..columns).map(|column| (width(column), numeric(column) && self.rows.len() > 1)).collect();
+        let layout: Vec<(usize, bool)> =
+            (0..columns).map(|column| (width(column), numeric(column) && self.rows.len() > 1)).collect();
         let mut text = String::new();
         for row in &self.rows {
             let cells = layout.iter().enumerate().map(|(column, &(width, right))| {

@@ -21,7 +21,8 @@ pub fn follow(statuses: Statuses, quiet: bool) -> Bars {
         return bars;
     }
     let all = MultiProgress::new();
-    let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
     for (name, mut status) in statuses {
         let line = all.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(name.to_string()));
         line.enable_steady_tick(Duration::from_millis(100));
@@ -32,7 +33,12 @@ pub fn follow(statuses: Statuses, quiet: bool) -> Bars {
                     let now = status.borrow_and_update();
                     let counts = now.counts;
                     let written = counts.written_source + counts.written_target;
-                    line.set_message(format!("{}: {} read, {written} written, {} rejected", now.phase.name(), counts.read, counts.rejected));
+                    line.set_message(format!(
+                        "{}: {} read, {written} written, {} rejected",
+                        now.phase.name(),
+                        counts.read,
+                        counts.rejected
+                    ));
                 }
                 if status.changed().await.is_err() {
                     break;

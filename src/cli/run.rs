@@ -74,7 +74,17 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
     let outcomes = supervisor.once(shutdown).await;
     bars.finish();
     let mut code = 0;
-    let mut table = Table::new(&["pair", "read", "written source", "written target", "skipped", "conflicts", "rejected", "reviews", "seconds"]);
+    let mut table = Table::new(&[
+        "pair",
+        "read",
+        "written source",
+        "written target",
+        "skipped",
+        "conflicts",
+        "rejected",
+        "reviews",
+        "seconds",
+    ]);
     for outcome in &outcomes {
         let reviews = open_reviews(&service, &outcome.pair).await?;
         code = code.max(exit_code(outcome, reviews));
@@ -82,7 +92,15 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
         if json {
             print_json(&summary(outcome, reviews));
         }
-        let numbers = [counts.read, counts.written_source, counts.written_target, counts.skipped, counts.conflicts, counts.rejected, reviews];
+        let numbers = [
+            counts.read,
+            counts.written_source,
+            counts.written_target,
+            counts.skipped,
+            counts.conflicts,
+            counts.rejected,
+            reviews,
+        ];
         let cells = numbers.iter().map(u64::to_string).chain([format!("{:.2}", outcome.seconds)]);
         table.row([outcome.pair.to_string()].into_iter().chain(cells));
     }
@@ -98,8 +116,10 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
 fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
     let error = outcome.failure.as_ref().map(|failure| match failure {
         Failure::Run(error) => json!({"code": error.code, "message": describe(error)}),
-        Failure::Configuration(problems) => json!({"code": "config.does_not_fit", "message": "the configuration does not fit the systems",
-            "problems": check::to_json(problems).get("problems")}),
+        Failure::Configuration(problems) => {
+            json!({"code": "config.does_not_fit", "message": "the configuration does not fit the systems",
+            "problems": check::to_json(problems).get("problems")})
+        }
     });
     let counts = outcome.counts;
     json!({
@@ -134,7 +154,14 @@ async fn explain(service: &Service, outcome: &Outcome) -> anyhow::Result<()> {
     let reviews = service.state.reviews(&outcome.pair, SHOWN + 1).await?;
     for review in reviews.iter().take(SHOWN) {
         let field = review.field.as_ref().map(|field| format!(", field {field}")).unwrap_or_default();
-        eprintln!("in review: {} {} record {}{field}: {} [{}]", outcome.pair, review.end.name(), review.key, review.message, review.code);
+        eprintln!(
+            "in review: {} {} record {}{field}: {} [{}]",
+            outcome.pair,
+            review.end.name(),
+            review.key,
+            review.message,
+            review.code
+        );
     }
     if reviews.len() > SHOWN {
         eprintln!("in review: and more");
@@ -150,7 +177,9 @@ async fn serve(service: Service, shutdown: CancellationToken, json: bool) -> any
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let settings = &service.config.server;
     let server = Server::bind(settings, supervisor.statuses()).await;
-    let server = server.with_context(|| format!("cannot listen on {}: choose another with --listen or \"server\".\"listen\"", settings.listen))?;
+    let server = server.with_context(|| {
+        format!("cannot listen on {}: choose another with --listen or \"server\".\"listen\"", settings.listen)
+    })?;
     tracing::info!(address = %server.address()?, pairs = service.config.pairs.len(), "serving");
     let http = tokio::spawn(server.serve(shutdown.clone()));
     supervisor.serve(shutdown.clone()).await;
@@ -166,7 +195,9 @@ async fn nothing_can_run(service: &Service, json: bool) -> Option<ExitCode> {
     for pair in &service.config.pairs {
         match open::check(pair, plugins.as_ref()).await {
             Err(OpenError::Configuration(more)) => problems.extend(more),
-            Err(OpenError::System(error)) if error.disposition() != Disposition::Retry => errors.push((Arc::clone(&pair.name), error)),
+            Err(OpenError::System(error)) if error.disposition() != Disposition::Retry => {
+                errors.push((Arc::clone(&pair.name), error));
+            }
             // One that is well, or may be soon, is reason enough to run.
             Ok(_) | Err(OpenError::System(_)) => return None,
         }

@@ -46,8 +46,10 @@ impl ConfigArgs {
     /// # Errors
     /// All problems at once.
     pub fn load(&self) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-        let registry =
-            config::Registry { system_types: registry::SYSTEM_TYPES, planned_system_types: registry::PLANNED_SYSTEM_TYPES };
+        let registry = config::Registry {
+            system_types: registry::SYSTEM_TYPES,
+            planned_system_types: registry::PLANNED_SYSTEM_TYPES,
+        };
         let mut loaded = config::load(&self.files, &registry)?;
         if let Some(dir) = &self.plugins {
             loaded.config.plugins.dir.clone_from(dir);
@@ -84,7 +86,8 @@ impl Service {
             check::report(&problems, json);
             return Ok(Err(ExitCode::from(EXIT_CONFIGURATION)));
         }
-        let state = if exclusive { open_state(&config.state_url, true).await? } else { peek_state(&config.state_url).await? };
+        let state =
+            if exclusive { open_state(&config.state_url, true).await? } else { peek_state(&config.state_url).await? };
         Ok(Ok(Self { config, state, catalog }))
     }
 

@@ -46,15 +46,36 @@ pub struct ResumeArgs {
 /// Where the state file cannot be read.
 pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
     let state = open_state(&args.state, false).await?;
-    let mut table = Table::new(&["pair", "loaded", "paused", "links", "reviews", "read", "written source", "written target", "conflicts"]);
+    let mut table = Table::new(&[
+        "pair",
+        "loaded",
+        "paused",
+        "links",
+        "reviews",
+        "read",
+        "written source",
+        "written target",
+        "conflicts",
+    ]);
     for summary in state.summaries().await? {
         if json {
             print_json(&serde_json::to_value(&summary)?);
         }
         let yes = |value| if value { "yes" } else { "no" }.to_owned();
         let counts = summary.counts;
-        let numbers = [summary.links, summary.reviews, counts.read, counts.written_source, counts.written_target, counts.conflicts];
-        table.row([summary.pair, yes(summary.loaded), yes(summary.paused)].into_iter().chain(numbers.iter().map(u64::to_string)));
+        let numbers = [
+            summary.links,
+            summary.reviews,
+            counts.read,
+            counts.written_source,
+            counts.written_target,
+            counts.conflicts,
+        ];
+        table.row(
+            [summary.pair, yes(summary.loaded), yes(summary.paused)]
+                .into_iter()
+                .chain(numbers.iter().map(u64::to_string)),
+        );
     }
     if !json {
         table.print();

@@ -64,7 +64,8 @@ impl Server {
 
 async fn authorise(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
     let Some(token) = &context.token else { return next.run(request).await };
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let given =
+        request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     // Digests are compared, so that the time taken says nothing about the token.
     if given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(token.expose())) {
         return next.run(request).await;
@@ -85,6 +86,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
         .iter()
         .map(|(name, status)| json!({"pair": name.as_ref(), "phase": status.phase.name(), "reason": status.phase.reason()}))
         .collect();
-    let (code, word) = if pairs.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let (code, word) =
+        if pairs.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     (code, Json(json!({"status": word, "pairs": context.statuses.len(), "not_ready": pairs}))).into_response()
 }

@@ -11,7 +11,13 @@ use super::reconcile::{self, Intent};
 
 /// The write that carries out `intent` at `end`, where `now` is the image it assumes and `other` the key on the other side.
 /// `None` where an update or delete has no key to go by, which cannot be.
-pub fn write(binding: &Binding, end: End, intent: Intent, now: Option<&Record>, consumer_key: (&str, Option<&Key>)) -> Option<Write> {
+pub fn write(
+    binding: &Binding,
+    end: End,
+    intent: Intent,
+    now: Option<&Record>,
+    consumer_key: (&str, Option<&Key>),
+) -> Option<Write> {
     // One-way pairs are meant to overwrite; two-way ones never do so blindly (I6).
     let guarded = *binding.flows.get(end);
     let guard = || now.filter(|_| guarded).map(|now| assumption(binding, end, now));

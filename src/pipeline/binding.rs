@@ -76,7 +76,11 @@ pub struct Binding {
 ///
 /// # Errors
 /// All problems at once, each with its place in the configuration. Warnings come with the binding.
-pub fn bind(pair: &PairConfig, schemas: &Ends<Schema>, plugins: &dyn Plugins) -> Result<(Binding, Vec<Problem>), Vec<Problem>> {
+pub fn bind(
+    pair: &PairConfig,
+    schemas: &Ends<Schema>,
+    plugins: &dyn Plugins,
+) -> Result<(Binding, Vec<Problem>), Vec<Problem>> {
     let mut binder = Binder { pair, schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
     let binding = binder.bind();
     let (errors, warnings): (Vec<_>, Vec<_>) = binder.problems.into_iter().partition(Problem::is_error);
@@ -218,20 +222,36 @@ impl Binder<'_> {
             .then(|| self.functions(mapping.forward.as_slice(), mapping));
         let backward = (mapping.target_to_source && self.pair.target_to_source).then(|| self.backward(mapping));
         if correlation && !mapping.forward.is_empty() {
-            let text = format!("\"{}\" is part of the key, which must be equal on both sides and cannot be transformed", mapping.source);
-            self.problems.push(Problem::error("mapping.key_transformed", &mapping.at, text).suggest("remove \"transformation\" here"));
+            let text = format!(
+                "\"{}\" is part of the key, which must be equal on both sides and cannot be transformed",
+                mapping.source
+            );
+            self.problems.push(
+                Problem::error("mapping.key_transformed", &mapping.at, text).suggest("remove \"transformation\" here"),
+            );
         }
         let backward = backward.filter(|_| source.writable || !correlation);
         self.check_writable(&target, forward.is_some(), mapping);
         self.check_writable(&source, backward.is_some() && !correlation, mapping);
         let fields = Ends {
-            source: BoundField { position: self.place(End::Source, &source.name), kind: source.kind, name: source.name },
-            target: BoundField { position: self.place(End::Target, &target.name), kind: target.kind, name: target.name },
+            source: BoundField {
+                position: self.place(End::Source, &source.name),
+                kind: source.kind,
+                name: source.name,
+            },
+            target: BoundField {
+                position: self.place(End::Target, &target.name),
+                kind: target.kind,
+                name: target.name,
+            },
         };
         let kind = fields.target.kind;
         let default = mapping.default.as_ref().and_then(|json| self.literal(json, kind, mapping));
-        let value_map =
-            mapping.value_map.iter().filter_map(|(text, json)| Some((text.clone(), self.literal(json, kind, mapping)?))).collect();
+        let value_map = mapping
+            .value_map
+            .iter()
+            .filter_map(|(text, json)| Some((text.clone(), self.literal(json, kind, mapping)?)))
+            .collect();
         let functions = Ends { source: forward, target: backward };
         Some(BoundMapping { fields, functions, on_error: mapping.on_error, default, value_map, correlation })
     }
@@ -307,12 +327,18 @@ impl Binder<'_> {
             .iter()
             .zip(&mapping.forward)
             .rev()
-            .map(|(info, call)| if info.idempotent { Some(call.name.clone()) } else { info.reverse.clone() }.map(|name| TransformCall { name, ..call.clone() }))
+            .map(|(info, call)| {
+                if info.idempotent { Some(call.name.clone()) } else { info.reverse.clone() }
+                    .map(|name| TransformCall { name, ..call.clone() })
+            })
             .collect();
         if let Some(calls) = inverse {
             return self.functions(&calls, mapping);
         }
-        let text = format!("\"{}\" flows both ways, but its transformation can neither be repeated nor undone", mapping.source);
+        let text = format!(
+            "\"{}\" flows both ways, but its transformation can neither be repeated nor undone",
+            mapping.source
+        );
         self.problems.push(
             Problem::error("mapping.not_reversible", &mapping.at, text)
                 .suggest("add \"reverse_transformation\", or \"direction\": \"source_to_target\""),
@@ -330,7 +356,11 @@ impl Binder<'_> {
                 let filled = column.nullable || column.has_default || !column.writable;
                 let mapped = mappings.iter().any(|mapping| mapping.fields.get(end).name == column.name);
                 if !filled && !mapped {
-                    let text = format!("the {}'s column \"{}\" must not be null, but nothing is mapped to it: creating records will fail", end.name(), column.name);
+                    let text = format!(
+                        "the {}'s column \"{}\" must not be null, but nothing is mapped to it: creating records will fail",
+                        end.name(),
+                        column.name
+                    );
                     self.problems.push(Problem::warning("mapping.required_field", &self.pair.at, text));
                 }
             }
@@ -375,5 +405,9 @@ pub fn suggested(problem: Problem, name: &str, known: &[&str]) -> Problem {
 
 /// Whether the mapping is one of the correlation's.
 fn correlates(correlation: &Ends<Vec<String>>, mapping: &FieldMapping) -> bool {
-    correlation.source.iter().zip(&correlation.target).any(|(source, target)| *source == mapping.source && *target == mapping.target)
+    correlation
+        .source
+        .iter()
+        .zip(&correlation.target)
+        .any(|(source, target)| *source == mapping.source && *target == mapping.target)
 }

@@ -134,7 +134,8 @@ impl Item {
 
     /// A contest with the values that it was about, as they are before anything is overwritten.
     fn settled(&self, binding: &Binding, contest: Contest) -> Settled {
-        let Some((index, mapping)) = contest.mapping.and_then(|index| Some((index, binding.mappings.get(index)?))) else {
+        let Some((index, mapping)) = contest.mapping.and_then(|index| Some((index, binding.mappings.get(index)?)))
+        else {
             return Settled { field: None, base: None, values: Ends::default(), contest };
         };
         let of = &mapping.fields.target;

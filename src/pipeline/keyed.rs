@@ -30,7 +30,12 @@ impl Pipeline {
                 Ok(record) => match record.key(&self.binding.correlation.target) {
                     None => done.refuse(End::Source, key, "match.no_key", "a field of its key is null after mapping"),
                     Some(target) => match seen.insert(target, key.clone()) {
-                        Some(other) => done.refuse(End::Source, key, "match.ambiguous", format!("maps to the same target key as source record {other}")),
+                        Some(other) => done.refuse(
+                            End::Source,
+                            key,
+                            "match.ambiguous",
+                            format!("maps to the same target key as source record {other}"),
+                        ),
                         None => {
                             keys.push(key);
                             rows.push(record);
@@ -46,8 +51,10 @@ impl Pipeline {
 
     /// The current images of the changed keys, and the keys whose records are gone.
     async fn current(&self, changes: Vec<Change>) -> Result<(Vec<(Key, Record)>, Vec<Key>)> {
-        let missing: Vec<Key> = changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
-        let mut fetched = if missing.is_empty() { Vec::new() } else { self.targets.source.fetch(&missing).await? }.into_iter();
+        let missing: Vec<Key> =
+            changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
+        let mut fetched =
+            if missing.is_empty() { Vec::new() } else { self.targets.source.fetch(&missing).await? }.into_iter();
         let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
         for change in changes {
             let image = match change.image {
@@ -87,13 +94,20 @@ impl Pipeline {
         // Only the key is left of these records; the correlation maps from nothing else.
         let layout = Layout::clone(&self.binding.layouts.source);
         let keyed: Vec<Record> = gone.iter().map(|key| key_record(&self.binding, &layout, key)).collect();
-        let mapped = transform::map_records(&self.binding, End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
+        let mapped =
+            transform::map_records(&self.binding, End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
         let columns = columns(&self.binding);
         let correlated = |cells: Mapped| -> Option<Key> {
-            self.binding.correlation.target.iter().map(|name| {
-                let place = columns.iter().find(|(_, column)| column == name)?.0;
-                cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
-            }).collect::<Option<Vec<Value>>>().map(Key)
+            self.binding
+                .correlation
+                .target
+                .iter()
+                .map(|name| {
+                    let place = columns.iter().find(|(_, column)| column == name)?.0;
+                    cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
+                })
+                .collect::<Option<Vec<Value>>>()
+                .map(Key)
         };
         let values: Vec<Key> = mapped.into_iter().filter_map(correlated).collect();
         let deleted = self.targets.target.delete_by_correlation(&values).await?;
@@ -110,8 +124,14 @@ fn columns(binding: &Binding) -> Vec<(usize, String)> {
     flows.map(|(place, mapping)| (place, mapping.fields.target.name.clone())).collect()
 }
 
-fn row(names: &Layout, columns: &[(usize, String)], mut cells: Mapped) -> std::result::Result<Record, transform::Rejection> {
-    let values = columns.iter().map(|(place, _)| cells.get_mut(*place).map_or(Ok(None), |cell| std::mem::replace(cell, Ok(None))));
+fn row(
+    names: &Layout,
+    columns: &[(usize, String)],
+    mut cells: Mapped,
+) -> std::result::Result<Record, transform::Rejection> {
+    let values = columns
+        .iter()
+        .map(|(place, _)| cells.get_mut(*place).map_or(Ok(None), |cell| std::mem::replace(cell, Ok(None))));
     Ok(Record::new(Arc::clone(names), values.collect::<std::result::Result<Vec<_>, _>>()?))
 }
 

@@ -41,7 +41,9 @@ impl Pipeline {
             let pending = self.targets.get(end).pending_creates().await?;
             let (tokens, created): (Vec<String>, Vec<(Key, Key)>) = pending
                 .into_iter()
-                .filter_map(|(token, key)| apply::key_of_token(&self.consumer, &token).map(|other| (token, (key, other))))
+                .filter_map(|(token, key)| {
+                    apply::key_of_token(&self.consumer, &token).map(|other| (token, (key, other)))
+                })
                 .unzip();
             if tokens.is_empty() {
                 continue;
@@ -52,7 +54,9 @@ impl Pipeline {
             let images = self.targets.get(end).fetch(&keys).await?;
             let origins = self.targets.get(end.other()).fetch(&others).await?;
             let mut items = Vec::new();
-            for ((key, other), ((link, image), origin)) in keys.into_iter().zip(others).zip(links.into_iter().zip(images).zip(origins)) {
+            for ((key, other), ((link, image), origin)) in
+                keys.into_iter().zip(others).zip(links.into_iter().zip(images).zip(origins))
+            {
                 if link.is_none() {
                     items.push(self.recovered(end, (key, other), image, origin));
                 }
@@ -84,7 +88,8 @@ impl Pipeline {
     async fn gather(&self, end: End, changes: Vec<Change>) -> Result<Vec<Item>> {
         let keys: Vec<Key> = changes.iter().map(|change| change.key.clone()).collect();
         let links = self.state.links(&self.binding.pair, end, &keys).await?;
-        let missing: Vec<Key> = changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
+        let missing: Vec<Key> =
+            changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
         let fetched = if missing.is_empty() { Vec::new() } else { self.targets.get(end).fetch(&missing).await? };
         let mut fetched = fetched.into_iter();
         let mut items = Vec::with_capacity(changes.len());

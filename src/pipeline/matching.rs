@@ -16,11 +16,18 @@ use crate::value::Value;
 
 impl Pipeline {
     /// Gives each open item without a link the record that it matches, if there is one. Ambiguous ones go to review.
-    pub(super) async fn correlate(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+    pub(super) async fn correlate(
+        &self,
+        items: &mut [Item],
+        plugins: &Arc<dyn Plugins>,
+        done: &mut Done,
+    ) -> Result<()> {
         for end in [End::Source, End::Target] {
             let mut alone: Vec<&mut Item> = items
                 .iter_mut()
-                .filter(|item| item.step == Step::Open && item.origin == end && !item.linked() && item.image(end).is_some())
+                .filter(|item| {
+                    item.step == Step::Open && item.origin == end && !item.linked() && item.image(end).is_some()
+                })
                 .collect();
             if !alone.is_empty() && self.binding.flows.get(end) == &true {
                 self.map_alone(&mut alone, end, plugins).await?;
@@ -48,7 +55,12 @@ impl Pipeline {
             let value = item.mapped.get(end).as_ref().and_then(|cells| correlation(&self.binding, other, cells));
             let (Some(value), Some(own)) = (value, item.keys.get(end).clone()) else { continue };
             if let Some(first) = seen.insert(value.clone(), own.clone()) {
-                done.refuse(end, own, "match.ambiguous", format!("has the same correlation value as {} record {first}", end.name()));
+                done.refuse(
+                    end,
+                    own,
+                    "match.ambiguous",
+                    format!("has the same correlation value as {} record {first}", end.name()),
+                );
                 item.step = Step::Closed;
                 continue;
             }
@@ -87,7 +99,11 @@ impl Pipeline {
                 let key = key_of(&self.binding, other, &record);
                 match key.as_ref().and_then(|key| taken.get(key)).filter(|linked| **linked != own) {
                     Some(linked) => {
-                        let text = format!("its match on the {} side is linked to {} record {linked} already", other.name(), end.name());
+                        let text = format!(
+                            "its match on the {} side is linked to {} record {linked} already",
+                            other.name(),
+                            end.name()
+                        );
                         done.refuse(end, own, "match.taken", text);
                         item.step = Step::Closed;
                     }
@@ -110,7 +126,8 @@ impl Pipeline {
 /// The correlation value of a record in the terms of `end`, from its mapped cells; `None` where a part is null or was refused.
 fn correlation(binding: &Binding, end: End, cells: &Mapped) -> Option<Key> {
     let part = |name: &String| -> Option<Value> {
-        let place = binding.mappings.iter().position(|mapping| mapping.correlation && &mapping.fields.get(end).name == name)?;
+        let place =
+            binding.mappings.iter().position(|mapping| mapping.correlation && &mapping.fields.get(end).name == name)?;
         cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
     };
     binding.correlation.get(end).iter().map(part).collect::<Option<Vec<_>>>().map(Key)

@@ -173,7 +173,8 @@ fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'
         }
     }
     if decision.rejection.is_none() {
-        decision.writes = Ends { source: updates.source.map(Intent::Update), target: updates.target.map(Intent::Update) };
+        decision.writes =
+            Ends { source: updates.source.map(Intent::Update), target: updates.target.map(Intent::Update) };
     }
     decision
 }

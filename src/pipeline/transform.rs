@@ -34,7 +34,12 @@ pub type Mapped = Vec<Cell>;
 ///
 /// # Errors
 /// Where a function cannot be called at all: the pair waits until it can.
-pub async fn map_records(binding: &Binding, from: End, records: &[&Record], plugins: &Arc<dyn Plugins>) -> Result<Vec<Mapped>> {
+pub async fn map_records(
+    binding: &Binding,
+    from: End,
+    records: &[&Record],
+    plugins: &Arc<dyn Plugins>,
+) -> Result<Vec<Mapped>> {
     let context = CallContext {
         now_micros: clock::now_micros(),
         pair: Arc::clone(&binding.pair),
@@ -67,7 +72,8 @@ impl Column<'_> {
         let field = self.mapping.fields.get(self.from);
         let originals: Vec<Option<Value>> =
             records.iter().map(|record| record.values().get(field.position).cloned().flatten()).collect();
-        let mut cells: Vec<Cell> = originals.iter().map(|value| Ok(value.clone().map(|value| self.literals(value)))).collect();
+        let mut cells: Vec<Cell> =
+            originals.iter().map(|value| Ok(value.clone().map(|value| self.literals(value)))).collect();
         for function in functions {
             self.call(function, &mut cells).await?;
         }
@@ -104,7 +110,8 @@ impl Column<'_> {
         if input.is_empty() {
             return Ok(());
         }
-        let output = self.plugins.transform(function, self.context, input).await.map_err(|error| unusable(function, &error))?;
+        let output =
+            self.plugins.transform(function, self.context, input).await.map_err(|error| unusable(function, &error))?;
         let digest = self.plugins.info(&function.name).ok().map(|info| info.digest);
         for (row, result) in rows.into_iter().zip(output) {
             if let Some(cell) = cells.get_mut(row) {

@@ -71,14 +71,20 @@ pub async fn audit(pair: &OpenPair) -> Result<Report> {
     let pipeline = &pair.pipeline;
     let binding = &pipeline.binding;
     let plugins = pipeline.catalogue.snapshot();
-    let as_text = binding.mappings.iter().any(|mapping| {
-        mapping.correlation && !same_order(mapping.fields.source.kind, mapping.fields.target.kind)
-    });
+    let as_text = binding
+        .mappings
+        .iter()
+        .any(|mapping| mapping.correlation && !same_order(mapping.fields.source.kind, mapping.fields.target.kind));
     let mut streams = Ends {
         source: Stream::open(pipeline, End::Source, as_text).await?,
         target: Stream::open(pipeline, End::Target, as_text).await?,
     };
-    let mut merge = Merge { pipeline, plugins, report: Report { pair: binding.pair.to_string(), ..Report::default() }, doubtful: Vec::new() };
+    let mut merge = Merge {
+        pipeline,
+        plugins,
+        report: Report { pair: binding.pair.to_string(), ..Report::default() },
+        doubtful: Vec::new(),
+    };
     loop {
         streams.source.fill(merge.pipeline, &merge.plugins).await?;
         streams.target.fill(merge.pipeline, &merge.plugins).await?;
@@ -105,7 +111,12 @@ pub async fn audit(pair: &OpenPair) -> Result<Report> {
 /// Whether the target may hold records without a correlation value: the ordered scan leaves them out.
 fn nullable(pair: &OpenPair) -> bool {
     let schema = &pair.schemas.target;
-    pair.pipeline.binding.correlation.target.iter().any(|name| schema.column(name).is_some_and(|column| column.nullable))
+    pair.pipeline
+        .binding
+        .correlation
+        .target
+        .iter()
+        .any(|name| schema.column(name).is_some_and(|column| column.nullable))
 }
 
 fn compare(a: &Key, b: &Key, as_text: bool) -> Ordering {
@@ -144,7 +155,9 @@ impl Stream {
             self.ended = records.is_empty();
             let mapped = match self.end {
                 End::Source => {
-                    let mapped = map_records(&pipeline.binding, End::Source, &records.iter().collect::<Vec<_>>(), plugins).await?;
+                    let mapped =
+                        map_records(&pipeline.binding, End::Source, &records.iter().collect::<Vec<_>>(), plugins)
+                            .await?;
                     mapped.into_iter().map(Some).collect()
                 }
                 End::Target => vec![None; records.len()],
@@ -161,7 +174,8 @@ impl Stream {
 /// The correlation value in the target's kinds.
 fn order_of(binding: &Binding, end: End, record: &Record) -> Option<Key> {
     let kind = |name: &String| {
-        let mapping = binding.mappings.iter().find(|mapping| mapping.correlation && &mapping.fields.get(end).name == name)?;
+        let mapping =
+            binding.mappings.iter().find(|mapping| mapping.correlation && &mapping.fields.get(end).name == name)?;
         Some(mapping.fields.target.kind)
     };
     let part = |name: &String| record.get(name)?.clone().convert(kind(name)?).ok();
@@ -248,7 +262,10 @@ impl Merge<'_> {
     }
 
     async fn count(&mut self, open: Vec<Doubt>) -> Result<()> {
-        let reviews = Ends { source: self.in_review(End::Source, &open).await?, target: self.in_review(End::Target, &open).await? };
+        let reviews = Ends {
+            source: self.in_review(End::Source, &open).await?,
+            target: self.in_review(End::Target, &open).await?,
+        };
         for (doubt, (source, target)) in open.into_iter().zip(reviews.source.into_iter().zip(reviews.target)) {
             let counter = match doubt.kind {
                 _ if source || target => &mut self.report.in_review,
@@ -258,7 +275,9 @@ impl Merge<'_> {
             };
             *counter += 1;
             if !source && !target && self.report.samples.len() < NAMED_MAX {
-                let name = |index: &usize| self.pipeline.binding.mappings.get(*index).map(|mapping| mapping.fields.target.name.clone());
+                let name = |index: &usize| {
+                    self.pipeline.binding.mappings.get(*index).map(|mapping| mapping.fields.target.name.clone())
+                };
                 let fields = doubt.fields.iter().filter_map(name).collect();
                 self.report.samples.push(Difference { kind: doubt.kind, key: doubt.key.to_string(), fields });
             }
@@ -268,7 +287,8 @@ impl Merge<'_> {
 
     async fn in_review(&self, end: End, doubts: &[Doubt]) -> Result<Vec<bool>> {
         let binding = &self.pipeline.binding;
-        let key = |doubt: &Doubt| doubt.records.get(end).as_ref().and_then(|record| apply::key_of(binding, end, record));
+        let key =
+            |doubt: &Doubt| doubt.records.get(end).as_ref().and_then(|record| apply::key_of(binding, end, record));
         let (places, keys): (Vec<usize>, Vec<Key>) =
             doubts.iter().enumerate().filter_map(|(place, doubt)| Some((place, key(doubt)?))).unzip();
         let mut answers = vec![false; doubts.len()];

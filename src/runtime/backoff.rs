@@ -34,7 +34,8 @@ impl Backoff {
         let ceiling = self.settings.max_delay.as_secs_f64();
         let delay = if seconds.is_finite() { seconds.min(ceiling) } else { ceiling };
         // Between half and all of it.
-        let jitter = f64::from(u32::try_from(RandomState::new().hash_one(self.failures) >> 32).unwrap_or(0)) / f64::from(u32::MAX);
+        let jitter = f64::from(u32::try_from(RandomState::new().hash_one(self.failures) >> 32).unwrap_or(0))
+            / f64::from(u32::MAX);
         Some(Duration::from_secs_f64(delay * (0.5 + jitter / 2.0)))
     }
 }

@@ -65,7 +65,8 @@ async fn sweep(pipeline: &Pipeline, max: usize, reporter: &Reporter) -> Result<(
             let keys: Vec<_> = links.iter().map(|link| link.keys.get(end).clone()).collect();
             let images = pipeline.targets.get(end).fetch(&keys).await?;
             let gone = keys.into_iter().zip(images).filter(|(_, image)| image.is_none());
-            let changes: Vec<Change> = gone.map(|(key, _)| Change { key, op: Op::Delete, at: None, image: None }).collect();
+            let changes: Vec<Change> =
+                gone.map(|(key, _)| Change { key, op: Op::Delete, at: None, image: None }).collect();
             if !changes.is_empty() {
                 reporter.batch(&pipeline.process(Batch { end, changes, through: None }).await?);
             }

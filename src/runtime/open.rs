@@ -64,7 +64,10 @@ pub fn connectors(config: &PairConfig) -> Result<Ends<Arc<dyn Connector>>, OpenE
 ///
 /// # Errors
 /// All that does not fit, or why a system cannot be reached.
-pub async fn check(config: &PairConfig, plugins: &dyn Plugins) -> Result<(Binding, Ends<Schema>, Vec<Problem>), OpenError> {
+pub async fn check(
+    config: &PairConfig,
+    plugins: &dyn Plugins,
+) -> Result<(Binding, Ends<Schema>, Vec<Problem>), OpenError> {
     let connectors = connectors(config)?;
     let source = connectors.source.describe(&config.source).await?;
     let target = connectors.target.describe(&config.target).await?;
@@ -112,7 +115,9 @@ fn polling_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem>
         }
         let Some(name) = &endpoint.updated_at else {
             let text = format!("polling needs the {} column that moves forward at each write", end.name());
-            problems.push(Problem::error("config.no_updated_at", &endpoint.at, text).suggest("add \"updated_at\": \"COLUMN\""));
+            problems.push(
+                Problem::error("config.no_updated_at", &endpoint.at, text).suggest("add \"updated_at\": \"COLUMN\""),
+            );
             continue;
         };
         let schema = schemas.get(end);
@@ -137,7 +142,11 @@ pub fn endpoint(config: &PairConfig, end: End) -> &Endpoint {
 ///
 /// # Errors
 /// As [`check`].
-pub async fn open(config: Arc<PairConfig>, state: Arc<dyn StateStore>, catalogue: Arc<dyn Catalogue>) -> Result<OpenPair, OpenError> {
+pub async fn open(
+    config: Arc<PairConfig>,
+    state: Arc<dyn StateStore>,
+    catalogue: Arc<dyn Catalogue>,
+) -> Result<OpenPair, OpenError> {
     let (binding, schemas, mut warnings) = check(&config, catalogue.snapshot().as_ref()).await?;
     let connectors = connectors(&config)?;
     let consumer = format!("{}:{}", state.id(), config.name);
@@ -146,9 +155,18 @@ pub async fn open(config: Arc<PairConfig>, state: Arc<dyn StateStore>, catalogue
     let blind = |side: &Side, flows: bool| flows && !side.source.capabilities().deletes;
     if blind(&source, config.source_to_target) || blind(&target, config.target_to_source) {
         let text = "deletes are not seen by polling: they do not reach the other side";
-        warnings.push(Problem::warning("capture.no_deletes", &config.at, text).suggest("\"change_detection\": \"database_triggers\" sees them"));
+        warnings.push(
+            Problem::warning("capture.no_deletes", &config.at, text)
+                .suggest("\"change_detection\": \"database_triggers\" sees them"),
+        );
     }
-    let pipeline = Pipeline { binding, targets: Ends { source: source.target, target: target.target }, state, catalogue, consumer };
+    let pipeline = Pipeline {
+        binding,
+        targets: Ends { source: source.target, target: target.target },
+        state,
+        catalogue,
+        consumer,
+    };
     Ok(OpenPair { config, pipeline, sources: Ends { source: source.source, target: target.source }, schemas, warnings })
 }
 

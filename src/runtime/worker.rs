@@ -75,7 +75,9 @@ impl Worker {
                 Ok(()) => break Ok(()),
                 Err(error) if shutdown.is_cancelled() => break Err(Failure::Run(error)),
                 Err(error) => match (error.disposition(), backoff.failed()) {
-                    (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
+                    (Disposition::Retry | Disposition::Recheck, Some(delay)) => {
+                        self.wait_to_retry(&error, delay, shutdown).await;
+                    }
                     _ => break Err(Failure::Run(error)),
                 },
             }
@@ -96,7 +98,8 @@ impl Worker {
             let outcome = match self.open().await {
                 Ok(pair) => self.follow(pair, shutdown, &mut backoff).await,
                 Err(OpenError::Configuration(problems)) => {
-                    let reasons: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.at, problem.message)).collect();
+                    let reasons: Vec<String> =
+                        problems.iter().map(|problem| format!("{}: {}", problem.at, problem.message)).collect();
                     self.pause(&reasons.join("; "), shutdown).await;
                     continue;
                 }
@@ -104,7 +107,9 @@ impl Worker {
             };
             let Err(error) = outcome else { continue };
             match (error.disposition(), backoff.failed()) {
-                (Disposition::Retry | Disposition::Recheck, Some(delay)) => self.wait_to_retry(&error, delay, shutdown).await,
+                (Disposition::Retry | Disposition::Recheck, Some(delay)) => {
+                    self.wait_to_retry(&error, delay, shutdown).await;
+                }
                 (Disposition::Retry | Disposition::Recheck | Disposition::Review | Disposition::Pause, _) => {
                     self.pause(&describe(&error), shutdown).await;
                 }
@@ -177,7 +182,13 @@ impl Worker {
             tracing::info!(pair = %self.config.name, "loading");
             load::run(&pair.pipeline, self.config.batch_size, &self.reporter).await?;
         }
-        Ok(Following { pair, worker: self, positions: progress.positions, ahead: Ends::default(), committed: Instant::now() })
+        Ok(Following {
+            pair,
+            worker: self,
+            positions: progress.positions,
+            ahead: Ends::default(),
+            committed: Instant::now(),
+        })
     }
 
     /// Prepares the streams and says where to go on: where they stood, or, if one was made anew, with a load from where they are now.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::RwLock;
 
@@ -61,7 +63,11 @@ impl SqliteState {
         if let Some(known) = self.layouts.read().await.get(&id) {
             return Ok(Arc::clone(known));
         }
-        let names: String = sqlx::query_scalar("SELECT fields FROM layouts WHERE id = ?").bind(id).fetch_one(&self.pool).await.map_err(failed)?;
+        let names: String = sqlx::query_scalar("SELECT fields FROM layouts WHERE id = ?")
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
         let names: Vec<String> = serde_json::from_str(&names).map_err(damaged)?;
         let made = layout(names);
         self.layouts.write().await.insert(id, Arc::clone(&made));
@@ -73,8 +79,14 @@ impl SqliteState {
         let keys = Ends { source: key("source_key")?, target: key("target_key")? };
         let base = match (row.get::<Option<&[u8]>, _>("source_base"), row.get::<Option<&[u8]>, _>("target_base")) {
             (Some(source), Some(target)) => Some(Ends {
-                source: Record::new(self.layout(row.get("source_layout")).await?, decode_values(source).map_err(damaged)?),
-                target: Record::new(self.layout(row.get("target_layout")).await?, decode_values(target).map_err(damaged)?),
+                source: Record::new(
+                    self.layout(row.get("source_layout")).await?,
+                    decode_values(source).map_err(damaged)?,
+                ),
+                target: Record::new(
+                    self.layout(row.get("target_layout")).await?,
+                    decode_values(target).map_err(damaged)?,
+                ),
             }),
             _ => None,
         };
@@ -90,7 +102,8 @@ fn lock(path: &Path) -> Result<std::fs::File> {
         SyncError::new(ErrorKind::PermissionDenied, "state.unusable", text).caused_by(error)
     })?;
     file.try_lock().map_err(|error| {
-        let text = format!("another tidelock service has the state file {}: stop it, or use another --state", path.display());
+        let text =
+            format!("another tidelock service has the state file {}: stop it, or use another --state", path.display());
         SyncError::new(ErrorKind::PermissionDenied, "state.in_use", text).caused_by(error.to_string())
     })?;
     Ok(file)
@@ -100,9 +113,15 @@ async fn initialise(pool: &SqlitePool) -> Result<String> {
     sqlx::raw_sql(SCHEMA).execute(pool).await.map_err(failed)?;
     let fresh = uuid::Uuid::from_bytes(random_bytes()).simple().to_string();
     for (name, value) in [("id", fresh.as_str()), ("version", VERSION)] {
-        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING").bind(name).bind(value).execute(pool).await.map_err(failed)?;
+        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(value)
+            .execute(pool)
+            .await
+            .map_err(failed)?;
     }
-    let version: String = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'").fetch_one(pool).await.map_err(failed)?;
+    let version: String =
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'").fetch_one(pool).await.map_err(failed)?;
     if version != VERSION {
         let text = format!("the state file is of version {version}, this program reads version {VERSION}");
         return Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text));
@@ -126,7 +145,8 @@ fn failed(error: sqlx::Error) -> SyncError {
 }
 
 fn unusable(path: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SyncError {
-    SyncError::new(ErrorKind::PermissionDenied, "state.unusable", format!("the state file {path} cannot be opened")).caused_by(error)
+    SyncError::new(ErrorKind::PermissionDenied, "state.unusable", format!("the state file {path} cannot be opened"))
+        .caused_by(error)
 }
 
 fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SyncError {
@@ -170,7 +190,11 @@ impl StateStore for SqliteState {
     }
 
     async fn progress(&self, pair: &str) -> Result<Progress> {
-        let row = sqlx::query("SELECT * FROM pairs WHERE name = ?").bind(pair).fetch_optional(&self.pool).await.map_err(failed)?;
+        let row = sqlx::query("SELECT * FROM pairs WHERE name = ?")
+            .bind(pair)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed)?;
         let Some(row) = row else { return Ok(Progress::default()) };
         Ok(Progress {
             loaded: row.get("loaded"),
@@ -212,7 +236,11 @@ impl StateStore for SqliteState {
         let column = format!("{}_key", end.name());
         let mut found: HashMap<Vec<u8>, Link> = HashMap::with_capacity(keys.len());
         for part in encoded.chunks(KEYS_PER_QUERY) {
-            let rows = select_keys("SELECT * FROM links", pair, &column, part).build().fetch_all(&self.pool).await.map_err(failed)?;
+            let rows = select_keys("SELECT * FROM links", pair, &column, part)
+                .build()
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
             for row in rows {
                 found.insert(row.get(column.as_str()), self.link(&row).await?);
             }
@@ -222,7 +250,8 @@ impl StateStore for SqliteState {
 
     async fn links_after(&self, pair: &str, end: End, after: Option<&Key>, max: usize) -> Result<Vec<Link>> {
         let column = format!("{}_key", end.name());
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM links WHERE pair = (SELECT id FROM pairs WHERE name = ");
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT * FROM links WHERE pair = (SELECT id FROM pairs WHERE name = ");
         query.push_bind(pair).push(format!(") AND source_base IS NOT NULL AND {column} > "));
         query.push_bind(after.map(Key::encode).unwrap_or_default());
         query.push(format!(" ORDER BY {column} LIMIT ")).push_bind(i64::try_from(max).unwrap_or(i64::MAX));
@@ -241,12 +270,13 @@ impl StateStore for SqliteState {
     }
 
     async fn reviews(&self, pair: &str, max: usize) -> Result<Vec<Review>> {
-        let rows = sqlx::query("SELECT * FROM reviews WHERE pair = (SELECT id FROM pairs WHERE name = ?) ORDER BY id LIMIT ?")
-            .bind(pair)
-            .bind(i64::try_from(max).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
+        let rows =
+            sqlx::query("SELECT * FROM reviews WHERE pair = (SELECT id FROM pairs WHERE name = ?) ORDER BY id LIMIT ?")
+                .bind(pair)
+                .bind(i64::try_from(max).unwrap_or(i64::MAX))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(failed)?;
         let review = |row: &SqliteRow| {
             let key = Key::decode(row.get::<&[u8], _>("key")).map_err(damaged)?;
             let end = end_of(row.get("side"));
@@ -295,7 +325,10 @@ impl StateStore for SqliteState {
 /// The id of a layout, made where it is new.
 async fn layout_id(connection: &mut SqliteConnection, layout: &Layout) -> std::result::Result<i64, sqlx::Error> {
     let names = serde_json::Value::from(layout.iter().map(|name| name.to_string()).collect::<Vec<_>>()).to_string();
-    sqlx::query("INSERT INTO layouts (fields) VALUES (?) ON CONFLICT DO NOTHING").bind(&names).execute(&mut *connection).await?;
+    sqlx::query("INSERT INTO layouts (fields) VALUES (?) ON CONFLICT DO NOTHING")
+        .bind(&names)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query_scalar("SELECT id FROM layouts WHERE fields = ?").bind(&names).fetch_one(connection).await
 }
 

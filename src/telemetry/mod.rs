@@ -10,10 +10,12 @@ pub mod clock;
 ///
 /// `level` is a level (`info`) or a filter (`tidelock=debug,sqlx=warn`); what cannot be read as one is `info`.
 pub fn start(level: &str, json: bool) {
-    let filter = EnvFilter::try_new(quiet_dependencies(level)).unwrap_or_else(|_| EnvFilter::new(quiet_dependencies("info")));
+    let filter =
+        EnvFilter::try_new(quiet_dependencies(level)).unwrap_or_else(|_| EnvFilter::new(quiet_dependencies("info")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (in tests) changes nothing.
-    let started = if json { builder.json().try_init() } else { builder.with_ansi(std::io::stderr().is_terminal()).try_init() };
+    let started =
+        if json { builder.json().try_init() } else { builder.with_ansi(std::io::stderr().is_terminal()).try_init() };
     drop(started);
 }
 

@@ -243,7 +243,8 @@ pub async fn change_times_of_others(factory: &dyn Factory) {
 }
 
 pub async fn composite_keys_are_captured(factory: &dyn Factory) {
-    let spec = TableSpec::new().required("b", Kind::Int).required("a", Kind::Text).column("c", Kind::Int).key(&["a", "b"]);
+    let spec =
+        TableSpec::new().required("b", Kind::Int).required("a", Kind::Text).column("c", Kind::Int).key(&["a", "b"]);
     let mut opened = Opened::new(factory, &spec).await;
     let mut position = opened.start().await;
     let of = |a: &str, b: i64| Key(vec![Field::from(a).0, Value::Int(b)]);

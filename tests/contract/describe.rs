@@ -23,9 +23,9 @@ pub const KINDS: [Kind; 12] = [
 
 /// A table with a column of every kind, `id` first.
 pub fn every_kind() -> TableSpec {
-    KINDS
-        .iter()
-        .fold(TableSpec::new().required("id", Kind::Int).key(&["id"]), |spec, kind| spec.column(&column_of(*kind), *kind))
+    KINDS.iter().fold(TableSpec::new().required("id", Kind::Int).key(&["id"]), |spec, kind| {
+        spec.column(&column_of(*kind), *kind)
+    })
 }
 
 /// The name of that kind's column.
@@ -34,7 +34,8 @@ pub fn column_of(kind: Kind) -> String {
 }
 
 pub async fn columns_key_and_unique_sets(factory: &dyn Factory) {
-    let spec = every_kind().with_default("tier", Kind::Text, "'basic'").required("email", Kind::Text).unique(&["email"]);
+    let spec =
+        every_kind().with_default("tier", Kind::Text, "'basic'").required("email", Kind::Text).unique(&["email"]);
     let fixture = factory.create(&spec).await;
     let schema = fixture.connector().describe(&fixture.endpoint()).await.unwrap();
     assert_eq!(schema.columns.len(), spec.columns.len());

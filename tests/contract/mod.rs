@@ -153,7 +153,12 @@ impl TableSpec {
     /// Adds a column with a default.
     #[must_use]
     pub fn with_default(mut self, name: &str, kind: Kind, default: &str) -> Self {
-        self.columns.push(ColumnSpec { name: name.to_owned(), kind, required: false, default: Some(default.to_owned()) });
+        self.columns.push(ColumnSpec {
+            name: name.to_owned(),
+            kind,
+            required: false,
+            default: Some(default.to_owned()),
+        });
         self
     }
 

@@ -10,7 +10,8 @@ pub async fn fetch_keeps_order_and_marks_what_is_missing(factory: &dyn Factory) 
     opened.create((1..=5).map(|id| person(id, "x", id)).collect()).await;
     let keys: Vec<Key> = [3, 9, 1, 3, -1, 5].into_iter().map(key).collect();
     let found = opened.target.fetch(&keys).await.unwrap();
-    let expected: Vec<_> = [Some(3), None, Some(1), Some(3), None, Some(5)].map(|id| id.map(|id| person(id, "x", id))).into();
+    let expected: Vec<_> =
+        [Some(3), None, Some(1), Some(3), None, Some(5)].map(|id| id.map(|id| person(id, "x", id))).into();
     assert_eq!(found, expected);
     assert!(opened.target.fetch(&[]).await.unwrap().is_empty());
 }
@@ -53,11 +54,13 @@ pub async fn find_none_one_and_many(factory: &dyn Factory) {
 }
 
 pub async fn composite_keys(factory: &dyn Factory) {
-    let spec = TableSpec::new().required("a", Kind::Text).required("b", Kind::Int).column("c", Kind::Text).key(&["a", "b"]);
+    let spec =
+        TableSpec::new().required("a", Kind::Text).required("b", Kind::Int).column("c", Kind::Text).key(&["a", "b"]);
     let opened = Opened::new(factory, &spec).await;
     opened.sql("INSERT INTO {t} VALUES ('x', 1, 'p'), ('x', 2, 'q'), ('y', 1, 'r')").await;
     let of = |a: &str, b: i64| Key(vec![Field::from(a).0, Value::Int(b)]);
     let found = opened.target.fetch(&[of("y", 1), of("x", 2), of("y", 2), of("x", 1)]).await.unwrap();
-    let texts: Vec<_> = found.iter().map(|record| record.as_ref().map(|record| record.get("c").unwrap().to_text().unwrap())).collect();
+    let texts: Vec<_> =
+        found.iter().map(|record| record.as_ref().map(|record| record.get("c").unwrap().to_text().unwrap())).collect();
     assert_eq!(texts, [Some("r"), Some("q"), None, Some("p")].map(|text| text.map(str::to_owned)));
 }

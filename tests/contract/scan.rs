@@ -29,7 +29,8 @@ pub async fn by_key_at_every_page_size(factory: &dyn Factory) {
 }
 
 pub async fn by_composite_key(factory: &dyn Factory) {
-    let spec = TableSpec::new().required("a", Kind::Text).required("b", Kind::Int).required("id", Kind::Int).key(&["a", "b"]);
+    let spec =
+        TableSpec::new().required("a", Kind::Text).required("b", Kind::Int).required("id", Kind::Int).key(&["a", "b"]);
     let opened = Opened::new(factory, &spec).await;
     for (index, (a, b)) in [("x", 1), ("x", 2), ("y", 1), ("", 5), ("x", -3)].iter().enumerate() {
         opened.sql(&format!("INSERT INTO {{t}} VALUES ('{a}', {b}, {index})")).await;
@@ -43,15 +44,25 @@ pub async fn by_composite_key(factory: &dyn Factory) {
 
 pub async fn by_fields_with_duplicates_and_nulls(factory: &dyn Factory) {
     let opened = Opened::new(factory, &TableSpec::people()).await;
-    for (id, name, age) in [(1, "'b'", "1"), (2, "'a'", "2"), (3, "NULL", "3"), (4, "'b'", "0"), (5, "'B'", "9"), (6, "'b'", "NULL")] {
+    for (id, name, age) in
+        [(1, "'b'", "1"), (2, "'a'", "2"), (3, "NULL", "3"), (4, "'b'", "0"), (5, "'B'", "9"), (6, "'b'", "NULL")]
+    {
         opened.sql(&format!("INSERT INTO {{t}} (id, name, age) VALUES ({id}, {name}, {age})")).await;
     }
     for as_text in [false, true] {
         for page in [1, 2, 5, 6, 7] {
             let order = ScanOrder::Fields { fields: strings(&["name"]), as_text };
-            assert_eq!(ids(&scan_all(&*opened.target, order, page).await), [5, 2, 1, 4, 6], "capitals first, equals by key");
+            assert_eq!(
+                ids(&scan_all(&*opened.target, order, page).await),
+                [5, 2, 1, 4, 6],
+                "capitals first, equals by key"
+            );
             let order = ScanOrder::Fields { fields: strings(&["name", "age"]), as_text };
-            assert_eq!(ids(&scan_all(&*opened.target, order, page).await), [5, 2, 4, 1], "without those that lack an age");
+            assert_eq!(
+                ids(&scan_all(&*opened.target, order, page).await),
+                [5, 2, 4, 1],
+                "without those that lack an age"
+            );
         }
     }
     opened.sql("UPDATE {t} SET age = 10 WHERE id = 2").await;
@@ -98,7 +109,8 @@ pub async fn by_field_in_the_order_of_its_texts(factory: &dyn Factory) {
     for kind in KINDS {
         let order = ScanOrder::Fields { fields: vec![column_of(kind)], as_text: true };
         let found = scan_all(&*opened.target, order, 4).await;
-        let texts: Vec<String> = found.iter().map(|record| record.get(&column_of(kind)).unwrap().to_text().unwrap()).collect();
+        let texts: Vec<String> =
+            found.iter().map(|record| record.get(&column_of(kind)).unwrap().to_text().unwrap()).collect();
         let mut sorted = texts.clone();
         sorted.sort();
         assert!(texts.len() > 1, "{kind:?}");
@@ -108,7 +120,9 @@ pub async fn by_field_in_the_order_of_its_texts(factory: &dyn Factory) {
 
 pub async fn with_a_filter(factory: &dyn Factory) {
     let fixture = factory.create(&TableSpec::people()).await;
-    fixture.execute("INSERT INTO {t} (id, name, age) VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3), (4, 'd', NULL)").await;
+    fixture
+        .execute("INSERT INTO {t} (id, name, age) VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3), (4, 'd', NULL)")
+        .await;
     let schema = fixture.connector().describe(&fixture.endpoint()).await.unwrap();
     let mut endpoint = fixture.endpoint();
     endpoint.filter = Some("age > 1 OR name = 'a' -- with a comment".to_owned());
@@ -121,7 +135,12 @@ pub async fn with_a_filter(factory: &dyn Factory) {
         }
     }
     endpoint.filter = Some("nonsense = 1".to_owned());
-    let error = fixture.connector().open(&endpoint, &schema, super::options(&schema)).await.err().expect("a filter that is wrong");
+    let error = fixture
+        .connector()
+        .open(&endpoint, &schema, super::options(&schema))
+        .await
+        .err()
+        .expect("a filter that is wrong");
     assert_eq!(error.kind, tidelock::error::ErrorKind::SchemaMismatch);
     assert!(error.message.contains("filter"), "{error}");
 }

@@ -55,6 +55,7 @@ pub async fn forgotten_tokens_are_gone(factory: &dyn Factory) {
         key_of(&opened, create("Ann", token)).await;
     }
     opened.target.forget_creates(&["t1".to_owned(), "t3".to_owned(), "never".to_owned()]).await.unwrap();
-    let pending: Vec<String> = opened.target.pending_creates().await.unwrap().into_iter().map(|(token, _)| token).collect();
+    let pending: Vec<String> =
+        opened.target.pending_creates().await.unwrap().into_iter().map(|(token, _)| token).collect();
     assert_eq!(pending, ["t2"]);
 }

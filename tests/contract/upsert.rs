@@ -29,8 +29,12 @@ pub async fn absent_fields_are_left_alone(factory: &dyn Factory) {
     let opened = Opened::new(factory, &TableSpec::people().with_default("tier", Kind::Text, "'basic'")).await;
     let part = |id: i64, field: &str, value: Value| Record::of([("id", Value::Int(id)), (field, value)]);
     opened.target.upsert(&[person(1, "a", 1)]).await.unwrap();
-    let mixed =
-        [part(1, "age", Value::Int(7)), part(2, "name", Field::from("b").0), part(3, "tier", Value::Null), part(4, "age", Value::Null)];
+    let mixed = [
+        part(1, "age", Value::Int(7)),
+        part(2, "name", Field::from("b").0),
+        part(3, "tier", Value::Null),
+        part(4, "age", Value::Null),
+    ];
     assert_eq!(opened.target.upsert(&mixed).await.unwrap(), counts(4, 0));
     let stored = opened.get(1).await.unwrap();
     assert_eq!((stored.get("name"), stored.get("age")), (Some(&Field::from("a").0), Some(&Value::Int(7))));

@@ -73,10 +73,29 @@ pub fn samples(kind: Kind) -> Vec<Value> {
             Value::Decimal,
         ),
         Kind::Text => texts(
-            &["", " ", "a", "A", "ä", "a\u{308}", "😀", "007", "1e3", "it's \"quoted\"", "line\nbreak\ttab\\", "null", "NULL", "a\0b", "\u{feff}x"],
+            &[
+                "",
+                " ",
+                "a",
+                "A",
+                "ä",
+                "a\u{308}",
+                "😀",
+                "007",
+                "1e3",
+                "it's \"quoted\"",
+                "line\nbreak\ttab\\",
+                "null",
+                "NULL",
+                "a\0b",
+                "\u{feff}x",
+            ],
             Value::Text,
         ),
-        Kind::Bytes => vec![vec![], vec![0], vec![0, 0], vec![0xff, 0, 0x80], b"text".to_vec()].into_iter().map(Value::Bytes).collect(),
+        Kind::Bytes => vec![vec![], vec![0], vec![0, 0], vec![0xff, 0, 0x80], b"text".to_vec()]
+            .into_iter()
+            .map(Value::Bytes)
+            .collect(),
         Kind::Date => [*DAYS.start(), -1, 0, 1, 19_876, *DAYS.end()].map(Value::Date).into(),
         Kind::Time => [0, 1, 500_000, noon, MICROS_PER_DAY - 1_000_000, MICROS_PER_DAY - 1].map(Value::Time).into(),
         Kind::Instant => days(Value::Instant),
@@ -98,7 +117,10 @@ fn any_value(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Float => any::<f64>().prop_map(Value::Float).boxed(),
         Kind::Decimal => (any::<i64>(), 0_usize..15)
             .prop_map(|(digits, scale)| {
-                let (sign, digits) = (if digits < 0 { "-" } else { "" }, format!("{:0>16}", digits.unsigned_abs() % 1_000_000_000_000_000));
+                let (sign, digits) = (
+                    if digits < 0 { "-" } else { "" },
+                    format!("{:0>16}", digits.unsigned_abs() % 1_000_000_000_000_000),
+                );
                 let (whole, fraction) = digits.split_at(16 - scale);
                 Value::Decimal(format!("{sign}{whole}.{fraction}0"))
             })
@@ -145,14 +167,19 @@ async fn come_back(opened: &Opened, kind: Kind, values: &[Value], next_id: &mut 
     for (fetched, written) in opened.target.fetch(&keys).await.unwrap().into_iter().zip(&upserts) {
         assert_same(fetched.unwrap().get(&column), written.get(&column), "as it was upserted");
     }
-    assert_eq!(opened.target.upsert(&upserts).await.unwrap().written, 0, "{kind:?}: a second time there is nothing to do");
+    assert_eq!(
+        opened.target.upsert(&upserts).await.unwrap().written,
+        0,
+        "{kind:?}: a second time there is nothing to do"
+    );
 }
 
 pub async fn extremes_come_back(factory: &dyn Factory) {
     let opened = Opened::new(factory, &every_kind()).await;
     let mut id = 0;
     for kind in KINDS {
-        let values: Vec<Value> = samples(kind).into_iter().filter(|value| factory.holds(value)).chain([Value::Null]).collect();
+        let values: Vec<Value> =
+            samples(kind).into_iter().filter(|value| factory.holds(value)).chain([Value::Null]).collect();
         assert!(values.len() > 2, "{kind:?}");
         come_back(&opened, kind, &values, &mut id).await;
     }
@@ -173,7 +200,13 @@ pub async fn generated_values_come_back(factory: &dyn Factory) {
 
 pub async fn what_cannot_be_kept_is_refused(factory: &dyn Factory) {
     let opened = Opened::new(factory, &every_kind()).await;
-    let far = [Value::Date(i32::MAX), Value::Date(i32::MIN), Value::Instant(i64::MAX), Value::Local(i64::MIN), Value::Time(-1)];
+    let far = [
+        Value::Date(i32::MAX),
+        Value::Date(i32::MIN),
+        Value::Instant(i64::MAX),
+        Value::Local(i64::MIN),
+        Value::Time(-1),
+    ];
     let all = KINDS.into_iter().flat_map(samples).chain(far).filter(|value| !factory.holds(value));
     for (id, value) in (1..).zip(all) {
         let column = column_of(value.kind());

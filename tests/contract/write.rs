@@ -159,7 +159,12 @@ pub async fn a_bad_record_fails_alone(factory: &dyn Factory) {
         create(with(4, Field::from("d").0)),
     ];
     let outcomes = write_halving(&opened, &writes).await;
-    let failed: Vec<usize> = outcomes.iter().enumerate().filter(|(_, one)| matches!(one, WriteOutcome::Failed(_))).map(|(at, _)| at).collect();
+    let failed: Vec<usize> = outcomes
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| matches!(one, WriteOutcome::Failed(_)))
+        .map(|(at, _)| at)
+        .collect();
     assert_eq!(failed, [1, 3, 4], "{outcomes:?}");
     for outcome in &outcomes {
         if let WriteOutcome::Failed(error) = outcome {
@@ -179,7 +184,9 @@ pub async fn write_halving(opened: &Opened, writes: &[Write]) -> Vec<WriteOutcom
     while let Some(batch) = waiting.pop() {
         match opened.target.write(&batch).await {
             Ok(done) => outcomes.extend(done),
-            Err(error) if error.kind == ErrorKind::InvalidRecord && batch.len() == 1 => outcomes.push(WriteOutcome::Failed(error)),
+            Err(error) if error.kind == ErrorKind::InvalidRecord && batch.len() == 1 => {
+                outcomes.push(WriteOutcome::Failed(error));
+            }
             Err(error) => {
                 assert_eq!(error.kind, ErrorKind::InvalidRecord, "{error}");
                 let (first, second) = batch.split_at(batch.len() / 2);
@@ -222,7 +229,8 @@ pub async fn guards_see_every_difference(factory: &dyn Factory) {
     let mut id = 0;
     for kind in super::describe::KINDS {
         let column = super::describe::column_of(kind);
-        let values: Vec<Value> = super::values::samples(kind).into_iter().filter(|value| factory.holds(value)).collect();
+        let values: Vec<Value> =
+            super::values::samples(kind).into_iter().filter(|value| factory.holds(value)).collect();
         for value in values.iter().chain([&Value::Null]) {
             id += 1;
             let of = |value: &Value| Record::of([(column.clone(), value.clone())]);
@@ -231,7 +239,12 @@ pub async fn guards_see_every_difference(factory: &dyn Factory) {
             opened.create(vec![record]).await;
             for other in values.iter().chain([&Value::Null]).filter(|other| *other != value) {
                 let outcome = one(&opened, update(id, of(value), Some(of(other)))).await;
-                assert!(matches!(outcome, WriteOutcome::Changed), "{} is not {}: {outcome:?}", shown(value), shown(other));
+                assert!(
+                    matches!(outcome, WriteOutcome::Changed),
+                    "{} is not {}: {outcome:?}",
+                    shown(value),
+                    shown(other)
+                );
             }
             let outcome = one(&opened, update(id, of(value), Some(of(value)))).await;
             assert!(matches!(outcome, WriteOutcome::Applied { .. }), "{}: {outcome:?}", shown(value));

@@ -37,8 +37,9 @@ impl Database {
 
     /// A new database on the private PostgreSQL server that `tests/run` starts.
     pub async fn postgres() -> Self {
-        let admin = std::env::var("TIDELOCK_TEST_POSTGRES")
-            .expect("TIDELOCK_TEST_POSTGRES is not set: run the live tests through tests/run, which starts a private server");
+        let admin = std::env::var("TIDELOCK_TEST_POSTGRES").expect(
+            "TIDELOCK_TEST_POSTGRES is not set: run the live tests through tests/run, which starts a private server",
+        );
         let name = format!("tl_{}", unique());
         let mut connection = sqlx::PgConnection::connect(&admin).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
@@ -122,7 +123,11 @@ impl Drop for Database {
         if let Self::Postgres { admin, name, .. } = self {
             // The runtime of the test may be gone: a process of its own drops it.
             let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-            let _dropped = Command::new("psql").args(["-q", admin, "-c", &statement]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let _dropped = Command::new("psql")
+                .args(["-q", admin, "-c", &statement])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
         }
     }
 }
@@ -203,7 +208,12 @@ impl Tidelock {
     pub fn serve(&self) -> Service {
         let log = self.folder.path().join(format!("log_{}", unique()));
         let errors = std::fs::File::create(&log).unwrap();
-        let child = self.command(&["run", "sync.json", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+        let child = self
+            .command(&["run", "sync.json", "--listen", "127.0.0.1:0", "--json"])
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
         Service { child, log }
     }
 }

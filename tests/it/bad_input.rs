@@ -57,7 +57,12 @@ async fn a_missing_database_file_is_not_made() {
 
 #[tokio::test]
 async fn a_missing_column_names_near_ones() {
-    refused(json!({"field_mappings": [{"source": "id", "target": "client_id"}, {"source": "phon", "target": "phone"}]}), 2, &["phon", "did you mean \"phone\"", "sync.json"]).await;
+    refused(
+        json!({"field_mappings": [{"source": "id", "target": "client_id"}, {"source": "phon", "target": "phone"}]}),
+        2,
+        &["phon", "did you mean \"phone\"", "sync.json"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -99,7 +104,11 @@ async fn two_files_that_claim_one_pair_name_are_both_named() {
     std::fs::copy(folder.join("sync.json"), folder.join("other.json")).unwrap();
     let ran = setup.tidelock.run(&["run", "sync.json", "other.json", "--once"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.errors.contains("sync.json") && ran.errors.contains("other.json") && ran.errors.contains("customers"), "{}", ran.errors);
+    assert!(
+        ran.errors.contains("sync.json") && ran.errors.contains("other.json") && ran.errors.contains("customers"),
+        "{}",
+        ran.errors
+    );
     untouched(&setup).await;
 }
 
@@ -133,10 +142,16 @@ async fn a_second_service_on_one_state_file_is_refused() {
 async fn a_record_that_the_target_refuses_waits_in_review_alone() {
     let setup = Setup::new((Kind::Sqlite, Kind::Sqlite)).await;
     setup.source.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, phone TEXT, city TEXT)").await;
-    setup.target.execute("CREATE TABLE clients (client_id INTEGER PRIMARY KEY, full_name TEXT NOT NULL, phone TEXT, town TEXT)").await;
+    setup
+        .target
+        .execute("CREATE TABLE clients (client_id INTEGER PRIMARY KEY, full_name TEXT NOT NULL, phone TEXT, town TEXT)")
+        .await;
     for sync_type in ["one_way", "bidirectional"] {
         setup.configure(json!({"sync_type": sync_type, "connection_name": sync_type}));
-        setup.source.execute("DELETE FROM customers; INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, NULL), (3, 'Cid')").await;
+        setup
+            .source
+            .execute("DELETE FROM customers; INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, NULL), (3, 'Cid')")
+            .await;
         let ran = setup.tidelock.run(&["run", "sync.json", "--once", "--json"]);
         assert_eq!((ran.code, ran.number("reviews")), (1, 1), "{}", ran.errors);
         assert_eq!(setup.target.value("SELECT group_concat(client_id) FROM clients").await.as_deref(), Some("1,3"));

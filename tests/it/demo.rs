@@ -11,7 +11,11 @@ fn it_ends_by_itself_with_a_summary() {
     assert_eq!(summary["kind"], "summary");
     assert_eq!(summary["audit"]["matching"], summary["audit"]["compared"]);
     assert_eq!(summary["counts"]["conflicts"], 1);
-    assert!(ran.lines.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains("swapped after"))), "{:?}", ran.lines);
+    assert!(
+        ran.lines.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains("swapped after"))),
+        "{:?}",
+        ran.lines
+    );
 }
 
 #[tokio::test]

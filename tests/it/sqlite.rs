@@ -78,7 +78,10 @@ impl Fixture for SqliteFixture {
 
     async fn kept_changes(&self) -> Option<u64> {
         let mut connection = self.options().connect().await.unwrap();
-        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM \"tidelock_changes_People\"").fetch_one(&mut connection).await.unwrap();
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM \"tidelock_changes_People\"")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         Some(u64::try_from(kept).unwrap())
     }
 

@@ -20,7 +20,9 @@ async fn a_file_that_is_none_is_said_so() {
     let folder = fixture.path().parent().unwrap().to_owned();
     let text = folder.join("notes.txt");
     std::fs::write(&text, "This is text, and more of it than a database's header has. ".repeat(10)).unwrap();
-    for (path, code) in [(text, "sqlite.not_a_database"), (folder.join("none.db"), "sqlite.no_file"), (folder, "sqlite.no_file")] {
+    for (path, code) in
+        [(text, "sqlite.not_a_database"), (folder.join("none.db"), "sqlite.no_file"), (folder, "sqlite.no_file")]
+    {
         endpoint.credentials.path = Some(path.clone());
         let error = fixture.connector().describe(&endpoint).await.unwrap_err();
         assert_eq!((error.kind, error.code), (ErrorKind::SchemaMismatch, code), "{}", path.display());
@@ -32,7 +34,8 @@ async fn a_file_that_is_none_is_said_so() {
 async fn a_busy_database_is_waited_for() {
     let opened = Opened::new(&SqliteFactory, &TableSpec::people()).await;
     opened.create(vec![person(1, "a", 1)]).await;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(opened.fixture.endpoint().credentials.path.unwrap());
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(opened.fixture.endpoint().credentials.path.unwrap());
     let mut holder = options.connect().await.unwrap();
     let held = holder.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let write = async { opened.target.upsert(&[person(2, "b", 2)]).await.unwrap() };
@@ -87,12 +90,17 @@ async fn a_replaced_file_is_not_written_to() {
     let mut side = opened.again(|_| ()).await;
     side.source.prepare().await.unwrap();
     let error = side.source.next_batch(&position, 10).await.unwrap_err();
-    assert_eq!((error.kind, error.code), (ErrorKind::SchemaMismatch, "sqlite.position"), "the copy is older than the position");
+    assert_eq!(
+        (error.kind, error.code),
+        (ErrorKind::SchemaMismatch, "sqlite.position"),
+        "the copy is older than the position"
+    );
 }
 
 /// A fixture that cannot be switched to write-ahead logging, because someone reads it all the time.
 async fn without_wal() -> (SqliteFixture, sqlx::SqliteConnection) {
-    let fixture = SqliteFixture::new(&["PRAGMA journal_mode = DELETE", PEOPLE, "INSERT INTO People VALUES (0, 'x', 0)"]).await;
+    let fixture =
+        SqliteFixture::new(&["PRAGMA journal_mode = DELETE", PEOPLE, "INSERT INTO People VALUES (0, 'x', 0)"]).await;
     let mut reader = fixture.options().connect().await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT * FROM People").execute(&mut reader).await.unwrap();
     (fixture, reader)
@@ -112,7 +120,10 @@ async fn without_write_ahead_logging_it_works_too() {
         assert_eq!(scan.next(10).await.unwrap().len(), 10);
         let late = [person(5000, "y", 1)];
         let write = opened.target.upsert(&late);
-        tokio::time::timeout(Duration::from_secs(10), write).await.expect("a running scan keeps no writer out").unwrap();
+        tokio::time::timeout(Duration::from_secs(10), write)
+            .await
+            .expect("a running scan keeps no writer out")
+            .unwrap();
         let mut found = 10;
         while let Some(page) = Some(scan.next(500).await.unwrap()).filter(|page| !page.is_empty()) {
             found += page.len();
@@ -123,13 +134,15 @@ async fn without_write_ahead_logging_it_works_too() {
 
 #[tokio::test]
 async fn two_sides_of_one_file_do_not_lock_each_other_out() {
-    let fixture = SqliteFixture::new(&[PEOPLE, "CREATE TABLE copies (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"]).await;
+    let fixture =
+        SqliteFixture::new(&[PEOPLE, "CREATE TABLE copies (id INTEGER PRIMARY KEY, name TEXT, age INTEGER)"]).await;
     let source = Opened::with(Box::new(fixture), |_| ()).await;
     source.create((1..=3000).map(|id| person(id, "x", id)).collect()).await;
     let mut endpoint = source.fixture.endpoint();
     endpoint.collection = "copies".to_owned();
     let schema = source.fixture.connector().describe(&endpoint).await.unwrap();
-    let target = source.fixture.connector().open(&endpoint, &schema, crate::contract::options(&schema)).await.unwrap().target;
+    let target =
+        source.fixture.connector().open(&endpoint, &schema, crate::contract::options(&schema)).await.unwrap().target;
     for order in [ScanOrder::Key, ScanOrder::Fields { fields: strings(&["id"]), as_text: false }] {
         let mut scan = source.target.scan(order).await.unwrap();
         loop {

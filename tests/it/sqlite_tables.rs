@@ -100,7 +100,9 @@ async fn generated_columns_are_read_and_not_written() {
 
 #[tokio::test]
 async fn what_does_not_fit_its_column_is_read_as_it_is() {
-    let opened = opened("CREATE TABLE People (id INTEGER PRIMARY KEY, n INTEGER, d DATETIME, b BOOLEAN, x, s STRING, t TEXT)").await;
+    let opened =
+        opened("CREATE TABLE People (id INTEGER PRIMARY KEY, n INTEGER, d DATETIME, b BOOLEAN, x, s STRING, t TEXT)")
+            .await;
     opened
         .sql(
             "INSERT INTO {t} VALUES (1, 'many', 1700000000, 'yes', 5, 12, CAST(x'ff' AS TEXT)), \
@@ -117,7 +119,14 @@ async fn what_does_not_fit_its_column_is_read_as_it_is() {
             text("1.5"),
             text("ok"),
         ],
-        [Value::Bytes(vec![1]), Value::Local(1_714_557_600_500_000), Value::Boolean(true), text("five"), text("abc"), text("")],
+        [
+            Value::Bytes(vec![1]),
+            Value::Local(1_714_557_600_500_000),
+            Value::Boolean(true),
+            text("five"),
+            text("abc"),
+            text(""),
+        ],
     ];
     for (id, values) in (1..).zip(expected) {
         let record = opened.get(id).await.unwrap();
@@ -166,7 +175,10 @@ async fn strict_tables_refuse_per_record() {
     let record = |id: i64, f: f64| Record::of([("id", Value::Int(id)), ("f", Value::Float(f)), ("a", text("007"))]);
     let writes = [create(record(1, 1.0)), create(record(2, f64::NAN)), create(record(3, 2.0))];
     let outcomes = opened.target.write(&writes).await.unwrap();
-    assert!(matches!(&outcomes[1], WriteOutcome::Failed(error) if error.kind == ErrorKind::InvalidRecord), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[1], WriteOutcome::Failed(error) if error.kind == ErrorKind::InvalidRecord),
+        "{outcomes:?}"
+    );
     assert_eq!(opened.get(3).await, Some(record(3, 2.0)), "and ANY changes nothing");
 }
 
@@ -216,8 +228,11 @@ async fn collations_do_not_blur_keys_and_guards() {
 
 #[tokio::test]
 async fn utf16_databases_read_the_same() {
-    let fixture =
-        SqliteFixture::new(&["PRAGMA encoding = 'UTF-16le'", "CREATE TABLE People (id INTEGER PRIMARY KEY, name TEXT)"]).await;
+    let fixture = SqliteFixture::new(&[
+        "PRAGMA encoding = 'UTF-16le'",
+        "CREATE TABLE People (id INTEGER PRIMARY KEY, name TEXT)",
+    ])
+    .await;
     let opened = Opened::with(Box::new(fixture), |options| options.correlation = strings(&["name"])).await;
     let names = ["\u{ff01}", "😀", "a", "ä", "z\0z"];
     for (id, name) in (1..).zip(names) {
@@ -235,7 +250,8 @@ async fn utf16_databases_read_the_same() {
 
 #[tokio::test]
 async fn a_filter_cannot_reach_out() {
-    let fixture = SqliteFixture::new(&["CREATE TABLE People (id INTEGER PRIMARY KEY)", "INSERT INTO People VALUES (1)"]).await;
+    let fixture =
+        SqliteFixture::new(&["CREATE TABLE People (id INTEGER PRIMARY KEY)", "INSERT INTO People VALUES (1)"]).await;
     let schema = fixture.connector().describe(&fixture.endpoint()).await.unwrap();
     let mut endpoint = fixture.endpoint();
     endpoint.filter = Some("1 = 1); DELETE FROM People; --".to_owned());

@@ -20,7 +20,8 @@ fn text(value: &str) -> Value {
 
 #[tokio::test]
 async fn replace_loses_no_deleted_record() {
-    let mut opened = opened(&["CREATE TABLE People (id INTEGER PRIMARY KEY, email TEXT UNIQUE, a INT, b INT, UNIQUE (a, b))"]).await;
+    let mut opened =
+        opened(&["CREATE TABLE People (id INTEGER PRIMARY KEY, email TEXT UNIQUE, a INT, b INT, UNIQUE (a, b))"]).await;
     let mut position = opened.start().await;
     opened.sql("INSERT INTO {t} VALUES (1, 'a', 1, 1), (2, 'b', 2, 2), (3, 'c', 3, 3)").await;
     read_through(&mut *opened.source, &mut position, 10, &key(3)).await;
@@ -61,14 +62,17 @@ async fn what_users_triggers_do_is_seen() {
 
 #[tokio::test]
 async fn what_cascades_is_seen() {
-    let mut opened =
-        opened(&["CREATE TABLE People (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES People (id) ON DELETE CASCADE)"]).await;
+    let mut opened = opened(&[
+        "CREATE TABLE People (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES People (id) ON DELETE CASCADE)",
+    ])
+    .await;
     let mut position = opened.start().await;
     opened.sql("INSERT INTO {t} VALUES (1, NULL), (2, 1), (3, 2)").await;
     read_through(&mut *opened.source, &mut position, 10, &key(3)).await;
     one(&opened, Write::Delete { key: key(1), guard: None }).await;
     let changes = read_until(&mut *opened.source, &mut position, 10, |changes| changes.len() >= 3).await;
-    let mut deleted: Vec<Key> = changes.into_iter().filter(|change| change.op == Op::Delete).map(|change| change.key).collect();
+    let mut deleted: Vec<Key> =
+        changes.into_iter().filter(|change| change.op == Op::Delete).map(|change| change.key).collect();
     deleted.sort();
     assert_eq!(deleted, [key(1), key(2), key(3)]);
 }
@@ -81,8 +85,9 @@ async fn a_trigger_that_rolls_back_takes_only_its_record() {
         "CREATE TRIGGER no BEFORE INSERT ON People WHEN NEW.name = 'no' BEGIN SELECT RAISE(ABORT, 'nor this'); END",
     ])
     .await;
-    let writes: Vec<Write> =
-        [(1, "a", 1), (2, "bad", 2), (3, "c", 3), (4, "no", 4), (5, "e", 500), (6, "f", 6)].map(|(id, name, age)| create(person(id, name, age))).into();
+    let writes: Vec<Write> = [(1, "a", 1), (2, "bad", 2), (3, "c", 3), (4, "no", 4), (5, "e", 500), (6, "f", 6)]
+        .map(|(id, name, age)| create(person(id, name, age)))
+        .into();
     let outcomes = write_halving(&opened, &writes).await;
     for (outcome, expected) in outcomes.iter().zip(["", "not this one", "", "nor this", "CHECK", ""]) {
         match outcome {

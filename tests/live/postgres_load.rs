@@ -140,8 +140,9 @@ async fn upserts_count_what_they_wrote_and_touch_nothing_else() {
         db.run("CREATE TABLE up (id serial PRIMARY KEY, code text UNIQUE, name text, untouched int DEFAULT 7)").await;
         let side = db.table("up", &["id", "code", "name"]).correlation(&["code"]).open().await;
         let names = layout(["code", "name"]);
-        let record =
-            |n: i64, name: &str| Record::new(std::sync::Arc::clone(&names), vec![Some(text(&format!("c{n}"))), Some(text(name))]);
+        let record = |n: i64, name: &str| {
+            Record::new(std::sync::Arc::clone(&names), vec![Some(text(&format!("c{n}"))), Some(text(name))])
+        };
         for count in [10, 500] {
             let all: Vec<Record> = (0..count).map(|n| record(n, "first")).collect();
             let done = side.target.upsert(&all).await.unwrap();
@@ -160,7 +161,7 @@ async fn upserts_count_what_they_wrote_and_touch_nothing_else() {
         assert_eq!(db.number("SELECT count(*) FROM up WHERE untouched = 7 AND name = 'first'").await, 500);
         // An absent field is left alone, a null is written.
         let layout = layout(["code", "name"]);
-        let absent = Record::new(layout.clone(), vec![Some(text("c1")), None]);
+        let absent = Record::new(std::sync::Arc::clone(&layout), vec![Some(text("c1")), None]);
         let null = Record::new(layout, vec![Some(text("c2")), Some(Value::Null)]);
         let done = side.target.upsert(&[absent, null]).await.unwrap();
         assert_eq!((done.written, done.unchanged), (1, 1));

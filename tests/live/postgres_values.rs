@@ -102,7 +102,10 @@ fn rows() -> Vec<Vec<Value>> {
 
 fn records() -> Vec<Record> {
     let names = layout(COLUMNS);
-    rows().into_iter().map(|row| Record::new(names.clone(), row.into_iter().map(Some).collect())).collect()
+    rows()
+        .into_iter()
+        .map(|row| Record::new(std::sync::Arc::clone(&names), row.into_iter().map(Some).collect()))
+        .collect()
 }
 
 /// Texts tell more than equality: `-0` and `0`, `1.0` and `1`.

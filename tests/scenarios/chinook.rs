@@ -7,7 +7,19 @@ use serde_json::{Value, json};
 use super::{Kind, Setup};
 
 const FIELDS: [&str; 13] = [
-    "id", "first_name", "last_name", "company", "email", "phone", "fax", "address", "city", "state", "country", "postal_code", "support_rep_id",
+    "id",
+    "first_name",
+    "last_name",
+    "company",
+    "email",
+    "phone",
+    "fax",
+    "address",
+    "city",
+    "state",
+    "country",
+    "postal_code",
+    "support_rep_id",
 ];
 
 fn quote(text: &str) -> String {
@@ -16,11 +28,14 @@ fn quote(text: &str) -> String {
 
 impl Setup {
     async fn chinook(&self, phone: Value) {
-        let columns: Vec<String> = FIELDS.iter().map(|name| match *name {
-            "id" => "id INTEGER PRIMARY KEY".to_owned(),
-            "support_rep_id" => "support_rep_id INTEGER".to_owned(),
-            name => format!("{name} TEXT"),
-        }).collect();
+        let columns: Vec<String> = FIELDS
+            .iter()
+            .map(|name| match *name {
+                "id" => "id INTEGER PRIMARY KEY".to_owned(),
+                "support_rep_id" => "support_rep_id INTEGER".to_owned(),
+                name => format!("{name} TEXT"),
+            })
+            .collect();
         let create = |table| format!("CREATE TABLE {table} ({})", columns.join(", "));
         self.source.execute(&create("customers")).await;
         self.target.execute(&create("clients")).await;
@@ -31,11 +46,16 @@ impl Setup {
             insert.push(format!("({})", record.iter().map(quote).collect::<Vec<_>>().join(", ")));
         }
         assert_eq!(insert.len(), 59);
-        self.source.execute(&format!("INSERT INTO customers ({}) VALUES {}", FIELDS.join(", "), insert.join(", "))).await;
-        let mappings: Vec<Value> = FIELDS.iter().map(|name| match *name {
-            "phone" => phone.clone(),
-            name => json!({"source": name, "target": name}),
-        }).collect();
+        self.source
+            .execute(&format!("INSERT INTO customers ({}) VALUES {}", FIELDS.join(", "), insert.join(", ")))
+            .await;
+        let mappings: Vec<Value> = FIELDS
+            .iter()
+            .map(|name| match *name {
+                "phone" => phone.clone(),
+                name => json!({"source": name, "target": name}),
+            })
+            .collect();
         self.tidelock.configure(&json!({
             "connection_name": "chinook", "sync_type": "bidirectional",
             "source": self.source.endpoint("crm", "customers"), "target": self.target.endpoint("erp", "clients"),
@@ -56,7 +76,10 @@ pub async fn every_record_is_accounted_for(kinds: (Kind, Kind)) {
     assert_eq!(setup.target.value(wrong).await.as_deref(), Some("0"));
     let expected = [("1", "+551239235555"), ("16", "+16502530000"), ("2", "+497112842222")];
     for (id, phone) in expected {
-        assert_eq!(setup.target.value(&format!("SELECT phone FROM clients WHERE id = {id}")).await.as_deref(), Some(phone));
+        assert_eq!(
+            setup.target.value(&format!("SELECT phone FROM clients WHERE id = {id}")).await.as_deref(),
+            Some(phone)
+        );
     }
     let audit = setup.tidelock.audit(0);
     assert_eq!((audit.number("matching"), audit.number("in_review"), audit.number("compared")), (written, reviews, 59));

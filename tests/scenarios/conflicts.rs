@@ -65,7 +65,10 @@ pub async fn delete_against_update(kinds: (Kind, Kind)) {
     setup.tidelock.once(0);
     setup.source.execute("DELETE FROM customers WHERE id = 1; UPDATE customers SET name = 'Rob' WHERE id = 2").await;
     setup.source.await_value(&later(kinds.0), "1").await;
-    setup.target.execute("UPDATE clients SET full_name = 'Eda' WHERE client_id = 1; DELETE FROM clients WHERE client_id = 2").await;
+    setup
+        .target
+        .execute("UPDATE clients SET full_name = 'Eda' WHERE client_id = 1; DELETE FROM clients WHERE client_id = 2")
+        .await;
     let ran = setup.tidelock.once(0);
     assert_eq!(ran.number("conflicts"), 2, "{}", ran.lines[0]);
     setup.settled().await;

@@ -18,7 +18,10 @@ pub async fn both_ways(kinds: (Kind, Kind)) {
     setup.settled().await;
 
     setup.source.execute("UPDATE customers SET phone = '1', updated_at = '2026-01-01 00:05:00' WHERE id = 1").await;
-    setup.target.execute("INSERT INTO clients (client_id, full_name, updated_at) VALUES (3, 'Cid', '2026-01-01 00:06:00')").await;
+    setup
+        .target
+        .execute("INSERT INTO clients (client_id, full_name, updated_at) VALUES (3, 'Cid', '2026-01-01 00:06:00')")
+        .await;
     setup.tidelock.once(0);
     setup.settled().await;
 

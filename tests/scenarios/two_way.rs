@@ -8,16 +8,27 @@ pub async fn converges(kinds: (Kind, Kind)) {
     let setup = Setup::new(kinds).await;
     setup.tables().await;
     setup.configure(json!({"sync_type": "bidirectional"}));
-    setup.source.execute("INSERT INTO customers (id, name, phone, city) VALUES (1, 'Ada', '1', NULL), (2, 'Bob', '2', 'Bonn')").await;
+    setup
+        .source
+        .execute("INSERT INTO customers (id, name, phone, city) VALUES (1, 'Ada', '1', NULL), (2, 'Bob', '2', 'Bonn')")
+        .await;
     setup.target.execute("INSERT INTO clients (client_id, full_name, phone, town) VALUES (1, 'Ada', '1', 'Aachen'), (3, 'Cid', '3', 'Celle')").await;
 
     let first = setup.tidelock.once(0);
-    assert_eq!((first.number("written_source"), first.number("written_target"), first.number("conflicts")), (2, 1, 0), "{}", first.lines[0]);
+    assert_eq!(
+        (first.number("written_source"), first.number("written_target"), first.number("conflicts")),
+        (2, 1, 0),
+        "{}",
+        first.lines[0]
+    );
     setup.settled().await;
     assert_eq!(setup.source.value("SELECT city FROM customers WHERE id = 1").await.as_deref(), Some("Aachen"));
 
     // Edits on both sides, different fields of one record among them: merged, no conflict.
-    setup.source.execute("UPDATE customers SET phone = '11' WHERE id = 1; INSERT INTO customers (id, name) VALUES (4, 'Dot')").await;
+    setup
+        .source
+        .execute("UPDATE customers SET phone = '11' WHERE id = 1; INSERT INTO customers (id, name) VALUES (4, 'Dot')")
+        .await;
     setup.target.execute("UPDATE clients SET town = 'Ahlen' WHERE client_id = 1; INSERT INTO clients (client_id, full_name) VALUES (5, 'Eve')").await;
     let second = setup.tidelock.once(0);
     assert_eq!(second.number("conflicts"), 0, "{}", second.lines[0]);

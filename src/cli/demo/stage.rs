@@ -24,8 +24,7 @@ const TITLE_CASE_OF_NAMES: &[u8] = include_bytes!("../../../plugins/built/demo/t
 /// What is shown of the CRM.
 pub(super) const CRM_ROWS: &str = "SELECT CAST(id AS TEXT) AS id, name, phone, email FROM contacts ORDER BY id";
 /// What is shown of the ERP.
-pub(super) const ERP_ROWS: &str =
-    "SELECT CAST(client_no AS TEXT) AS client_no, CAST(crm_id AS TEXT) AS crm_id, full_name, telephone, mail FROM clients ORDER BY client_no";
+pub(super) const ERP_ROWS: &str = "SELECT CAST(client_no AS TEXT) AS client_no, CAST(crm_id AS TEXT) AS crm_id, full_name, telephone, mail FROM clients ORDER BY client_no";
 
 /// The demo's databases and its voice.
 pub(super) struct Stage {
@@ -47,7 +46,9 @@ impl Stage {
             let name = format!("tidelock-demo-{}-{}", std::process::id(), crate::telemetry::clock::now_micros());
             std::env::temp_dir().join(name)
         });
-        std::fs::create_dir(&folder).with_context(|| format!("cannot make the folder {}: name one that does not exist yet", folder.display()))?;
+        std::fs::create_dir(&folder).with_context(|| {
+            format!("cannot make the folder {}: name one that does not exist yet", folder.display())
+        })?;
         std::fs::create_dir(folder.join("plugins"))?;
         std::fs::write(folder.join("tidelock.json"), CONFIG)?;
         let open = async |name: &str, sql: &'static str| -> anyhow::Result<SqlitePool> {
@@ -83,10 +84,14 @@ impl Stage {
     pub(super) async fn show(&self, title: &str, pool: &SqlitePool, query: &'static str) -> anyhow::Result<()> {
         use sqlx::Column;
         let rows = sqlx::query(query).fetch_all(pool).await?;
-        let headings: Vec<&str> = rows.first().map(|row| row.columns().iter().map(Column::name).collect()).unwrap_or_default();
+        let headings: Vec<&str> =
+            rows.first().map(|row| row.columns().iter().map(Column::name).collect()).unwrap_or_default();
         let mut table = Table::new(&headings);
         for row in &rows {
-            table.row((0..headings.len()).map(|column| row.get::<Option<String>, _>(column).unwrap_or_else(|| "-".to_owned())));
+            table.row(
+                (0..headings.len())
+                    .map(|column| row.get::<Option<String>, _>(column).unwrap_or_else(|| "-".to_owned())),
+            );
         }
         self.speak("table", &format!("\n{title}\n{}", table.text()), &format!("{title}\n{}", table.text()));
         Ok(())
@@ -129,7 +134,12 @@ impl Stage {
     }
 
     /// Waits until the only value of a query is `expected`.
-    pub(super) async fn await_value(&self, pool: &SqlitePool, query: &'static str, expected: &str) -> anyhow::Result<()> {
+    pub(super) async fn await_value(
+        &self,
+        pool: &SqlitePool,
+        query: &'static str,
+        expected: &str,
+    ) -> anyhow::Result<()> {
         let text = format!("SELECT CAST(({query}) AS TEXT)");
         let began = Instant::now();
         loop {
@@ -175,7 +185,11 @@ impl Stage {
         println!("Both sides compared through the mapping: {} records, {verdict}.", report.compared);
         println!(
             "{} written to the CRM, {} to the ERP, {} conflict(s) settled, {} refused and then corrected, in {:.1} s.",
-            counts.written_source, counts.written_target, counts.conflicts, counts.rejected, took.as_secs_f64()
+            counts.written_source,
+            counts.written_target,
+            counts.conflicts,
+            counts.rejected,
+            took.as_secs_f64()
         );
         println!("\nEverything is in {folder}. Go on with\n    tidelock run {folder}/tidelock.json");
         Ok(())

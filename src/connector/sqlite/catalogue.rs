@@ -132,7 +132,8 @@ async fn uniques(connection: &mut SqliteConnection, table: &str) -> Sql<Vec<Uniq
     .await?;
     let mut found: Vec<(String, bool, Vec<Option<String>>)> = Vec::new();
     for row in rows {
-        let (index, origin, field): (String, String, Option<String>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (index, origin, field): (String, String, Option<String>) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         match found.last_mut().filter(|(name, ..)| *name == index) {
             Some((.., fields)) => fields.push(field),
             None => found.push((index, origin == "pk", vec![field])),
@@ -205,7 +206,11 @@ fn missing(place: &Place, collection: &str, names: &[String]) -> SyncError {
         (true, true) => "the database has no tables".to_owned(),
         (true, false) => format!("there are {} tables, none of a name like it", names.len()),
     };
-    place.error(ErrorKind::SchemaMismatch, "sqlite.no_table", format_args!("there is no table \"{collection}\"; {hint}"))
+    place.error(
+        ErrorKind::SchemaMismatch,
+        "sqlite.no_table",
+        format_args!("there is no table \"{collection}\"; {hint}"),
+    )
 }
 
 /// The names most like `name`, best first.

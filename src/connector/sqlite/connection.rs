@@ -149,8 +149,10 @@ impl Database {
         let mut lease = self.writer.lease(&self.place).await?;
         let failed = || self.place.failed("opening the database");
         let connection = lease.connection();
-        let encoding: String = sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut *connection).await.map_err(failed())?;
-        let mut mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(failed())?;
+        let encoding: String =
+            sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut *connection).await.map_err(failed())?;
+        let mut mode: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(failed())?;
         if mode != "wal" {
             // Not on every file system, not on a read-only file, and not while another program uses the file: then we go on as it
             // is. Nor do we wait for that.
@@ -211,7 +213,11 @@ pub(super) async fn run(connection: &mut SqliteConnection, sql: &'static str) ->
 }
 
 /// All rows of a statement. Also for statements that write: SQLite checks foreign keys after the last row only.
-pub(super) async fn rows<S>(connection: &mut SqliteConnection, sql: S, arguments: SqliteArguments) -> Sql<Vec<SqliteRow>>
+pub(super) async fn rows<S>(
+    connection: &mut SqliteConnection,
+    sql: S,
+    arguments: SqliteArguments,
+) -> Sql<Vec<SqliteRow>>
 where
     AssertSqlSafe<S>: SqlSafeStr,
 {

@@ -67,9 +67,18 @@ fn class_of_code(code: i32, message: &str) -> Class {
 }
 
 fn is_about_schema(message: &str) -> bool {
-    ["no such", "has no column", "syntax error", "ambiguous column", "does not match any", "cannot modify", "cannot INSERT", "cannot UPDATE"]
-        .iter()
-        .any(|part| message.contains(part))
+    [
+        "no such",
+        "has no column",
+        "syntax error",
+        "ambiguous column",
+        "does not match any",
+        "cannot modify",
+        "cannot INSERT",
+        "cannot UPDATE",
+    ]
+    .iter()
+    .any(|part| message.contains(part))
 }
 
 /// Where we are: for messages.

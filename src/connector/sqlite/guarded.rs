@@ -88,14 +88,18 @@ fn check_key(opened: &Opened, record: &Record) -> Attempt<()> {
 }
 
 fn no_key(opened: &Opened) -> Refused {
-    let message = format!("creating a record: no value for the key ({}), and SQLite makes none", opened.table.key.join(", "));
+    let message =
+        format!("creating a record: no value for the key ({}), and SQLite makes none", opened.table.key.join(", "));
     Refused::Unfit(opened.place().error(ErrorKind::InvalidRecord, "sqlite.no_key_value", message))
 }
 
 /// A guard as stored values; `None` where one of them could not be stored, and so cannot be compared by SQLite.
 fn terms(opened: &Opened, guard: Option<&Record>) -> Option<Vec<(String, Raw)>> {
     let Some(guard) = guard else { return Some(Vec::new()) };
-    guard.iter().map(|(name, value)| Some((quote(name), opened.table.column(name)?.codec.encode(value).ok()?))).collect()
+    guard
+        .iter()
+        .map(|(name, value)| Some((quote(name), opened.table.column(name)?.codec.encode(value).ok()?)))
+        .collect()
 }
 
 fn push_guard(statement: &mut Statement, guard: Vec<(String, Raw)>) {
@@ -137,7 +141,8 @@ fn delete(opened: &Opened, key: &Key, guard: Vec<(String, Raw)>) -> Statement {
 
 /// Whether both are the same value, one of them perhaps read as another kind than the column's. The JSON document `null` is not null.
 fn same(stored: &Value, expected: &Value) -> bool {
-    let converted = || !expected.is_null() && stored.clone().convert(expected.kind()).is_ok_and(|value| value == *expected);
+    let converted =
+        || !expected.is_null() && stored.clone().convert(expected.kind()).is_ok_and(|value| value == *expected);
     stored == expected || converted()
 }
 
@@ -213,7 +218,9 @@ impl Writing<'_> {
     async fn standing(&mut self, key: &Key, guard: Option<&Record>) -> Attempt<Standing> {
         let opened = self.opened;
         let names: Vec<String> = guard.iter().flat_map(|guard| guard.iter().map(|(name, _)| name.to_owned())).collect();
-        let Some(fields) = Fields::new(&opened.table, &names, &opened.table.key) else { return Ok(Standing::Different) };
+        let Some(fields) = Fields::new(&opened.table, &names, &opened.table.key) else {
+            return Ok(Standing::Different);
+        };
         let mut columns = vec!["1".to_owned()];
         columns.extend(names.iter().map(|name| quote(name)));
         let mut statement = Statement::new(format!("SELECT {} FROM {} WHERE ", list(columns), opened.table.quoted()));

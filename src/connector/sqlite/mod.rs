@@ -128,7 +128,11 @@ impl Opened {
 fn pick(place: &Place, table: &Table, names: &[String], findable: &[String]) -> Result<Fields> {
     Fields::new(table, names, findable).ok_or_else(|| {
         let missing: Vec<&str> = names.iter().filter(|name| table.column(name).is_none()).map(String::as_str).collect();
-        place.error(ErrorKind::SchemaMismatch, "sqlite.no_column", format_args!("there is no column {}", missing.join(", ")))
+        place.error(
+            ErrorKind::SchemaMismatch,
+            "sqlite.no_column",
+            format_args!("there is no column {}", missing.join(", ")),
+        )
     })
 }
 

@@ -120,7 +120,8 @@ mod tests {
     fn a_missing_file_is_named_and_not_created() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("crm.db");
-        let error = File::of(&endpoint(Credentials { path: Some(path.clone()), ..Credentials::default() })).unwrap_err();
+        let error =
+            File::of(&endpoint(Credentials { path: Some(path.clone()), ..Credentials::default() })).unwrap_err();
         assert_eq!(error.code, "sqlite.no_file");
         assert!(error.message.contains(&path.display().to_string()));
         assert!(!path.exists());
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_forms_of_a_path() {
-        let of = |url: &str| given_path(&endpoint(Credentials { url: Some(Secret::new(url)), ..Credentials::default() }));
+        let of =
+            |url: &str| given_path(&endpoint(Credentials { url: Some(Secret::new(url)), ..Credentials::default() }));
         assert_eq!(of("sqlite://a/b.db").unwrap(), PathBuf::from("a/b.db"));
         assert_eq!(of("sqlite:///a/b.db").unwrap(), PathBuf::from("/a/b.db"));
         assert_eq!(of("sqlite:b.db").unwrap(), PathBuf::from("b.db"));

@@ -155,7 +155,12 @@ impl PollingSource {
     }
 
     /// Reads on until there is something new, or the round ends.
-    async fn read_on(&mut self, spot: &Spot, max: usize, connection: &mut SqliteConnection) -> Sql<(Vec<Change>, Option<Round>, Option<Raw>)> {
+    async fn read_on(
+        &mut self,
+        spot: &Spot,
+        max: usize,
+        connection: &mut SqliteConnection,
+    ) -> Sql<(Vec<Change>, Option<Round>, Option<Raw>)> {
         let overlap = i64::try_from(self.opened.overlap.as_micros()).unwrap_or(i64::MAX);
         let back = |floor: &Raw| shifted(floor, -overlap);
         let bound = spot.floor.as_ref().map(back);

@@ -166,7 +166,9 @@ async fn stream(
     let mut chunk = Vec::with_capacity(CHUNK);
     while let Some(row) = rows.try_next().await? {
         chunk.push(opened.fields.record(&row, 0)?);
-        if chunk.len() == CHUNK && sender.send(Ok(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK)))).await.is_err() {
+        if chunk.len() == CHUNK
+            && sender.send(Ok(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK)))).await.is_err()
+        {
             return Ok(());
         }
     }
@@ -196,9 +198,10 @@ fn ordered(
         (Kind::Text, _) if plain_text && utf8 => (format!("{column} COLLATE BINARY"), options),
         (Kind::Null | Kind::Boolean | Kind::Int | Kind::Float | Kind::Bytes, false) => (column.to_owned(), options),
         (Kind::Int, true) => (format!("CAST({column} AS TEXT) COLLATE BINARY"), options),
-        (Kind::Json | Kind::Text, _) => {
-            (format!("CAST({column} AS TEXT) COLLATE {}", quote(&name)), options.collation(name, |a: &str, b: &str| a.cmp(b)))
-        }
+        (Kind::Json | Kind::Text, _) => (
+            format!("CAST({column} AS TEXT) COLLATE {}", quote(&name)),
+            options.collation(name, |a: &str, b: &str| a.cmp(b)),
+        ),
         (_, false) => {
             let compare = move |a: &str, b: &str| {
                 codec.decode(Raw::Text(a.to_owned())).cmp(&codec.decode(Raw::Text(b.to_owned())))
@@ -229,7 +232,8 @@ fn canonical(codec: Codec, literal: &str) -> String {
 }
 
 fn unhex(literal: &str) -> Vec<u8> {
-    let digits: Vec<u8> = literal.chars().filter_map(|digit| digit.to_digit(16)).filter_map(|digit| u8::try_from(digit).ok()).collect();
+    let digits: Vec<u8> =
+        literal.chars().filter_map(|digit| digit.to_digit(16)).filter_map(|digit| u8::try_from(digit).ok()).collect();
     digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 

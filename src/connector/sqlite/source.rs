@@ -160,7 +160,8 @@ impl Source for LogSource {
 
     async fn head(&mut self) -> Result<Position> {
         let mut lease = self.opened.database.read().await?;
-        let head = self.read_head(lease.connection()).await.map_err(self.opened.place().failed("reading the change table"))?;
+        let head =
+            self.read_head(lease.connection()).await.map_err(self.opened.place().failed("reading the change table"))?;
         lease.give_back();
         Ok(Position(head.to_string()))
     }
@@ -199,7 +200,9 @@ impl Source for LogSource {
 
     async fn acknowledge(&mut self, through: &Position) -> Result<()> {
         let through = self.parse(through)?;
-        let due = self.trimmed.is_none_or(|(last, at)| through - last >= TRIM_CHANGES || (through > last && at.elapsed() >= TRIM_INTERVAL));
+        let due = self.trimmed.is_none_or(|(last, at)| {
+            through - last >= TRIM_CHANGES || (through > last && at.elapsed() >= TRIM_INTERVAL)
+        });
         if due {
             self.write_acknowledged(through).await?;
             self.trimmed = Some((through, Instant::now()));

@@ -120,7 +120,8 @@ impl Target for SqliteTarget {
         let mut pending = Vec::new();
         for row in statement.rows(connection).await.map_err(failed())? {
             let bytes: Vec<u8> = row.try_get(1).map_err(failed())?;
-            let key = Key::decode(&bytes).map_err(|error| SyncError::internal(format!("{}: {error}", opened.place())))?;
+            let key =
+                Key::decode(&bytes).map_err(|error| SyncError::internal(format!("{}: {error}", opened.place())))?;
             pending.push((row.try_get(0).map_err(failed())?, key));
         }
         lease.give_back();

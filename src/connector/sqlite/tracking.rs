@@ -109,7 +109,9 @@ async fn prepare_in(transaction: &mut Transaction<'_>, opened: &Opened) -> Sql<S
             .fetch_all(&mut *connection)
             .await?
             .pop();
-    let intact = !gap && stored.as_ref().is_some_and(|(fields, _)| *fields == key_fields) && exists(connection, &changes).await?;
+    let intact = !gap
+        && stored.as_ref().is_some_and(|(fields, _)| *fields == key_fields)
+        && exists(connection, &changes).await?;
     if !intact {
         // Changes may have passed unseen, or the old ones carry other keys: a new stream begins.
         drop_triggers(connection, &there).await?;
@@ -122,7 +124,8 @@ async fn prepare_in(transaction: &mut Transaction<'_>, opened: &Opened) -> Sql<S
         execute(connection, format!("DROP TRIGGER IF EXISTS {}", quote(&trigger.name))).await?;
         execute(connection, trigger.sql.clone()).await?;
     }
-    let surplus: Vec<_> = there.into_iter().filter(|(name, _)| !wanted.iter().any(|trigger| trigger.name == *name)).collect();
+    let surplus: Vec<_> =
+        there.into_iter().filter(|(name, _)| !wanted.iter().any(|trigger| trigger.name == *name)).collect();
     drop_triggers(connection, &surplus).await?;
     register(connection, &changes, &opened.consumer).await
 }
@@ -249,9 +252,8 @@ fn triggers(table: &Table) -> Vec<Trigger> {
         format!("{into} SELECT '{op}', {NOW}, (SELECT id FROM {ORIGIN}), {key}")
     };
     // Bytewise: keys that a collation takes for equal are different keys.
-    let same_key = |a: &str, b: &str| {
-        all(table.key.iter().map(|name| format!("{a}.{0} IS {b}.{0} COLLATE BINARY", quote(name))))
-    };
+    let same_key =
+        |a: &str, b: &str| all(table.key.iter().map(|name| format!("{a}.{0} IS {b}.{0} COLLATE BINARY", quote(name))));
     let moved = format!("NOT ({})", same_key("OLD", "NEW"));
     let make = |role: &str, event: &str, body: String, essential: bool| {
         let name = tracking_name(role, &table.name);
@@ -269,7 +271,11 @@ fn triggers(table: &Table) -> Vec<Trigger> {
         .other_unique()
         .map(|set| {
             let same = all(set.iter().map(|name| format!("tidelock_t.{0} = NEW.{0}", quote(name))));
-            let from = format!("FROM {} AS tidelock_t WHERE {same} AND NOT ({})", table.quoted(), same_key("tidelock_t", "NEW"));
+            let from = format!(
+                "FROM {} AS tidelock_t WHERE {same} AND NOT ({})",
+                table.quoted(),
+                same_key("tidelock_t", "NEW")
+            );
             format!("{} {from};", row("R", "tidelock_t"))
         })
         .collect();

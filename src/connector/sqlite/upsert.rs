@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Opened;
 use super::connection::execute;
 use super::errors::{Class, class};
 use super::guarded::encode;
@@ -9,7 +10,6 @@ use super::lookup::{Asked, joined};
 use super::statement::arguments;
 use super::table::list;
 use super::writing::{Attempt, Refused, Writing};
-use super::Opened;
 use crate::connector::Upserted;
 use crate::connector::change_log::quote;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -88,7 +88,9 @@ fn present(record: &Record) -> impl Iterator<Item = &str> {
 
 fn check_unique(opened: &Opened) -> Result<()> {
     let correlation: Vec<&str> = opened.correlation.layout.iter().map(|name| &**name).collect();
-    let equal = |set: &Vec<String>| set.len() == correlation.len() && set.iter().all(|name| correlation.contains(&name.as_str()));
+    let equal = |set: &Vec<String>| {
+        set.len() == correlation.len() && set.iter().all(|name| correlation.contains(&name.as_str()))
+    };
     if opened.table.unique.iter().any(equal) {
         return Ok(());
     }
@@ -115,9 +117,13 @@ fn sql(opened: &Opened, names: &[&str], records: usize) -> Arc<str> {
     let row = format!("({})", vec!["?"; names.len()].join(", "));
     let columns = list(names.iter().map(|name| quote(name)));
     let correlation = list(opened.correlation.layout.iter().map(|name| quote(name)));
-    let insert = format!("INSERT INTO {table} ({columns}) VALUES {} ON CONFLICT ({correlation})", vec![row; records].join(", "));
-    let others: Vec<String> =
-        names.iter().filter(|name| !opened.correlation.layout.iter().any(|field| **field == ***name)).map(|name| quote(name)).collect();
+    let insert =
+        format!("INSERT INTO {table} ({columns}) VALUES {} ON CONFLICT ({correlation})", vec![row; records].join(", "));
+    let others: Vec<String> = names
+        .iter()
+        .filter(|name| !opened.correlation.layout.iter().any(|field| **field == ***name))
+        .map(|name| quote(name))
+        .collect();
     if others.is_empty() {
         return format!("{insert} DO NOTHING").into();
     }

@@ -272,7 +272,8 @@ fn decode_text(kind: Kind, text: String) -> Value {
 fn looks_numeric(text: &str) -> bool {
     let text = trim(text);
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(mantissa, rest)| (mantissa, Some(rest)));
+    let (mantissa, exponent) =
+        text.split_once(['e', 'E']).map_or((text, None), |(mantissa, rest)| (mantissa, Some(rest)));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let exponent_is_one = exponent.is_none_or(|rest| {
@@ -316,7 +317,10 @@ mod tests {
         assert_eq!(encode("NaN"), Ok(Raw::Text("NaN".into())));
         assert_eq!(encode("-Infinity"), Ok(Raw::Real(f64::NEG_INFINITY)));
         let text = codec(Kind::Decimal, Affinity::Text);
-        assert_eq!(text.encode(&Value::Decimal("12345678901234567890.120".into())), Ok(Raw::Text("12345678901234567890.12".into())));
+        assert_eq!(
+            text.encode(&Value::Decimal("12345678901234567890.120".into())),
+            Ok(Raw::Text("12345678901234567890.12".into()))
+        );
     }
 
     #[test]
@@ -358,7 +362,10 @@ mod tests {
         assert!(matches!(uuid.decode_findable(Raw::Text(upper)), Value::Uuid(_)));
         let local = codec(Kind::Local, Affinity::Numeric);
         assert_eq!(local.decode_findable(Raw::Text("1970-01-01T00:00:01".into())), Value::Local(1_000_000));
-        assert_eq!(local.decode_findable(Raw::Text("1970-01-01 00:00:01.0".into())), Value::Text("1970-01-01 00:00:01.0".into()));
+        assert_eq!(
+            local.decode_findable(Raw::Text("1970-01-01 00:00:01.0".into())),
+            Value::Text("1970-01-01 00:00:01.0".into())
+        );
     }
 
     #[test]

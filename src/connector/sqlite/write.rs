@@ -20,7 +20,9 @@ pub(super) async fn write(opened: &Opened, writes: &[Write]) -> Result<Vec<Write
     }
     match write_all(opened, writes).await {
         // There is nothing to halve.
-        Err(error) if error.kind == ErrorKind::InvalidRecord && writes.len() == 1 => Ok(vec![WriteOutcome::Failed(error)]),
+        Err(error) if error.kind == ErrorKind::InvalidRecord && writes.len() == 1 => {
+            Ok(vec![WriteOutcome::Failed(error)])
+        }
         outcomes => outcomes,
     }
 }

@@ -53,7 +53,13 @@ fn cells(record: &Record) -> Mapped {
 }
 
 /// Decides with every image put in the other side's terms (which, without functions, is the image itself).
-fn decide(binding: &Binding, base: Option<&Ends<Record>>, source: Option<&Record>, target: Option<&Record>, times: Times) -> Decision {
+fn decide(
+    binding: &Binding,
+    base: Option<&Ends<Record>>,
+    source: Option<&Record>,
+    target: Option<&Record>,
+    times: Times,
+) -> Decision {
     let mapped = Ends { source: source.map(cells), target: target.map(cells) };
     let images = Images {
         now: Ends { source, target },
@@ -78,14 +84,21 @@ fn later(end: End) -> Times {
 #[test]
 fn an_echo_is_nothing_to_do() {
     let same = record("x", "y");
-    let decision = decide(&binding(Rule::LastWriteWins), Some(&both(&same)), Some(&same), Some(&same), Times::default());
+    let decision =
+        decide(&binding(Rule::LastWriteWins), Some(&both(&same)), Some(&same), Some(&same), Times::default());
     assert_eq!(decision, Decision::default());
 }
 
 #[test]
 fn changes_of_different_fields_merge_without_conflict() {
     let base = both(&record("x", "y"));
-    let decision = decide(&binding(Rule::LastWriteWins), Some(&base), Some(&record("x2", "y")), Some(&record("x", "y2")), Times::default());
+    let decision = decide(
+        &binding(Rule::LastWriteWins),
+        Some(&base),
+        Some(&record("x2", "y")),
+        Some(&record("x", "y2")),
+        Times::default(),
+    );
     assert_eq!(decision.contests, []);
     assert_eq!(decision.writes.target, Some(Intent::Update(Record::of([("a", Value::Text("x2".into()))]))));
     assert_eq!(decision.writes.source, Some(Intent::Update(Record::of([("b", Value::Text("y2".into()))]))));
@@ -120,7 +133,8 @@ fn the_same_change_on_both_sides_is_agreement() {
 
 #[test]
 fn at_first_contact_a_null_is_filled_and_a_difference_is_a_conflict() {
-    let decision = decide(&binding(Rule::LastWriteWins), None, Some(&record("", "s")), Some(&record("x", "t")), Times::default());
+    let decision =
+        decide(&binding(Rule::LastWriteWins), None, Some(&record("", "s")), Some(&record("x", "t")), Times::default());
     assert_eq!(decision.writes.source, Some(Intent::Update(Record::of([("a", Value::Text("x".into()))]))));
     assert_eq!(decision.contests, [Contest { mapping: Some(2), winner: End::Source, rule: Rule::LastWriteWins }]);
 }
@@ -163,7 +177,10 @@ fn a_one_way_pair_never_writes_to_its_source() {
     assert_eq!(decision.writes.source, None);
     assert_eq!(decision.contests, []);
     assert!(matches!(decision.writes.target, Some(Intent::Update(_))));
-    assert_eq!(decide(&binding, Some(&base), None, Some(&record("t", "y")), Times::default()).writes.target, Some(Intent::Delete));
+    assert_eq!(
+        decide(&binding, Some(&base), None, Some(&record("t", "y")), Times::default()).writes.target,
+        Some(Intent::Delete)
+    );
 }
 
 #[test]

@@ -29,7 +29,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit:
     }
     let counts = &commit.counts;
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let position = |end| commit.positions.get(end).as_ref().map(|position: &crate::change::Position| position.0.clone());
+    let position =
+        |end| commit.positions.get(end).as_ref().map(|position: &crate::change::Position| position.0.clone());
     sqlx::query(
         "UPDATE pairs SET loaded = loaded OR ?, source_position = coalesce(?, source_position),
                           target_position = coalesce(?, target_position), read = read + ?, written_source = written_source + ?,
@@ -54,7 +55,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit:
 }
 
 async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
-    sqlx::query("INSERT INTO pairs (name) VALUES (?) ON CONFLICT DO NOTHING").bind(pair).execute(&mut *connection).await?;
+    sqlx::query("INSERT INTO pairs (name) VALUES (?) ON CONFLICT DO NOTHING")
+        .bind(pair)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query_scalar("SELECT id FROM pairs WHERE name = ?").bind(pair).fetch_one(connection).await
 }
 
@@ -76,7 +80,8 @@ async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> 
             let target = link.base.as_ref().map(|base| &base.target);
             row.push_bind(pair).push_bind(link.keys.source.encode()).push_bind(link.keys.target.encode());
             for record in [source, target] {
-                row.push_bind(record.and_then(|record| ids.get(record.layout()).copied())).push_bind(record.map(encode_base));
+                row.push_bind(record.and_then(|record| ids.get(record.layout()).copied()))
+                    .push_bind(record.map(encode_base));
             }
         });
         query.build().execute(&mut *connection).await?;
@@ -88,8 +93,10 @@ async fn clear(connection: &mut SqliteConnection, pair: i64, commit: &Commit) ->
     if commit.cleared.is_empty() {
         return Ok(());
     }
-    let any: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM reviews WHERE pair = ?)").bind(pair).fetch_one(&mut *connection).await?;
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM reviews WHERE pair = ?)")
+        .bind(pair)
+        .fetch_one(&mut *connection)
+        .await?;
     if !any {
         return Ok(());
     }
