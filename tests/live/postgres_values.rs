@@ -159,7 +159,7 @@ async fn every_kind_survives_upserts_and_a_second_one_writes_nothing() {
         let filler = |id: i64| {
             let mut values = vec![Some(Value::Null); COLUMNS.len()];
             values[0] = Some(Value::Int(id));
-            Record::new(names.clone(), values)
+            Record::new(std::sync::Arc::clone(&names), values)
         };
         let many: Vec<Record> = records().into_iter().chain((5..200).map(filler)).collect();
         assert_eq!(side.target.upsert(&many).await.unwrap().written, 199);
@@ -182,7 +182,7 @@ async fn guards_hold_for_every_kind() {
                 fields: Record::of([("t", text("new"))]),
                 guard: Some(record.clone()),
             };
-            let done = side.target.write(&[guarded.clone()]).await.unwrap();
+            let done = side.target.write(std::slice::from_ref(&guarded)).await.unwrap();
             assert_eq!(outcomes(&done), ["applied"], "{id}");
             assert_eq!(outcomes(&side.target.write(&[guarded]).await.unwrap()), ["changed"], "{id}");
             let now = stored(&done[0]).clone();
@@ -203,7 +203,7 @@ async fn what_differs_in_case_or_spelling_only_is_a_change() {
         };
         assert_eq!(side.target.upsert(&[one("a", "[1]", "30 days")]).await.unwrap().written, 1);
         for record in [one("A", "[1]", "30 days"), one("A", "[ 1]", "30 days"), one("A", "[ 1]", "1 mon")] {
-            assert_eq!(side.target.upsert(&[record.clone()]).await.unwrap().written, 1);
+            assert_eq!(side.target.upsert(std::slice::from_ref(&record)).await.unwrap().written, 1);
             assert_eq!(side.target.upsert(&[record]).await.unwrap().written, 0);
         }
     })
