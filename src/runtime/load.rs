@@ -1,24 +1,32 @@
 //! The initial load: both sides are brought together before their changes are followed. It may be repeated at any time and writes only
 //! what differs.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::change::{Change, End, Op};
 use crate::connector::ScanOrder;
 use crate::error::{Result, SyncError};
 use crate::pipeline::{Batch, Pipeline, apply};
 use crate::record::Record;
 use crate::runtime::status::Reporter;
+use crate::runtime::worker::interrupted;
 use crate::state::Commit;
 
 /// Records in one batch of a load: large enough for bulk writes, small enough that memory stays flat.
 const LOAD_BATCH_MIN: usize = 5_000;
 
 /// Loads a pair: the source's records, the target's, then links whose record has gone since.
-pub(super) async fn run(pipeline: &Pipeline, batch_size: usize, reporter: &Reporter) -> Result<()> {
+pub(super) async fn run(
+    pipeline: &Pipeline,
+    batch_size: usize,
+    reporter: &Reporter,
+    shutdown: &CancellationToken,
+) -> Result<()> {
     let max = if pipeline.binding.upsert_only { batch_size.max(LOAD_BATCH_MIN) } else { batch_size };
     let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
     for end in [End::Source, End::Target] {
         if *pipeline.binding.flows.get(end) {
-            scan(pipeline, end, max, reporter).await?;
+            scan(pipeline, end, max, reporter, shutdown).await?;
         }
     }
     if had_links {
@@ -29,10 +37,19 @@ pub(super) async fn run(pipeline: &Pipeline, batch_size: usize, reporter: &Repor
 }
 
 /// Every record of one side, the next batch being read while one is written.
-async fn scan(pipeline: &Pipeline, end: End, max: usize, reporter: &Reporter) -> Result<()> {
+async fn scan(
+    pipeline: &Pipeline,
+    end: End,
+    max: usize,
+    reporter: &Reporter,
+    shutdown: &CancellationToken,
+) -> Result<()> {
     let mut scan = pipeline.targets.get(end).scan(ScanOrder::Key).await?;
     let mut records = scan.next(max).await?;
     while !records.is_empty() {
+        if shutdown.is_cancelled() {
+            return Err(interrupted(&pipeline.binding.pair));
+        }
         let changes = changes(pipeline, end, records)?;
         let batch = Batch { end, changes, through: None };
         let (counts, next) = tokio::join!(pipeline.process(batch), scan.next(max));

@@ -12,6 +12,9 @@ use crate::config::PairConfig;
 use crate::plugin::Catalogue;
 use crate::state::{Counts, StateStore};
 
+/// Pairs that feed each other are run again at most this often; what is left over is for the next run.
+const ROUNDS_MAX: u32 = 20;
+
 /// Every pair's status, to read.
 pub type Statuses = Vec<(Arc<str>, watch::Receiver<PairStatus>)>;
 
@@ -71,7 +74,7 @@ impl Supervisor {
         let began: Vec<_> = self.workers.iter().map(|_| std::time::Duration::ZERO).collect();
         let mut seconds = began;
         let mut failures: Vec<Option<Failure>> = self.workers.iter().map(|_| None).collect();
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let before = self.written();
             for ((worker, spent), failure) in self.workers.iter().zip(&mut seconds).zip(&mut failures) {
                 if failure.is_none() {

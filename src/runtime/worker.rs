@@ -11,7 +11,7 @@ use super::open::{OpenError, OpenPair, open};
 use super::status::{Phase, Reporter, describe};
 use crate::change::{End, Ends, Position};
 use crate::config::{PairConfig, Problem};
-use crate::error::{Disposition, Result, SyncError};
+use crate::error::{Disposition, ErrorKind, Result, SyncError};
 use crate::pipeline::Batch;
 use crate::plugin::Catalogue;
 use crate::state::{Progress, StateStore};
@@ -106,6 +106,9 @@ impl Worker {
                 Err(OpenError::System(error)) => Err(error),
             };
             let Err(error) = outcome else { continue };
+            if shutdown.is_cancelled() {
+                break;
+            }
             match (error.disposition(), backoff.failed()) {
                 (Disposition::Retry | Disposition::Recheck, Some(delay)) => {
                     self.wait_to_retry(&error, delay, shutdown).await;
@@ -121,6 +124,13 @@ impl Worker {
     /// Whether a person has paused the pair. A state file that cannot be read says so at the next batch.
     async fn paused(&self) -> bool {
         self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
+    }
+
+    /// Returns once a person has paused the pair. Cancel-safe.
+    async fn pause_asked_for(&self) {
+        while !self.paused().await {
+            tokio::time::sleep(PAUSE_CHECK).await;
+        }
     }
 
     async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
@@ -146,14 +156,18 @@ impl Worker {
     }
 
     async fn drain(&self, pair: OpenPair, shutdown: &CancellationToken) -> Result<()> {
-        let mut following = self.start(pair).await?;
+        let mut following = self.start(pair, shutdown).await?;
         self.reporter.phase(Phase::Live);
-        while !shutdown.is_cancelled() && following.turn().await? {}
+        while following.turn().await? {
+            if shutdown.is_cancelled() {
+                return Err(interrupted(&self.config.name));
+            }
+        }
         following.commit_positions().await
     }
 
     async fn follow(&self, pair: OpenPair, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<()> {
-        let mut following = self.start(pair).await?;
+        let mut following = self.start(pair, shutdown).await?;
         self.reporter.phase(Phase::Live);
         tracing::info!(pair = %self.config.name, "live");
         let mut checked = Instant::now();
@@ -174,13 +188,13 @@ impl Worker {
     }
 
     /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
-    async fn start(&self, mut pair: OpenPair) -> Result<Following<'_>> {
+    async fn start(&self, mut pair: OpenPair, shutdown: &CancellationToken) -> Result<Following<'_>> {
         let progress = self.prepare(&mut pair).await?;
         pair.pipeline.recover().await?;
         if !progress.loaded {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");
-            load::run(&pair.pipeline, self.config.batch_size, &self.reporter).await?;
+            load::run(&pair.pipeline, self.config.batch_size, &self.reporter, shutdown).await?;
         }
         Ok(Following {
             pair,
@@ -212,6 +226,12 @@ impl Worker {
         self.state.begin_load(name, &fresh).await?;
         Ok(fresh)
     }
+}
+
+/// Stopped before all was done: success must not be reported (I3).
+pub(super) fn interrupted(pair: &str) -> SyncError {
+    let text = format!("pair {pair}: stopped before everything was carried over; run it again to go on");
+    SyncError::new(ErrorKind::Unavailable, "run.interrupted", text)
 }
 
 impl Following<'_> {
@@ -256,11 +276,12 @@ impl Following<'_> {
     }
 
     async fn wait(&mut self, shutdown: &CancellationToken) -> Result<()> {
-        let timeout = self.worker.config.polling_interval.min(PAUSE_CHECK);
+        let timeout = self.worker.config.polling_interval;
         let flows = self.pair.pipeline.binding.flows;
         let Ends { source, target } = &mut self.pair.sources;
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
+            () = self.worker.pause_asked_for() => Ok(()),
             woken = source.wait(timeout), if flows.source => woken,
             woken = target.wait(timeout), if flows.target => woken,
         }

@@ -49,6 +49,22 @@ fn every_block_of_the_documentation_loads() {
     }
 }
 
+/// The README's configuration and the demo's are whole as they stand.
+#[test]
+fn what_a_new_user_copies_loads() {
+    let readme = blocks(&fs::read_to_string("README.md").unwrap());
+    assert_eq!(readme.len(), 1);
+    let demo = fs::read_to_string("src/cli/demo/tidelock.json").unwrap();
+    for text in [&readme[0].1, &demo] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sync.json");
+        fs::write(&path, text).unwrap();
+        if let Err(problems) = load_with_environment(&[path], &REGISTRY, &environment) {
+            panic!("{}", check::render(&problems, false));
+        }
+    }
+}
+
 #[test]
 fn every_example_loads() {
     for path in json_files("examples/configs") {
