@@ -48,8 +48,8 @@ async fn what_commits_late_is_seen_within_the_overlap() {
         let mut early = db.connect().await;
         let mut transaction = early.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1, 'early', now())").execute(&mut *transaction).await.unwrap();
-        db.run("INSERT INTO t VALUES (2, 'late', now())").await;
         let head = side.source.head().await.unwrap();
+        db.run("INSERT INTO t VALUES (2, 'late', now())").await;
         let (changes, position) = drain(side.source.as_mut(), &head).await;
         assert_eq!(shown(&changes), "U2");
         transaction.commit().await.unwrap();

@@ -49,21 +49,24 @@ pub(super) async fn drop_if_empty(connection: &mut PgConnection, of: &Table) -> 
     Ok(())
 }
 
-/// The records that earlier creates with these tokens made, as far as they are still there.
+/// What earlier creates with these tokens made: the key, and the record if it is still there.
 pub(super) async fn earlier(
     connection: &mut PgConnection,
     collection: &Collection,
     tokens: Vec<&str>,
-) -> Sql<HashMap<String, Record>> {
+) -> Sql<HashMap<String, (Key, Option<Record>)>> {
     if tokens.is_empty() {
         return Ok(HashMap::new());
     }
     let width = collection.key.len();
     let keys = list((1..=width).map(|index| format!("c.key[{index}] AS c{}", index - 1)));
     let sql = format!(
-        "SELECT u.token, {texts} FROM (SELECT c.token, {keys} FROM {creates} c \
+        "SELECT u.token, t.{first} IS NOT NULL, {parts}, {texts} FROM (SELECT c.token, {keys} FROM {creates} c \
            WHERE c.consumer = $1 AND c.collection = $2 AND c.token = ANY($3::text[])) u \
-         JOIN {table} AS t ON {matching}",
+         LEFT JOIN {table} AS t ON {matching}",
+        // A field of the key is null only where there is no record.
+        first = collection.key.first().map_or_else(String::new, |column| quote(column.name())),
+        parts = list((0..width).map(|index| format!("u.c{index}"))),
         texts = collection.texts("t"),
         creates = table(&collection.table),
         table = collection.table.quoted(),
@@ -71,8 +74,11 @@ pub(super) async fn earlier(
     );
     let query =
         sqlx::query(AssertSqlSafe(sql)).bind(&collection.options.consumer).bind(&collection.table.name).bind(tokens);
-    let rows = query.fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, collection.record(row, 1)?))).collect()
+    let made = |row: &PgRow| {
+        let there = row.try_get::<bool, _>(1)?.then(|| collection.record(row, 2 + width)).transpose()?;
+        Ok((row.try_get(0)?, (Key(read(row, 2, &collection.key)?), there)))
+    };
+    query.fetch_all(connection).await?.iter().map(made).collect()
 }
 
 /// Inserts one record; `None` where one with the same unique values exists.

@@ -352,7 +352,8 @@ async fn create_generated(
         let Some(record) = fields_of(item.write) else { continue };
         let token = token_of(item.write);
         match token.and_then(|token| earlier.remove(token)) {
-            Some(stored) => settle(outcomes, item.index, applied(collection, stored)?),
+            // Also where it is gone again: it must not be made twice.
+            Some((key, stored)) => settle(outcomes, item.index, WriteOutcome::Applied { key, stored }),
             None => left.push((item.index, record, token)),
         }
     }
