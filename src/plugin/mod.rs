@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::change::Ends;
+use crate::record::Record;
 use crate::value::Value;
 
 mod bindings;
@@ -116,7 +118,77 @@ impl CallContext {
     }
 }
 
+/// What a record transform made of one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reshaped {
+    /// The fields that it returned; those that it left absent are absent.
+    Keep(Record),
+    /// The record is left out.
+    Skip,
+    /// The record waits for a person.
+    Review,
+}
+
+/// What a validator has against one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// `None`: the whole record.
+    pub field: Option<String>,
+    /// The guest's own kebab-case code.
+    pub code: String,
+    /// The guest's message, capped.
+    pub message: String,
+}
+
+/// A record that changed on both sides. Fields are in the target's terms on both sides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contested {
+    /// The key fields.
+    pub key: Record,
+    /// The last agreed state; `None` where nothing was agreed.
+    pub base: Option<Record>,
+    /// Both sides' values.
+    pub values: Ends<Record>,
+    /// When each side changed: microseconds since 1970-01-01 UTC, where that is known.
+    pub modified: Ends<Option<i64>>,
+    /// The fields on which both sides disagree with the base and with each other.
+    pub fields: Vec<String>,
+}
+
+/// What a contested field becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Choice {
+    /// What was agreed before.
+    Base,
+    /// The source's value.
+    Source,
+    /// The target's value.
+    Target,
+    /// This value, in the target's terms.
+    Custom(Value),
+}
+
+/// How a resolver settles one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// A person decides.
+    Review {
+        /// Why, for people; empty where the guest does not say.
+        reason: String,
+    },
+    /// Field by field. A contested field that is missing here goes to review.
+    Settled {
+        /// Name and choice.
+        fields: Vec<(String, Choice)>,
+        /// Why, for people; empty where the guest does not say.
+        reason: String,
+    },
+}
+
 /// One consistent set of loaded plugins.
+///
+/// The calls that take records send a guest only the fields that it asks for. As many results as records, in their order; a failed
+/// call is bisected down to the guilty records, whose results are then errors (I10).
 #[async_trait]
 pub trait Plugins: Send + Sync {
     /// What a function says about itself.
@@ -141,6 +213,45 @@ pub trait Plugins: Send + Sync {
         context: &CallContext,
         input: Vec<Value>,
     ) -> Result<Vec<Result<Value, ValueError>>, PluginError>;
+
+    /// The fields that a record transform, validator or resolver wants to see; empty = all.
+    ///
+    /// # Errors
+    /// As `probe`.
+    async fn fields(&self, function: &FunctionRef) -> Result<Vec<String>, PluginError>;
+
+    /// Reshapes records: several fields in, several out.
+    ///
+    /// # Errors
+    /// As `transform`.
+    async fn reshape(
+        &self,
+        function: &FunctionRef,
+        context: &CallContext,
+        input: Vec<Record>,
+    ) -> Result<Vec<Result<Reshaped, ValueError>>, PluginError>;
+
+    /// Checks records; none against a record = it is valid.
+    ///
+    /// # Errors
+    /// As `transform`.
+    async fn validate(
+        &self,
+        function: &FunctionRef,
+        context: &CallContext,
+        input: Vec<Record>,
+    ) -> Result<Vec<Result<Vec<Violation>, ValueError>>, PluginError>;
+
+    /// Settles conflicts. `context.input_system` is the source's, `context.output_system` the target's name.
+    ///
+    /// # Errors
+    /// As `transform`.
+    async fn resolve(
+        &self,
+        function: &FunctionRef,
+        context: &CallContext,
+        input: Vec<Contested>,
+    ) -> Result<Vec<Result<Resolution, ValueError>>, PluginError>;
 }
 
 /// The loaded plugins, which change while the service runs.

@@ -9,7 +9,11 @@ use super::detail::PluginDetail;
 use super::event::LoadFailure;
 use super::host::{Host, LoadedPlugin};
 use super::transform::{Target, transform};
-use super::{CallContext, FunctionInfo, FunctionRef, PluginError, Plugins, ValueError};
+use super::{
+    CallContext, Contested, FunctionInfo, FunctionRef, PluginError, Plugins, Reshaped, Resolution, ValueError,
+    Violation,
+};
+use crate::record::Record;
 use crate::value::Value;
 
 /// Names this near are suggested.
@@ -153,4 +157,39 @@ impl Plugins for PluginSet {
     ) -> Result<Vec<Result<Value, ValueError>>, PluginError> {
         transform(self.target(function)?, context, input).await
     }
+
+    async fn fields(&self, function: &FunctionRef) -> Result<Vec<String>, PluginError> {
+        Err(not_yet(function))
+    }
+
+    async fn reshape(
+        &self,
+        function: &FunctionRef,
+        _: &CallContext,
+        _: Vec<Record>,
+    ) -> Result<Vec<Result<Reshaped, ValueError>>, PluginError> {
+        Err(not_yet(function))
+    }
+
+    async fn validate(
+        &self,
+        function: &FunctionRef,
+        _: &CallContext,
+        _: Vec<Record>,
+    ) -> Result<Vec<Result<Vec<Violation>, ValueError>>, PluginError> {
+        Err(not_yet(function))
+    }
+
+    async fn resolve(
+        &self,
+        function: &FunctionRef,
+        _: &CallContext,
+        _: Vec<Contested>,
+    ) -> Result<Vec<Result<Resolution, ValueError>>, PluginError> {
+        Err(not_yet(function))
+    }
+}
+
+fn not_yet(function: &FunctionRef) -> PluginError {
+    PluginError::new("plugin.wrong_role", format!("`{}` cannot be called in this role yet", function.name))
 }
