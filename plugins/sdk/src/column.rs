@@ -1,101 +1,146 @@
-//! A text column in, a text column out: every check on what the host sent, and the one loop over rows.
+//! Columns as they cross the boundary: every check on what the host sent, reading, and writing.
 
-use crate::bindings::columnar::exports::tidelock::plugin::field_transform::Outcome;
-use crate::bindings::columnar::tidelock::plugin::types::{Column, PluginError, RowError};
+use crate::bindings::transforms::tidelock::plugin::types::{Column, PluginError};
+use crate::kind::Kind;
+use crate::value::Value;
+use std::borrow::Cow;
 
-/// Kind code of a column without data (WIT `types.kind`).
-const KIND_NULL: u16 = 0;
-/// Kind code of text.
-pub(crate) const KIND_TEXT: u16 = 5;
-
-/// Why one value could not be transformed. It becomes null in the output, and the mapping's `on_error` decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Short kebab-case word, stable per plugin: operators filter by it.
-    pub code: &'static str,
-    /// For people. Never the value itself: messages end up in logs.
-    pub message: String,
+/// A checked column.
+pub(crate) struct Reader {
+    kind: Kind,
+    present: Bits,
+    offsets: Vec<u32>,
+    data: Data,
 }
 
-impl Failure {
-    /// A failure with a stable code and a message that does not repeat the value.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+enum Data {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Reader {
+    /// Checks kind, lengths, offsets and UTF-8.
+    ///
+    /// # Errors
+    /// `bad-column`, which is the host's fault.
+    pub(crate) fn new(column: Column) -> Result<Self, PluginError> {
+        let kind = Kind::of_code(column.kind).ok_or_else(|| bad_column("its kind is not known"))?;
+        check_lengths(&column, kind)?;
+        let Column { rows, validity, offsets, data, .. } = column;
+        let is_start = |at: &u32, data: &str| data.is_char_boundary(*at as usize);
+        if !offsets.is_sorted() {
+            return Err(bad_column("its offsets fall"));
+        }
+        let data = if kind.is_textual() {
+            let text = String::from_utf8(data).map_err(|_| bad_column("its data is not UTF-8"))?;
+            if !offsets.iter().all(|at| is_start(at, &text)) {
+                return Err(bad_column("an offset splits a character"));
+            }
+            Data::Text(text)
+        } else {
+            Data::Bytes(data)
+        };
+        Ok(Self { kind, present: Bits { rows, bits: validity }, offsets, data })
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) const fn rows(&self) -> u32 {
+        self.present.rows
+    }
+
+    /// The value of a row; null beyond the last.
+    pub(crate) fn value(&self, row: u32) -> Value<'_> {
+        if self.kind == Kind::Null || !self.present.is_set(row) {
+            return Value::Null;
+        }
+        self.stored(row).unwrap_or(Value::Null)
+    }
+
+    fn stored(&self, row: u32) -> Option<Value<'_>> {
+        let row = row as usize;
+        let (start, end) = match self.kind.width() {
+            Some(width) => (row * width, (row + 1) * width),
+            None => (*self.offsets.get(row)? as usize, *self.offsets.get(row + 1)? as usize),
+        };
+        match &self.data {
+            Data::Text(text) => {
+                let text = Cow::Borrowed(text.get(start..end)?);
+                Some(match self.kind {
+                    Kind::Decimal => Value::Decimal(text),
+                    Kind::Json => Value::Json(text),
+                    _ => Value::Text(text),
+                })
+            }
+            Data::Bytes(bytes) => read_fixed(self.kind, bytes.get(start..end)?),
+        }
     }
 }
 
-/// Runs `transform` on every value that is not null; it appends its answer to the text it is given.
+fn read_fixed(kind: Kind, bytes: &[u8]) -> Option<Value<'_>> {
+    let long = || bytes.first_chunk::<8>().map(|chunk| i64::from_le_bytes(*chunk));
+    Some(match kind {
+        Kind::Boolean => Value::Boolean(*bytes.first()? != 0),
+        Kind::Int => Value::Int(long()?),
+        Kind::Float => Value::Float(f64::from_le_bytes(*bytes.first_chunk()?)),
+        Kind::Date => Value::Date(i32::from_le_bytes(*bytes.first_chunk()?)),
+        Kind::Time => Value::Time(long()?),
+        Kind::Instant => Value::Instant(long()?),
+        Kind::Local => Value::Local(long()?),
+        Kind::Uuid => Value::Uuid(*bytes.first_chunk()?),
+        Kind::Bytes => Value::Bytes(Cow::Borrowed(bytes)),
+        Kind::Null | Kind::Decimal | Kind::Text | Kind::Json => return None,
+    })
+}
+
+/// Whether the column's lengths agree with its rows.
 ///
 /// # Errors
-/// `wrong-kind` and `bad-column` when the host's column is not a text column, `output-too-large` beyond 4 GiB.
-pub(crate) fn map_text(
-    input: Column,
-    transform: impl Fn(&str, &mut String) -> Result<(), Failure>,
-) -> Result<Outcome, PluginError> {
-    if input.kind == KIND_NULL {
-        return Ok(Outcome { output: all_null(input.rows), errors: Vec::new() });
+/// `bad-column`.
+pub(crate) fn check_lengths(column: &Column, kind: Kind) -> Result<(), PluginError> {
+    let rows = column.rows as usize;
+    check_bitmap(&column.validity, column.rows)?;
+    if let Some(width) = kind.width() {
+        let fits = kind == Kind::Null || rows.checked_mul(width) == Some(column.data.len());
+        return if fits { Ok(()) } else { Err(bad_column("its data's length does not fit the rows")) };
     }
-    check(&input)?;
-    let Column { rows, validity, offsets: ends, data: bytes, .. } = input;
-    // All at once is faster than value by value; that no value splits a character shows at its offsets.
-    let text = std::str::from_utf8(&bytes).map_err(|_| bad_column("the data is not UTF-8"))?;
-    let mut validity = Validity { rows, bits: validity };
-    let mut data = String::with_capacity(text.len() + text.len() / 4);
-    let mut offsets = Vec::with_capacity(ends.len());
-    offsets.push(0);
-    let mut errors = Vec::new();
-    let mut start = 0;
-    for (row, end) in (0..rows).zip(ends.iter().skip(1).map(|&end| end as usize)) {
-        let value = text.get(start..end).ok_or_else(|| bad_column("an offset falls or splits a character"))?;
-        start = end;
-        if validity.is_set(row) {
-            let before = data.len();
-            if let Err(failure) = transform(value, &mut data) {
-                data.truncate(before);
-                validity.clear(row);
-                errors.push(RowError { row, code: failure.code.to_owned(), message: failure.message });
-            }
-        }
-        offsets.push(u32::try_from(data.len()).map_err(|_| too_large())?);
-    }
-    let output = Column { rows, kind: KIND_TEXT, validity: validity.bits, offsets, data: data.into_bytes() };
-    Ok(Outcome { output, errors })
-}
-
-/// Whether the column's kind and lengths agree with each other.
-fn check(input: &Column) -> Result<(), PluginError> {
-    if input.kind != KIND_TEXT {
-        return Err(PluginError {
-            code: "wrong-kind".to_owned(),
-            message: format!("expected a column of kind {KIND_TEXT} (text), got kind {}", input.kind),
-            retryable: false,
-        });
-    }
-    let rows = input.rows as usize;
-    if !input.validity.is_empty() && input.validity.len() != rows.div_ceil(8) {
-        return Err(bad_column("the validity bitmap's length does not fit the rows"));
-    }
-    if input.offsets.len() != rows + 1 || input.offsets.first() != Some(&0) {
+    if column.offsets.len() != rows + 1 || column.offsets.first() != Some(&0) {
         return Err(bad_column("there must be rows + 1 offsets, the first of them 0"));
     }
-    if input.offsets.last().map(|&last| last as usize) != Some(input.data.len()) {
+    if column.offsets.last().map(|&last| last as usize) != Some(column.data.len()) {
         return Err(bad_column("the last offset is not the length of the data"));
     }
     Ok(())
 }
 
-/// Which rows are not null: empty bits = all of them.
-struct Validity {
-    rows: u32,
-    bits: Vec<u8>,
+/// Whether a bitmap's length fits.
+///
+/// # Errors
+/// `bad-column`.
+pub(crate) fn check_bitmap(bits: &[u8], rows: u32) -> Result<(), PluginError> {
+    if bits.is_empty() || bits.len() == (rows as usize).div_ceil(8) {
+        Ok(())
+    } else {
+        Err(bad_column("a bitmap's length does not fit the rows"))
+    }
 }
 
-impl Validity {
-    fn is_set(&self, row: u32) -> bool {
+/// A bit for each row: empty bits = all are set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bits {
+    pub(crate) rows: u32,
+    pub(crate) bits: Vec<u8>,
+}
+
+impl Bits {
+    #[inline]
+    pub(crate) fn is_set(&self, row: u32) -> bool {
         self.bits.is_empty() || self.bits.get(row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
     }
 
-    fn clear(&mut self, row: u32) {
+    pub(crate) fn clear(&mut self, row: u32) {
         if self.bits.is_empty() {
             self.bits = vec![0xff; (self.rows as usize).div_ceil(8)];
         }
@@ -103,90 +148,210 @@ impl Validity {
             *byte &= !(1 << (row % 8));
         }
     }
+
+    /// Adds a row.
+    fn push(&mut self, set: bool) {
+        if self.rows.is_multiple_of(8) {
+            self.bits.push(0);
+        }
+        if let Some(byte) = self.bits.last_mut() {
+            *byte |= u8::from(set) << (self.rows % 8);
+        }
+        self.rows += 1;
+    }
+
+    fn pop(&mut self) {
+        self.rows = self.rows.saturating_sub(1);
+        self.bits.truncate((self.rows as usize).div_ceil(8));
+        if let Some(byte) = self.bits.last_mut().filter(|_| !self.rows.is_multiple_of(8)) {
+            *byte &= (1 << (self.rows % 8)) - 1;
+        }
+    }
 }
 
-fn all_null(rows: u32) -> Column {
-    let rows_long = rows as usize;
+/// A column while it is written, a value a row. Its kind is given, or that of the first value that is not null.
+pub(crate) struct Builder {
+    kind: Kind,
+    present: Bits,
+    offsets: Vec<u32>,
+    data: Vec<u8>,
+}
+
+impl Builder {
+    /// A column of this kind; `Kind::Null`: of the first value's.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, present: Bits::default(), offsets: vec![0], data: Vec::new() }
+    }
+
+    pub(crate) const fn rows(&self) -> u32 {
+        self.present.rows
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// The value's kind where it is not the column's. Nothing is added then.
+    pub(crate) fn push(&mut self, value: &Value<'_>) -> Result<(), Kind> {
+        if !value.is_null() && self.kind == Kind::Null {
+            self.kind = value.kind();
+            self.data.resize(self.rows() as usize * self.kind.width().unwrap_or(0), 0);
+        }
+        if !value.is_null() && value.kind() != self.kind {
+            return Err(value.kind());
+        }
+        match value {
+            Value::Null => self.data.resize(self.data.len() + self.kind.width().unwrap_or(0), 0),
+            Value::Boolean(value) => self.data.push(u8::from(*value)),
+            Value::Int(value) | Value::Time(value) | Value::Instant(value) | Value::Local(value) => {
+                self.data.extend_from_slice(&value.to_le_bytes());
+            }
+            Value::Float(value) => self.data.extend_from_slice(&value.to_le_bytes()),
+            Value::Date(days) => self.data.extend_from_slice(&days.to_le_bytes()),
+            Value::Uuid(bytes) => self.data.extend_from_slice(bytes),
+            Value::Decimal(text) | Value::Text(text) | Value::Json(text) => {
+                self.data.extend_from_slice(text.as_bytes())
+            }
+            Value::Bytes(bytes) => self.data.extend_from_slice(bytes),
+        }
+        if self.kind.width().is_none_or(|width| width == 0) {
+            // More than 4 GiB do not fit into the sandbox.
+            self.offsets.push(u32::try_from(self.data.len()).unwrap_or(u32::MAX));
+        }
+        self.present.push(!value.is_null());
+        Ok(())
+    }
+
+    /// Adds a row; where the kinds differ, all values become texts.
+    pub(crate) fn push_any(&mut self, value: &Value<'_>) {
+        if self.push(value).is_ok() {
+            return;
+        }
+        let mut texts = Self::new(Kind::Text);
+        if let Ok(written) = Reader::new(std::mem::replace(self, Self::new(Kind::Text)).finish()) {
+            (0..written.rows()).for_each(|row| texts.push_as_text(&written.value(row)));
+        }
+        texts.push_as_text(value);
+        *self = texts;
+    }
+
+    fn push_as_text(&mut self, value: &Value<'_>) {
+        let text = value.to_text().map_or(Value::Null, Value::Text);
+        // A column of texts takes texts and nulls.
+        let _ = self.push(&text);
+    }
+
+    /// Takes the last row away.
+    pub(crate) fn pop(&mut self) {
+        self.present.pop();
+        let rows = self.rows() as usize;
+        match self.kind.width() {
+            Some(width) if width > 0 => self.data.truncate(rows * width),
+            _ => {
+                self.offsets.truncate(rows + 1);
+                self.data.truncate(self.offsets.last().map_or(0, |&last| last as usize));
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Column {
+        let variable = self.kind.width().is_none();
+        Column {
+            rows: self.present.rows,
+            kind: self.kind.code(),
+            validity: self.present.bits,
+            offsets: if variable { self.offsets } else { Vec::new() },
+            data: self.data,
+        }
+    }
+}
+
+/// A column of nothing but nulls.
+pub(crate) fn all_null(rows: u32, kind: Kind) -> Column {
+    let long = rows as usize;
     Column {
         rows,
-        kind: KIND_TEXT,
-        validity: vec![0; rows_long.div_ceil(8)],
-        offsets: vec![0; rows_long + 1],
-        data: Vec::new(),
+        kind: kind.code(),
+        validity: vec![0; long.div_ceil(8)],
+        offsets: if kind.width().is_none() { vec![0; long + 1] } else { Vec::new() },
+        data: vec![0; long * kind.width().unwrap_or(0)],
     }
 }
 
-fn bad_column(why: &str) -> PluginError {
-    PluginError { code: "bad-column".to_owned(), message: why.to_owned(), retryable: false }
+/// The host broke the contract.
+pub(crate) fn bad_column(why: &str) -> PluginError {
+    PluginError { code: "bad-column".to_owned(), message: format!("a column is broken: {why}"), retryable: false }
 }
 
-fn too_large() -> PluginError {
-    PluginError {
-        code: "output-too-large".to_owned(),
-        message: "the output column is larger than 4 GiB".to_owned(),
-        retryable: false,
-    }
+/// A column of these values, and what a column reads as: for tests.
+#[cfg(test)]
+pub(crate) fn column_of(values: &[Value<'_>]) -> Column {
+    let mut builder = Builder::new(Kind::Null);
+    values.iter().for_each(|value| builder.push_any(value));
+    builder.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A text column of these values.
-    fn column(values: &[Option<&str>]) -> Column {
-        let rows = u32::try_from(values.len()).unwrap();
-        let mut made = all_null(rows);
-        for (row, value) in values.iter().enumerate() {
-            if let Some(text) = value {
-                made.validity[row / 8] |= 1 << (row % 8);
-                made.data.extend_from_slice(text.as_bytes());
-            }
-            made.offsets[row + 1] = u32::try_from(made.data.len()).unwrap();
+    fn values_of(column: Column) -> Vec<Value<'static>> {
+        let reader = Reader::new(column).unwrap();
+        (0..reader.rows()).map(|row| reader.value(row).into_owned()).collect()
+    }
+
+    #[test]
+    fn every_kind_goes_there_and_back_with_nulls_anywhere() {
+        for value in [
+            Value::Boolean(true),
+            Value::Int(-5),
+            Value::Float(0.5),
+            Value::Decimal("1.50".into()),
+            Value::Text("é".into()),
+            Value::Bytes(Cow::Borrowed(&[0xff, 0])),
+            Value::Date(-1),
+            Value::Time(1),
+            Value::Instant(i64::MIN),
+            Value::Local(7),
+            Value::Json("{}".into()),
+            Value::Uuid([7; 16]),
+        ] {
+            let mut values = vec![Value::Null, Value::Null, value.clone(), Value::Null];
+            values.extend(std::iter::repeat_n(value, 9));
+            assert_eq!(values_of(column_of(&values)), values);
         }
-        made
-    }
-
-    fn shout(value: &str, out: &mut String) -> Result<(), Failure> {
-        out.push_str(value);
-        out.push('!');
-        if value == "bad" { Err(Failure::new("refused", "not this one")) } else { Ok(()) }
+        assert_eq!(values_of(column_of(&[Value::Null, Value::Null])), [Value::Null, Value::Null]);
+        assert_eq!(values_of(all_null(2, Kind::Int)), [Value::Null, Value::Null]);
+        assert_eq!(values_of(all_null(2, Kind::Text)), [Value::Null, Value::Null]);
     }
 
     #[test]
-    fn nulls_stay_null_and_failures_become_null() {
-        let outcome = map_text(column(&[Some("a"), None, Some("bad"), Some("é")]), shout).unwrap();
-        assert_eq!(outcome.output.data, "a!é!".as_bytes());
-        assert_eq!(outcome.output.offsets, [0, 2, 2, 2, 5]);
-        assert_eq!(outcome.output.validity, [0b1001]);
-        assert_eq!(outcome.errors.len(), 1);
-        assert_eq!((outcome.errors[0].row, outcome.errors[0].code.as_str()), (2, "refused"));
+    fn values_of_several_kinds_become_texts() {
+        let mixed = [Value::Int(1), Value::Null, Value::Text("a".into()), Value::Date(0)];
+        let texts = [Value::from("1"), Value::Null, Value::from("a"), Value::from("1970-01-01")];
+        assert_eq!(values_of(column_of(&mixed)), texts);
+        assert_eq!(Builder::new(Kind::Int).push(&Value::from("a")), Err(Kind::Text));
     }
 
     #[test]
-    fn a_missing_bitmap_means_no_nulls_until_a_row_fails() {
-        let mut input = column(&[Some("a"); 9]);
-        input.validity = Vec::new();
-        let outcome = map_text(input, shout).unwrap();
-        assert!(outcome.output.validity.is_empty());
-
-        let mut input = column(&[Some("bad"), Some("b")]);
-        input.validity = Vec::new();
-        let outcome = map_text(input, shout).unwrap();
-        assert_eq!(outcome.output.validity, [0xfe]);
-    }
-
-    #[test]
-    fn no_rows_and_columns_without_data_are_fine() {
-        assert_eq!(map_text(column(&[]), shout).unwrap().output.offsets, [0]);
-        let null = Column { kind: KIND_NULL, rows: 9, validity: vec![], offsets: vec![], data: vec![] };
-        let outcome = map_text(null, shout).unwrap();
-        assert_eq!((outcome.output.kind, outcome.output.validity.len()), (KIND_TEXT, 2));
+    fn the_last_row_can_be_taken_away() {
+        for value in [Value::Int(3), Value::from("abc")] {
+            let mut builder = Builder::new(Kind::Null);
+            for _ in 0..9 {
+                builder.push_any(&value);
+            }
+            builder.pop();
+            builder.pop();
+            builder.push_any(&Value::Null);
+            let mut expected = vec![value; 7];
+            expected.push(Value::Null);
+            assert_eq!(values_of(builder.finish()), expected);
+        }
     }
 
     #[test]
     fn a_column_that_breaks_the_contract_is_refused() {
         let broken: [fn(&mut Column); 8] = [
-            |c| c.kind = 2,
+            |c| c.kind = 99,
             |c| c.validity = vec![1, 1],
             |c| c.offsets = vec![0],
             |c| c.offsets[0] = 1,
@@ -196,10 +361,12 @@ mod tests {
             |c| c.data[0] = 0xff,
         ];
         for (case, break_it) in broken.iter().enumerate() {
-            let mut input = column(&[Some("é"), Some("é")]);
-            break_it(&mut input);
-            let code = if case == 0 { "wrong-kind" } else { "bad-column" };
-            assert_eq!(map_text(input, shout).unwrap_err().code, code, "case {case}");
+            let mut column = column_of(&[Value::from("é"), Value::from("é")]);
+            break_it(&mut column);
+            assert_eq!(Reader::new(column).err().unwrap().code, "bad-column", "case {case}");
         }
+        let mut short = column_of(&[Value::Int(1), Value::Int(2)]);
+        short.data.pop();
+        assert!(Reader::new(short).is_err());
     }
 }

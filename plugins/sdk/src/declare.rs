@@ -1,17 +1,36 @@
 //! What a function says about itself before it is given its closure.
 
 use crate::bindings::meta::exports::tidelock::plugin::meta::{Example, FunctionInfo, PluginInfo};
+use crate::kind::Kind;
 use crate::params::{self, Param, json_text};
+use crate::plugin::Role;
 
 /// Begins the declaration of a function. `name` matches `[a-z][a-z0-9_]{0,63}`; `doc` is a sentence or two for users.
 pub fn function(name: &'static str, doc: &'static str) -> Declaration {
-    Declaration { name, doc, params: Vec::new(), examples: Vec::new(), idempotent: false, reverse: "" }
+    Declaration {
+        name,
+        doc,
+        params: Vec::new(),
+        examples: Vec::new(),
+        idempotent: false,
+        reverse: "",
+        inputs: vec![Kind::Text],
+        output: Some(Kind::Text),
+        nulls: false,
+    }
 }
 
 /// A function without its closure yet: documentation, parameters, examples and laws.
 ///
-/// Ends with one of [`map`](Self::map), [`try_map`](Self::try_map), [`write`](Self::write), [`open`](Self::open) for
-/// [`plugin!`](crate::plugin), or with [`simple`](Self::simple) for [`simple_plugin!`](crate::simple_plugin).
+/// The method that gives it the closure decides its role:
+///
+/// | role | methods |
+/// |---|---|
+/// | field transform over text | [`map`](Self::map), [`try_map`](Self::try_map), [`write`](Self::write), [`open`](Self::open) |
+/// | field transform over any kinds | [`values`](Self::values), after [`inputs`](Self::inputs) and [`output`](Self::output) |
+/// | record transform | [`records`](Self::records) |
+/// | validator | [`validator`](Self::validator), [`field_validator`](Self::field_validator) |
+/// | conflict resolver | [`resolver`](Self::resolver), [`field_resolver`](Self::field_resolver) |
 pub struct Declaration {
     pub(crate) name: &'static str,
     doc: &'static str,
@@ -19,6 +38,10 @@ pub struct Declaration {
     examples: Vec<Example>,
     idempotent: bool,
     reverse: &'static str,
+    pub(crate) inputs: Vec<Kind>,
+    /// `None`: the input's.
+    pub(crate) output: Option<Kind>,
+    pub(crate) nulls: bool,
 }
 
 impl Declaration {
@@ -44,14 +67,48 @@ impl Declaration {
     /// An example of a value that fails with `code`.
     #[must_use]
     pub fn failure(self, params: &str, input: &str, code: &str) -> Self {
-        let output = format!(r#"{{"error":{}}}"#, json_text(code));
-        self.example_json(params, &json_text(input), &output)
+        self.failure_json(params, &json_text(input), code)
     }
 
-    /// An example whose values are not texts, in JSON (WIT `meta.example`).
+    /// An example of a value or record, in JSON, that fails with `code`.
+    #[must_use]
+    pub fn failure_json(self, params: &str, input: &str, code: &str) -> Self {
+        let output = format!(r#"{{"error":{}}}"#, json_text(code));
+        self.example_json(params, input, &output)
+    }
+
+    /// An example in JSON (WIT `meta.example`): values that are no texts, records, violations, conflicts.
     #[must_use]
     pub fn example_json(mut self, params: &str, input: &str, output: &str) -> Self {
         self.examples.push(Example { params: params.to_owned(), input: input.to_owned(), output: output.to_owned() });
+        self
+    }
+
+    /// The kinds that a field transform takes; `[]` = any. Text, where nothing is said.
+    #[must_use]
+    pub fn inputs(mut self, kinds: &[Kind]) -> Self {
+        self.inputs = kinds.to_vec();
+        self
+    }
+
+    /// The kind that a field transform returns. Text, where nothing is said.
+    #[must_use]
+    pub fn output(mut self, kind: Kind) -> Self {
+        self.output = Some(kind);
+        self
+    }
+
+    /// A field transform that returns the kind that it was given.
+    #[must_use]
+    pub fn same_kind(mut self) -> Self {
+        self.output = None;
+        self
+    }
+
+    /// Gives null to the closure of [`values`](Self::values) too, instead of leaving it null.
+    #[must_use]
+    pub fn nulls(mut self) -> Self {
+        self.nulls = true;
         self
     }
 
@@ -69,12 +126,19 @@ impl Declaration {
         self
     }
 
-    pub(crate) fn info(&self, inputs: &[&str], output: &str) -> FunctionInfo {
+    pub(crate) fn info(&self, role: Role) -> FunctionInfo {
+        let (inputs, output) = match role {
+            Role::FieldTransform => {
+                let names = self.inputs.iter().map(|kind| kind.name().to_owned()).collect();
+                (names, self.output.map_or("same", Kind::name))
+            }
+            Role::RecordTransform | Role::Validator | Role::ConflictResolver => (Vec::new(), ""),
+        };
         FunctionInfo {
             name: self.name.to_owned(),
             doc: self.doc.to_owned(),
-            role: "field-transform".to_owned(),
-            inputs: inputs.iter().map(|&kind| kind.to_owned()).collect(),
+            role: role.name().to_owned(),
+            inputs,
             output: output.to_owned(),
             // A guest sees no clock and no chance.
             deterministic: true,

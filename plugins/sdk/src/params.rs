@@ -1,6 +1,7 @@
 //! Parameters: declared once, from which both their JSON Schema and their check follow.
 
-use crate::bindings::columnar::tidelock::plugin::types::PluginError;
+use crate::bindings::transforms::tidelock::plugin::types::PluginError;
+use crate::failure::call_failure;
 use miniserde::json::{self, Number, Object, Value};
 
 /// A parameter that a function takes.
@@ -137,7 +138,7 @@ impl ParamError {
 
 impl From<ParamError> for PluginError {
     fn from(error: ParamError) -> Self {
-        Self { code: "invalid-params".to_owned(), message: error.message, retryable: false }
+        call_failure("invalid-params", error.message)
     }
 }
 

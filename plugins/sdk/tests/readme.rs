@@ -1,6 +1,6 @@
 //! The longer example of `plugins/README.md`, as it stands there: keep both the same.
 
-use tidelock_plugin::{Failure, Param, ParamError, function, plugin};
+use tidelock_plugin::{Failure, Param, ParamError, Text, function, plugin};
 
 plugin! {
     function("last_digits", "Hides all but the last digits of a number.")
@@ -11,7 +11,7 @@ plugin! {
         .open(|params| {
             let keep = params.integer("keep").unwrap_or(4);
             let keep = usize::try_from(keep).map_err(|_| ParamError::new("keep", "expected 0 or more"))?;
-            Ok(move |value: &str, out: &mut String| {
+            Ok(move |value: &str, out: &mut Text| {
                 let start = value.len().checked_sub(keep).filter(|&start| value.is_char_boundary(start));
                 let start = start.ok_or_else(|| Failure::new("too-short", "fewer digits than are to be kept"))?;
                 out.push_str(&value[start..]);

@@ -4,15 +4,15 @@
 #[path = "../../../standard/title_case/src/title.rs"]
 mod title;
 
-use tidelock_plugin::{function, plugin};
+use tidelock_plugin::{Text, function, plugin};
 
 /// Appends `value` in title case, with a capital after a leading Mc. Title case leaves a capital M nowhere else, and takes
 /// the added capital away again, so twice is still once.
-fn title_case_of_names(value: &str, out: &mut String) {
-    let mut plain = String::with_capacity(value.len());
+fn title_case_of_names(value: &str, out: &mut Text) {
+    let mut plain = Text::new();
     title::title_case(value, &mut plain);
-    let mut parts = plain.split("Mc");
-    out.extend(parts.next());
+    let mut parts = plain.as_str().split("Mc");
+    out.push_str(parts.next().unwrap_or_default());
     for part in parts {
         out.push_str("Mc");
         let mut rest = part.chars();

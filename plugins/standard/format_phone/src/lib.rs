@@ -3,7 +3,7 @@
 mod phone;
 
 use phone::{FORMATS, Style};
-use tidelock_plugin::{Param, function, plugin};
+use tidelock_plugin::{Param, Text, function, plugin};
 
 plugin! {
     function(
@@ -34,6 +34,6 @@ plugin! {
     .example_json("{}", "null", "null")
     .open(|params| {
         let style = Style::from_params(params)?;
-        Ok(move |value: &str, out: &mut String| style.write(value, out))
+        Ok(move |value: &str, out: &mut Text| style.write(value, out))
     })
 }

@@ -2,7 +2,7 @@
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
 use std::borrow::Cow;
-use tidelock_plugin::{Failure, ParamError, Params};
+use tidelock_plugin::{Failure, ParamError, Params, Text};
 
 /// The formats' names, the default first.
 pub const FORMATS: [&str; 4] = ["e164", "international", "national", "rfc3966"];
@@ -38,7 +38,7 @@ impl Style {
     ///
     /// # Errors
     /// `invalid-phone`, with a reason that does not repeat the number.
-    pub fn write(&self, value: &str, out: &mut String) -> Result<(), Failure> {
+    pub fn write(&self, value: &str, out: &mut Text) -> Result<(), Failure> {
         let number = self.read(value)?;
         out.push_str(&self.format(&number));
         Ok(())
@@ -98,8 +98,8 @@ mod tests {
     }
 
     fn written(style: Style, value: &str) -> Result<String, &'static str> {
-        let mut out = String::new();
-        style.write(value, &mut out).map(|()| out).map_err(|failure| failure.code)
+        let mut out = Text::new();
+        style.write(value, &mut out).map(|()| out.as_str().to_owned()).map_err(|failure| failure.code)
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn failures_do_not_repeat_the_number() {
-        let failure = style(Some("US"), PhoneNumberFormat::E164).write("206-555", &mut String::new()).unwrap_err();
+        let failure = style(Some("US"), PhoneNumberFormat::E164).write("206-555", &mut Text::new()).unwrap_err();
         assert!(!failure.message.contains("206"), "{}", failure.message);
     }
 

@@ -2,19 +2,6 @@
 
 use tidelock_plugin::{function, plugin};
 
-/// Appends `value` in lower case. Text in ASCII alone takes the short way: no allocation.
-fn lowercase(value: &str, out: &mut String) {
-    if value.is_ascii() {
-        let start = out.len();
-        out.push_str(value);
-        if let Some(added) = out.get_mut(start..) {
-            added.make_ascii_lowercase();
-        }
-    } else {
-        out.push_str(&value.to_lowercase());
-    }
-}
-
 plugin! {
     function("lowercase", "Writes every letter in lower case, by Unicode's rules and without those of single languages.")
         .idempotent()
@@ -23,17 +10,16 @@ plugin! {
         .example("ΟΔΥΣΣΕΥΣ", "οδυσσευς")
         .example("İ", "i\u{307}")
         .example_json("{}", "null", "null")
-        .write(lowercase)
+        .write(|value, out| out.push_lowercase(value))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::lowercase;
+    use super::TidelockPlugin;
+    use tidelock_plugin::testing::call;
 
     fn lower(value: &str) -> String {
-        let mut out = "kept ".to_owned();
-        lowercase(value, &mut out);
-        out.strip_prefix("kept ").unwrap().to_owned()
+        call::<TidelockPlugin>("lowercase", "{}", Some(value)).unwrap().unwrap()
     }
 
     #[test]

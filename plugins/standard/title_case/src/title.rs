@@ -4,11 +4,13 @@
 //! 2. A first letter is folded to its small form (`ß` to `ss`, `ﬁ` to `fi`, `ſ` to `s`), then its first character becomes a
 //!    capital, but only one that folds back to it. Every other letter becomes small, which is stable by itself.
 
+use tidelock_plugin::Text;
+
 /// Endings after an apostrophe that stay small: I'm, I'll, I've, I'd, it's, o't, we're.
 const CONTRACTIONS: [&str; 7] = ["d", "ll", "m", "re", "s", "t", "ve"];
 
 /// Appends `value` in title case.
-pub fn title_case(value: &str, out: &mut String) {
+pub fn title_case(value: &str, out: &mut Text) {
     let mut first = true;
     // Letters written since the word began: O'Brien, but Don't and Rock'n'roll.
     let mut letters = 0;
@@ -33,7 +35,7 @@ pub fn title_case(value: &str, out: &mut String) {
 }
 
 /// Writes the first letter of a word; returns how many letters that made.
-fn push_first(character: char, out: &mut String) -> usize {
+fn push_first(character: char, out: &mut Text) -> usize {
     // Its small form has two characters, its capital one: the Turkish İstanbul keeps its letter.
     if character == 'İ' {
         out.push(character);
@@ -52,7 +54,7 @@ fn push_first(character: char, out: &mut String) -> usize {
 }
 
 /// Writes a letter that is not the first of its word; returns how many letters that made.
-fn push_small(character: char, rest: &str, out: &mut String) -> usize {
+fn push_small(character: char, rest: &str, out: &mut Text) -> usize {
     if character == 'Σ' {
         let mut following = rest.chars().skip_while(|&c| !c.is_alphanumeric() && !is_boundary(c) && !is_apostrophe(c));
         out.push(if following.next().is_some_and(char::is_alphanumeric) { 'σ' } else { 'ς' });
@@ -115,9 +117,9 @@ mod tests {
     use super::*;
 
     fn title(value: &str) -> String {
-        let mut out = String::new();
+        let mut out = Text::new();
         title_case(value, &mut out);
-        out
+        out.as_str().to_owned()
     }
 
     fn assert_idempotent(value: &str) {

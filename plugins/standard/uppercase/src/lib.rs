@@ -2,19 +2,6 @@
 
 use tidelock_plugin::{function, plugin};
 
-/// Appends `value` in upper case. Text in ASCII alone takes the short way: no allocation.
-fn uppercase(value: &str, out: &mut String) {
-    if value.is_ascii() {
-        let start = out.len();
-        out.push_str(value);
-        if let Some(added) = out.get_mut(start..) {
-            added.make_ascii_uppercase();
-        }
-    } else {
-        out.push_str(&value.to_uppercase());
-    }
-}
-
 plugin! {
     function("uppercase", "Writes every letter in upper case, by Unicode's rules and without those of single languages.")
         .idempotent()
@@ -23,17 +10,16 @@ plugin! {
         .example("ﬁnn ŉdaba", "FINN ʼNDABA")
         .example("ıi", "II")
         .example_json("{}", "null", "null")
-        .write(uppercase)
+        .write(|value, out| out.push_uppercase(value))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::uppercase;
+    use super::TidelockPlugin;
+    use tidelock_plugin::testing::call;
 
     fn upper(value: &str) -> String {
-        let mut out = "kept ".to_owned();
-        uppercase(value, &mut out);
-        out.strip_prefix("kept ").unwrap().to_owned()
+        call::<TidelockPlugin>("uppercase", "{}", Some(value)).unwrap().unwrap()
     }
 
     #[test]
