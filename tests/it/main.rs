@@ -32,6 +32,7 @@ mod config;
 mod demo;
 mod error_codes;
 mod hot_reload;
+mod phone_numbers;
 mod plugin;
 mod sqlite;
 mod sqlite_files;

@@ -1,6 +1,10 @@
 //! `format_phone`: a phone number of any region, in one format. How is in [`phone`].
 
+#[cfg(test)]
+mod agreement;
 mod phone;
+mod plan;
+mod read;
 
 use phone::{FORMATS, Style};
 use tidelock_plugin::{Param, Text, function, plugin};

@@ -1,18 +1,26 @@
 //! One phone number: read it as a person wrote it, check it against the numbering plan, write it in one format.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
-use std::borrow::Cow;
+use crate::plan::{self, Digits, Plan};
+use crate::read::{Number, Reading, read};
+use rlibphonenumber::{PhoneNumber, PhoneNumberFormat, Region, get_national_significant_number_owned};
 use tidelock_plugin::{Failure, ParamError, Params, Text};
 
 /// The formats' names, the default first.
 pub const FORMATS: [&str; 4] = ["e164", "international", "national", "rfc3966"];
 
 /// How numbers are read and written: the function's parameters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Style {
     /// Where numbers without a country code are at home.
-    region: Option<Region>,
+    home: Option<Home>,
     format: PhoneNumberFormat,
+}
+
+/// A region, for the tables and for the library.
+#[derive(Clone, Copy)]
+struct Home {
+    plan: &'static Plan,
+    region: Region,
 }
 
 impl Style {
@@ -21,17 +29,17 @@ impl Style {
     /// # Errors
     /// For a region that has no numbering plan, and for `national` without a region: such a number could not be read again.
     pub fn from_params(params: &Params) -> Result<Self, ParamError> {
-        let region = params.text("region").map(region).transpose()?;
+        let home = params.text("region").map(home).transpose()?;
         let format = match params.text("format") {
             Some("international") => PhoneNumberFormat::International,
             Some("national") => PhoneNumberFormat::National,
             Some("rfc3966") => PhoneNumberFormat::RFC3966,
             _ => PhoneNumberFormat::E164,
         };
-        if region.is_none() && format == PhoneNumberFormat::National {
+        if home.is_none() && format == PhoneNumberFormat::National {
             return Err(ParamError::new("region", "required with format \"national\", such as {\"region\":\"US\"}"));
         }
-        Ok(Self { region, format })
+        Ok(Self { home, format })
     }
 
     /// Appends `value` in this style.
@@ -39,27 +47,46 @@ impl Style {
     /// # Errors
     /// `invalid-phone`, with a reason that does not repeat the number.
     pub fn write(&self, value: &str, out: &mut Text) -> Result<(), Failure> {
-        let number = self.read(value)?;
-        out.push_str(&self.format(&number));
+        match self.read(value) {
+            Reading::Valid(number) => self.write_number(&number, out),
+            Reading::Invalid => return Err(invalid("is no number of its country's numbering plan")),
+            Reading::Unreadable | Reading::Unsure => {
+                return Err(invalid(match self.home {
+                    Some(_) => "cannot be read as a phone number",
+                    None => {
+                        "cannot be read as a phone number; without the parameter \"region\" it needs a + and a country code"
+                    }
+                }));
+            }
+        }
         Ok(())
     }
 
-    fn read(&self, value: &str) -> Result<PhoneNumber, Failure> {
-        let parsed = PhoneNumber::parse(value, self.region);
-        let number = parsed.map_err(|_| {
-            invalid(match self.region {
-                Some(_) => "cannot be read as a phone number",
-                None => {
-                    "cannot be read as a phone number; without the parameter \"region\" it needs a + and a country code"
-                }
-            })
-        })?;
-        if number.is_valid() { Ok(number) } else { Err(invalid("is no number of its country's numbering plan")) }
+    fn read(&self, value: &str) -> Reading {
+        match read(value, self.home.map(|home| home.plan)) {
+            Reading::Unsure => self.read_by_library(value),
+            sure => sure,
+        }
+    }
+
+    /// Every spelling that libphonenumber knows. Whether there is such a number is not asked of it: the tables say the same.
+    fn read_by_library(&self, value: &str) -> Reading {
+        let Ok(parsed) = PhoneNumber::parse(value, self.home.map(|home| home.region)) else {
+            return Reading::Unreadable;
+        };
+        let code = u16::try_from(parsed.country_code).ok().and_then(plan::code);
+        let national = get_national_significant_number_owned(&parsed);
+        match (code, Digits::of(national.as_bytes())) {
+            (Some(code), Some(national)) if code.has(national.as_bytes()) => {
+                Reading::Valid(Number { code: code.code, national, extension: parsed.extension })
+            }
+            _ => Reading::Invalid,
+        }
     }
 
     /// The number in the wanted format, or in the first simpler one that reads as the same number again: a few numbering
     /// plans have numbers whose national form is somebody else's, and a number abroad has none here.
-    fn format<'a>(&self, number: &'a PhoneNumber) -> Cow<'a, str> {
+    fn write_number(&self, number: &Number, out: &mut Text) {
         let steps: &[PhoneNumberFormat] = match self.format {
             PhoneNumberFormat::National => &[PhoneNumberFormat::National, PhoneNumberFormat::International],
             PhoneNumberFormat::International => &[PhoneNumberFormat::International],
@@ -67,22 +94,47 @@ impl Style {
             PhoneNumberFormat::E164 => &[],
         };
         for step in steps {
-            let text = number.format_as(*step);
-            if self.read(&text).is_ok_and(|again| again == *number) {
-                return text;
+            let number_for_library = for_library(number);
+            let text = number_for_library.format_as(*step);
+            if matches!(self.read(&text), Reading::Valid(again) if again == *number) {
+                out.push_str(&text);
+                return;
             }
         }
-        number.format_as(PhoneNumberFormat::E164)
+        out.push('+');
+        push_code(number.code, out);
+        out.push_str(number.national.as_str());
+    }
+}
+
+/// The number as the library has it: leading zeros are counted beside the rest.
+fn for_library(number: &Number) -> PhoneNumber {
+    let national = number.national.as_str();
+    let rest = national.trim_start_matches('0');
+    let zeros = national.len() - rest.len();
+    PhoneNumber {
+        country_code: number.code.into(),
+        national_number: rest.parse().unwrap_or(0),
+        extension: number.extension.clone(),
+        italian_leading_zero: (zeros > 0).then_some(true),
+        number_of_leading_zeros: i32::try_from(zeros).ok().filter(|zeros| *zeros > 1),
+        ..PhoneNumber::default()
     }
 }
 
 /// The region of an ISO 3166 code that has a numbering plan.
-fn region(code: &str) -> Result<Region, ParamError> {
-    let known =
-        Region::from_code(code).ok().filter(|&region| PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some());
-    known.ok_or_else(|| {
+fn home(code: &str) -> Result<Home, ParamError> {
+    let known = plan::of_region(code).zip(Region::from_code(code).ok());
+    known.map(|(plan, region)| Home { plan, region }).ok_or_else(|| {
         ParamError::new("region", "expected a two-letter ISO 3166 country code, such as \"US\" or \"DE\"")
     })
+}
+
+fn push_code(code: u16, out: &mut Text) {
+    let digits = [code / 100, code / 10 % 10, code % 10];
+    for digit in digits.iter().skip_while(|digit| **digit == 0) {
+        out.push(char::from_digit(u32::from(*digit), 10).unwrap_or('0'));
+    }
 }
 
 fn invalid(reason: &str) -> Failure {
@@ -92,9 +144,10 @@ fn invalid(reason: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rlibphonenumber::PHONE_NUMBER_UTIL;
 
     fn style(region: Option<&str>, format: PhoneNumberFormat) -> Style {
-        Style { region: region.map(|code| super::region(code).unwrap()), format }
+        Style { home: region.map(|code| home(code).unwrap()), format }
     }
 
     fn written(style: Style, value: &str) -> Result<String, &'static str> {
@@ -105,10 +158,10 @@ mod tests {
     #[test]
     fn a_region_is_a_country_with_a_numbering_plan() {
         for code in ["US", "us", "GB", "TA", "AC", "XK"] {
-            assert!(region(code).is_ok(), "{code}");
+            assert!(home(code).is_ok(), "{code}");
         }
         for code in ["", "U", "UK", "EU", "XX", "USA", "001", "ÄÖ"] {
-            assert!(region(code).is_err(), "{code}");
+            assert!(home(code).is_err(), "{code}");
         }
     }
 
@@ -167,9 +220,13 @@ mod tests {
                 numbers += 1;
                 for at in [Some(region), Some(Region::US), Some(Region::DE), None] {
                     for format in [E164, International, National, RFC3966] {
-                        let style = Style { region: at, format };
+                        let style = style(at.map(|region| region.to_string()).as_deref(), format);
                         let once = written(style, &number.format_as(International)).unwrap();
-                        assert_eq!(written(style, &once).as_deref(), Ok(once.as_str()), "{region} {kind:?} {style:?}");
+                        assert_eq!(
+                            written(style, &once).as_deref(),
+                            Ok(once.as_str()),
+                            "{region} {kind:?} {at:?} {format:?}"
+                        );
                     }
                 }
             }

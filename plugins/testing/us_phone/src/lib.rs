@@ -4,7 +4,7 @@
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "constant tables and a bounded count")]
 mod rule;
 
-use tidelock_plugin::{Failure, function, plugin};
+use tidelock_plugin::{Failure, Text, function, plugin};
 
 plugin! {
     function("us_phone", "A number of North America as +1 and ten digits.")
@@ -14,7 +14,7 @@ plugin! {
         .failure("{}", "(106) 342-8631", "invalid-phone")
         .failure("{}", "n/a", "invalid-phone")
         .open(|_| {
-            Ok(|value: &str, out: &mut String| {
+            Ok(|value: &str, out: &mut Text| {
                 let number = rule::us_phone(value);
                 let number = number.ok_or_else(|| Failure::new("invalid-phone", "the value is no number of North America"))?;
                 out.push_str(std::str::from_utf8(&number).unwrap_or_default());
