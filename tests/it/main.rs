@@ -38,4 +38,5 @@ mod sqlite;
 mod sqlite_files;
 mod sqlite_tables;
 mod sqlite_tracking;
+mod standard_plugins;
 mod sync;

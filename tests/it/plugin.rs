@@ -12,14 +12,14 @@ use tidelock::config::{PluginLimits, PluginSettings};
 use tidelock::plugin::{CallContext, Catalog, CatalogSettings, Catalogue, FunctionRef, PluginError, Plugins};
 use tidelock::value::Value;
 
-const STANDARD: [&str; 5] = ["format_phone", "lowercase", "title_case", "trim", "uppercase"];
+use crate::standard_plugins::STANDARD;
 
 /// A component of `tests/guests`.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
     read(&format!("tests/guests/{name}.wasm"))
 }
 
-fn read(path: &str) -> Vec<u8> {
+pub(crate) fn read(path: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
@@ -40,7 +40,7 @@ async fn start_with(dir: &Path, limits: PluginLimits, cache_dir: PathBuf) -> Arc
 }
 
 /// A folder with these guests, and a catalogue on it.
-async fn with_guests(names: &[&str]) -> (TempDir, Arc<Catalog>) {
+pub(crate) async fn with_guests(names: &[&str]) -> (TempDir, Arc<Catalog>) {
     let dir = tempfile::tempdir().unwrap();
     for name in names {
         std::fs::write(dir.path().join(format!("{name}.wasm")), guest(name)).unwrap();
@@ -50,7 +50,7 @@ async fn with_guests(names: &[&str]) -> (TempDir, Arc<Catalog>) {
     (dir, catalog)
 }
 
-fn function(name: &str, params: &str) -> FunctionRef {
+pub(crate) fn function(name: &str, params: &str) -> FunctionRef {
     FunctionRef { name: name.to_owned(), params: params.to_owned() }
 }
 
@@ -78,87 +78,7 @@ fn err(code: &str) -> Result<Option<String>, String> {
     Err(code.to_owned())
 }
 
-/// Function, parameters, input, text or code.
-type Row = (&'static str, &'static str, Option<&'static str>, Result<Option<&'static str>, &'static str>);
-
-/// What standard plugins must do, built by whom ever.
-const TABLE: [Row; 14] = [
-    ("format_phone", r#"{"region":"US"}"#, Some("(415) 555-2671"), Ok(Some("+14155552671"))),
-    ("format_phone", r#"{"region":"DE"}"#, Some("030 901820"), Ok(Some("+4930901820"))),
-    ("format_phone", r#"{"region":"GB"}"#, Some("020 7946 0018"), Ok(Some("+442079460018"))),
-    ("format_phone", r#"{"region":"US"}"#, Some("+49 30 901820"), Ok(Some("+4930901820"))),
-    ("format_phone", "{}", Some("+1 415 555 2671"), Ok(Some("+14155552671"))),
-    ("format_phone", r#"{"region":"US"}"#, Some("+14155552671"), Ok(Some("+14155552671"))),
-    ("format_phone", r#"{"region":"US"}"#, Some("call me"), Err("invalid-phone")),
-    ("format_phone", r#"{"region":"US"}"#, Some("12"), Err("invalid-phone")),
-    ("format_phone", r#"{"region":"US"}"#, None, Ok(None)),
-    ("trim", "{}", Some("\u{a0} Ann \t\n"), Ok(Some("Ann"))),
-    ("lowercase", "{}", Some("ÄRGER"), Ok(Some("ärger"))),
-    ("uppercase", "{}", Some("straße"), Ok(Some("STRASSE"))),
-    ("title_case", "{}", Some("MARY-ANN O'BRIEN"), Ok(Some("Mary-Ann O'Brien"))),
-    ("title_case", "{}", None, Ok(None)),
-];
-
-async fn check_table(plugins: &dyn Plugins) {
-    for (name, params, input, expected) in TABLE {
-        let answers = call(plugins, name, params, &[None, input, None]).await.unwrap();
-        let expected = expected.map(|text| text.map(str::to_owned)).map_err(str::to_owned);
-        assert_eq!(answers, [Ok(None), expected, Ok(None)], "{name} {params} {input:?}");
-    }
-}
-
-#[tokio::test]
-async fn standard_plugins_do_what_they_say() {
-    let (_dir, catalog) = with_guests(&[]).await;
-    let names: Vec<String> = catalog.functions().into_iter().map(|info| info.plugin).collect();
-    assert_eq!(names, STANDARD);
-    let set = catalog.snapshot();
-    check_table(set.as_ref()).await;
-    let info = set.info("format_phone").unwrap();
-    assert!(info.idempotent && info.role == "field-transform" && info.digest.len() == 64);
-}
-
-#[tokio::test]
-async fn rebuilt_plugins_do_the_same_as_the_committed_ones() {
-    let Some(rebuilt) = tidelock::config::environment("TIDELOCK_REBUILT_DIR") else { return };
-    // As `plugins/build --rebuild-check` leaves them.
-    let rebuilt = Path::new(&rebuilt).join("plugins/built");
-    let catalog = start(&rebuilt).await;
-    assert!(catalog.failures().is_empty(), "{:?}", catalog.failures());
-    check_table(catalog.snapshot().as_ref()).await;
-    let (_dir, committed) = with_guests(&[]).await;
-    for name in STANDARD {
-        let path = rebuilt.join(format!("{name}.wasm"));
-        assert_eq!(
-            hex(&std::fs::read(path).unwrap()),
-            catalog.snapshot().info(name).unwrap().digest,
-            "{name} was used"
-        );
-        let values: Vec<Option<&str>> = TABLE.iter().map(|row| row.2).collect();
-        let params = if name == "format_phone" { r#"{"region":"FR"}"# } else { "{}" };
-        let ours = call(committed.snapshot().as_ref(), name, params, &values).await;
-        assert_eq!(call(catalog.snapshot().as_ref(), name, params, &values).await, ours, "{name}");
-    }
-}
-
-#[test]
-fn committed_components_are_those_of_the_lock_file() {
-    let lock: serde_json::Value = serde_json::from_slice(&read("plugins/built/plugins.lock")).unwrap();
-    let components = lock["components"].as_array().unwrap();
-    for component in components {
-        let path = component["file"].as_str().unwrap();
-        assert_eq!(hex(&read(path)), component["sha256"], "{path}");
-    }
-    for name in STANDARD {
-        let path = format!("plugins/built/{name}.wasm");
-        assert!(
-            components.iter().any(|component| component["file"] == path.as_str()),
-            "{path} is not in the lock file"
-        );
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -269,7 +189,7 @@ async fn a_compilation_is_limited_and_its_result_kept() {
     let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let starved = PluginLimits { compile_memory_bytes: 1 << 20, ..PluginLimits::default() };
     let catalog = start_with(dir.path(), starved, cache.path().to_owned()).await;
-    for name in STANDARD {
+    for (name, _) in STANDARD {
         let error = catalog.failures()[name].error.clone();
         assert!(error.code == "plugin.compile_limit" && error.message.contains("1 MiB"), "{error}");
     }
