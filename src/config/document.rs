@@ -148,6 +148,20 @@ impl Document {
         self.node(number).map_or_else(|| self.location(0, ""), |node| self.location(node.offset, &node.pointer))
     }
 
+    /// Where the value of a pointer stands, or the nearest one around it.
+    pub(crate) fn at_pointer(&self, pointer: &str) -> Location {
+        let mut wanted = pointer;
+        loop {
+            if let Some(node) = self.nodes.iter().find(|node| node.pointer == wanted) {
+                return self.location(node.offset, &node.pointer);
+            }
+            match wanted.rsplit_once('/') {
+                Some((around, _)) => wanted = around,
+                None => return self.location(0, ""),
+            }
+        }
+    }
+
     /// Where the key of a member stands.
     pub(crate) fn at_key(&self, object: u32, member: &Member) -> Location {
         let pointer = self.node(object).map_or("", |node| node.pointer.as_str());

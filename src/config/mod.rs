@@ -3,6 +3,7 @@
 //! The way of a file: `document` (text → tree with places) → `structure` (checked against the schema of `raw`, variables filled
 //! in) → `raw` (serde) → `resolve` (typed, every problem collected). Parts that have no effect yet are in `planned`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub mod codes;
@@ -30,7 +31,7 @@ pub use pair::{
 pub use problem::{Location, Problem, Severity};
 pub use schema::schema;
 pub use secret::{Secret, environment};
-pub use source_line::source_line;
+pub use source_line::{below, source_line};
 pub use suggest::{nearest, suggestion};
 
 /// A whole service.
@@ -48,13 +49,49 @@ pub struct Config {
     pub log_level: Option<String>,
 }
 
-/// The plugin folder and what a plugin may use up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The plugin folder, what a plugin may use up, and what it may ask for.
+#[derive(Debug, Clone, PartialEq)]
 pub struct PluginSettings {
     /// Folder of `NAME.wasm` files; need not exist. Default `plugins`.
     pub dir: PathBuf,
     /// Limits per call.
     pub limits: PluginLimits,
+    /// WASI packages (`wasi:clocks`) or interfaces (`wasi:clocks/wall-clock`) that a plugin may import, by the stem of its file.
+    pub grants: BTreeMap<String, Vec<String>>,
+    /// When a new version is taken back; `None`: never.
+    pub rollback: Option<PluginRollback>,
+}
+
+impl PluginSettings {
+    /// Whether a plugin can be granted this; what reaches out of the sandbox never is.
+    pub fn is_grantable(grant: &str) -> bool {
+        resolve::is_grantable(grant)
+    }
+
+    /// A folder with everything else at its default.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            limits: PluginLimits::default(),
+            grants: BTreeMap::new(),
+            rollback: Some(PluginRollback::default()),
+        }
+    }
+}
+
+/// When a new version of a plugin is taken back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PluginRollback {
+    /// Values of each function that are watched after a replacement.
+    pub window_values: u64,
+    /// Share of failing values, from 0 to 1, above that of the version before.
+    pub error_rate: f64,
+}
+
+impl Default for PluginRollback {
+    fn default() -> Self {
+        Self { window_values: 1_000, error_rate: 0.2 }
+    }
 }
 
 /// What one plugin call may use up.

@@ -1,7 +1,10 @@
-//! The line that a problem points at, for people (layer 2), with secrets blotted out (I12).
+//! Looks into a file once more for a problem that is found after loading (layer 2): the place below another place, and the line
+//! that a problem points at, for people, with secrets blotted out (I12).
 
 use std::fs;
+use std::path::Path;
 
+use super::document::Document;
 use super::{Location, nearest};
 
 /// Names of keys whose values are never shown; what contains or resembles one counts too.
@@ -13,6 +16,14 @@ pub fn source_line(at: &Location) -> Option<String> {
     let index = usize::try_from(at.line).ok()?.checked_sub(1)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     blot(text).lines().nth(index).map(str::to_owned)
+}
+
+/// The place of what stands below a place, by JSON pointer, or of the nearest thing around it. The place itself where the file
+/// cannot be read any more.
+pub fn below(at: &Location, pointer: &str) -> Location {
+    let text = fs::read_to_string(&*at.file).ok();
+    let document = text.and_then(|text| Document::parse(Path::new(&*at.file), text).ok());
+    document.map_or_else(|| at.clone(), |document| document.at_pointer(&format!("{}{pointer}", at.pointer)))
 }
 
 /// The text with every secret blotted out. Works on broken JSON too: it only follows strings, comments and colons.
@@ -113,6 +124,20 @@ fn is_secret(key: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_below_another_is_found_or_the_nearest_around_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "{\"a\": [\n  {\"name\": \"f\",\n   \"params\": {\"x\": 1}}]}").unwrap();
+        let name: std::sync::Arc<str> = file.path().display().to_string().into();
+        let at = Location { file: name, pointer: "/a/0".to_owned(), ..Location::default() };
+        let place = |pointer: &str| (below(&at, pointer).line, below(&at, pointer).pointer);
+        assert_eq!(place("/params/x"), (3, "/a/0/params/x".to_owned()));
+        assert_eq!(place("/params/y/z"), (3, "/a/0/params".to_owned()));
+        assert_eq!(place("/other"), (2, "/a/0".to_owned()));
+        let gone = Location { file: "/nowhere.json".into(), ..at.clone() };
+        assert_eq!(below(&gone, "/params"), gone);
+    }
 
     #[test]
     fn secrets_are_blotted_out_in_place() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::change::{End, Ends};
 use crate::config::{
-    Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, suggestion,
+    Deletes, FieldMapping, Location, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, below, suggestion,
 };
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
@@ -100,6 +100,19 @@ pub fn check_functions(pair: &PairConfig, plugins: &dyn Plugins) -> Vec<Problem>
     }
     binder.problems.dedup();
     binder.problems
+}
+
+/// What is wrong with the parameters of a call by the function's own schema. `at`: where the call stands, whose `params` they are.
+pub fn check_params(function: &FunctionRef, at: &Location, plugins: &dyn Plugins) -> Vec<Problem> {
+    let problems = plugins.param_problems(function).into_iter().map(|wrong| {
+        let at = below(at, &format!("/params{}", wrong.pointer));
+        let problem = Problem::error("plugin.invalid_params", &at, format!("\"{}\": {}", function.name, wrong.message));
+        match wrong.suggestion {
+            Some(suggestion) => problem.suggest(suggestion),
+            None => problem,
+        }
+    });
+    problems.collect()
 }
 
 struct Binder<'a> {
@@ -298,7 +311,11 @@ impl Binder<'_> {
                 let at = if call.at.line == 0 { &mapping.at } else { &call.at };
                 match self.plugins.info(&call.name) {
                     Ok(info) if info.role == "field-transform" => {
-                        Some(FunctionRef { name: call.name.clone(), params: call.params.clone() })
+                        let function = FunctionRef { name: call.name.clone(), params: call.params.clone() };
+                        let problems = check_params(&function, at, self.plugins);
+                        let new = problems.into_iter().filter(|problem| !self.problems.contains(problem));
+                        self.problems.extend(new.collect::<Vec<_>>());
+                        Some(function)
                     }
                     Ok(info) => {
                         let text = format!("\"{}\" is a {}, not a field transform", call.name, info.role);

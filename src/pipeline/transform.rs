@@ -146,10 +146,6 @@ impl Column<'_> {
 }
 
 fn unusable(function: &FunctionRef, error: &PluginError) -> SyncError {
-    let kind = if error.code == "plugin.retryable" || error.code == "plugin.breaker_open" {
-        ErrorKind::Unavailable
-    } else {
-        ErrorKind::SchemaMismatch
-    };
+    let kind = if error.may_pass() { ErrorKind::Unavailable } else { ErrorKind::SchemaMismatch };
     SyncError::new(kind, error.code, format!("calling the plugin function \"{}\": {}", function.name, error.message))
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,8 +18,10 @@ use super::event::{CatalogEvent, Happened, LoadFailure};
 use super::folder::{Entry, Signature, read, read_at_rest, scan};
 use super::host::{Host, LoadedPlugin};
 use super::images::Images;
+use super::limits::ROLLED_BACK_MAX;
 use super::load::{Candidate, Loader};
 use super::preamble::TRUNCATED;
+use super::probation::{Probation, ROLLED_BACK};
 use super::set::PluginSet;
 use super::standard::{STANDARD, standard};
 use super::watch::{self, Watch};
@@ -92,6 +94,12 @@ pub struct Catalog {
     /// Held for as long as a reload takes: reloads follow one another.
     files: Mutex<Files>,
     events: broadcast::Sender<CatalogEvent>,
+    /// Held for as long as publishing a changed set takes.
+    publishing: Lock<()>,
+    /// Digests that were taken back, by stem, the latest last: they are not tried again.
+    rolled_back: Lock<BTreeMap<Arc<str>, Vec<(Arc<str>, PluginError)>>>,
+    /// For those who take back a version.
+    me: Weak<Self>,
 }
 
 impl Catalog {
@@ -114,13 +122,17 @@ impl Catalog {
         let host = Arc::new(Host::new(settings.plugins.limits)?);
         let compiler = Compiler::new(settings.compiler.clone(), settings.plugins.limits);
         let images = Arc::new(Images::open(&settings.cache_dir, &host.engine, compiler)?);
+        let grants = Arc::new(settings.plugins.grants.clone());
         let empty = PluginSet::new(Arc::clone(&host), BTreeMap::new(), BTreeMap::new());
-        Ok(Arc::new(Self {
-            loader: Loader { host, images },
+        Ok(Arc::new_cyclic(|me| Self {
+            loader: Loader { host, images, grants },
             settings,
             current: ArcSwap::from_pointee(empty),
             files: Mutex::default(),
             events: broadcast::channel(EVENTS_MAX).0,
+            publishing: Lock::default(),
+            rolled_back: Lock::default(),
+            me: Weak::clone(me),
         }))
     }
 
@@ -248,10 +260,50 @@ impl Catalog {
         if seen.refused.as_ref() == Some(&digest) {
             return Verdict::RefusedBefore(digest);
         }
+        if let Some(error) = self.rolled_back(&seen.stem, &digest) {
+            return Verdict::Refused(Some(digest), error);
+        }
         match self.loader.load(candidate).await {
             Ok(plugin) => Verdict::Loaded(plugin),
             Err(error) => Verdict::Refused(Some(digest), error),
         }
+    }
+
+    /// Why these bytes were taken back before, if they were.
+    fn rolled_back(&self, stem: &str, digest: &str) -> Option<PluginError> {
+        let rolled_back = self.rolled_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = rolled_back.get(stem)?.iter().find(|(known, _)| **known == *digest);
+        known.map(|(_, error)| error.clone())
+    }
+
+    /// Puts `before` in the place of a version that failed its probation. Once, whoever finds out first.
+    pub(super) fn roll_back(&self, failed: &LoadedPlugin, before: &Arc<LoadedPlugin>, reason: &str) {
+        let (stem, digest) = (&failed.stem, &failed.digest);
+        let message = format!("version {} is taken back for {}: {reason}", short(digest), short(&before.digest));
+        let error = PluginError::new(ROLLED_BACK, message);
+        let failure =
+            LoadFailure { digest: Some(Arc::clone(digest)), error: error.clone(), kept: Some(Arc::clone(&before.digest)) };
+        let swapped = self.swap(|plugins, failures| {
+            let in_use = plugins.get(stem).is_some_and(|plugin| plugin.digest == *digest);
+            if in_use {
+                before.reinstate();
+                plugins.insert(Arc::clone(stem), Arc::clone(before));
+                failures.insert(Arc::clone(stem), failure);
+            }
+            in_use
+        });
+        if !swapped {
+            return;
+        }
+        failed.roll_back();
+        *failed.probation() = None;
+        let mut rolled_back = self.rolled_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let digests = rolled_back.entry(Arc::clone(stem)).or_default();
+        digests.push((Arc::clone(digest), error.clone()));
+        digests.drain(..digests.len().saturating_sub(ROLLED_BACK_MAX));
+        drop(rolled_back);
+        tracing::warn!(plugin = &**stem, digest = &**digest, back_to = &*before.digest, "a plugin is rolled back: {reason}");
+        self.tell(Happened::RolledBack, stem, Some(digest), 0, Some(error));
     }
 
     fn digest_in_use(&self, stem: &str) -> Option<Arc<str>> {
@@ -291,6 +343,8 @@ impl Catalog {
 
     /// The file is gone: the standard plugin of that name comes back, else there is none.
     async fn remove(&self, stem: &Arc<str>) {
+        // Whoever removes a file and puts it there again wants it tried again.
+        self.rolled_back.lock().unwrap_or_else(PoisonError::into_inner).remove(stem);
         let replacement = match standard(stem) {
             Some(bytes) => {
                 let candidate = Candidate::new(stem, bytes.to_vec());
@@ -322,6 +376,12 @@ impl Catalog {
         let plugin = Arc::new(plugin);
         let old = self.swap(|plugins, failures| {
             failures.remove(&plugin.stem);
+            if let (Some(rules), Some(old)) = (self.settings.plugins.rollback, plugins.get(&plugin.stem)) {
+                // What has not proved itself is nothing to go back to; and no version holds more than one other.
+                let proved = old.probation().take().map(|probation| Arc::clone(&probation.before));
+                let before = proved.unwrap_or_else(|| Arc::clone(old));
+                *plugin.probation() = Some(Arc::new(Probation { before, rules, catalog: Weak::clone(&self.me) }));
+            }
             plugins.insert(Arc::clone(&plugin.stem), Arc::clone(&plugin))
         });
         let (happened, word) =
@@ -329,10 +389,9 @@ impl Catalog {
         if let Some(old) = old {
             old.retire();
         }
-        let digest = plugin.digest.get(..12).unwrap_or_default();
         tracing::info!(
             plugin = &*plugin.stem,
-            digest,
+            digest = short(&plugin.digest),
             version = plugin.version,
             ms = plugin.load_ms,
             "a plugin is {word}"
@@ -358,16 +417,18 @@ impl Catalog {
         self.tell(Happened::Refused, stem, digest.as_ref(), 0, Some(error));
     }
 
-    /// Publishes a changed copy of the set. Callers hold `files` (or are in `start`), so no change is lost.
+    /// Publishes a changed copy of the set; one after the other, so that no change is lost.
     fn swap<T>(
         &self,
         change: impl FnOnce(&mut BTreeMap<Arc<str>, Arc<LoadedPlugin>>, &mut BTreeMap<Arc<str>, LoadFailure>) -> T,
     ) -> T {
+        let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current.load_full();
         let (mut plugins, mut failures) = (before.plugins().clone(), before.failures().clone());
         let result = change(&mut plugins, &mut failures);
         let digests: BTreeSet<Arc<str>> = plugins.values().map(|plugin| Arc::clone(&plugin.digest)).collect();
         self.current.store(Arc::new(PluginSet::new(Arc::clone(&self.loader.host), plugins, failures)));
+        drop(publishing);
         self.loader.host.pool.retain(|digest| digests.contains(digest));
         result
     }
@@ -385,6 +446,11 @@ impl Catalog {
         // Without a listener there is nobody to tell.
         drop(self.events.send(event));
     }
+}
+
+/// As many digits of a digest as people compare.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or_default()
 }
 
 fn may_be_writing(files: &mut Files, stem: &Arc<str>) -> bool {

@@ -3,6 +3,7 @@
 use super::bindings::{Example, Exports, FunctionInfo as Described, PluginInfo, Role};
 use super::column::{kind_name, kind_named};
 use super::limits::{EXAMPLES_MAX, FUNCTIONS_MAX, printable};
+use super::params::ParamsSchema;
 use super::{FunctionInfo, PluginError};
 use crate::value::Kind;
 
@@ -20,7 +21,7 @@ pub(super) struct Function {
     /// Kind returned; `None` = the input's.
     pub(super) output: Option<Kind>,
     pub(super) deterministic: bool,
-    pub(super) params_schema: String,
+    pub(super) params: ParamsSchema,
     pub(super) examples: Vec<Example>,
 }
 
@@ -28,6 +29,11 @@ impl Function {
     /// Whether values of this kind may be given.
     pub(super) fn accepts(&self, kind: Kind) -> bool {
         self.inputs.is_empty() || self.inputs.contains(&kind)
+    }
+
+    /// The kind as which a value is given to the function: its own, or text.
+    pub(super) fn accepted_kind(&self, kind: Kind) -> Option<Kind> {
+        [kind, Kind::Text].into_iter().find(|kind| self.accepts(*kind))
     }
 
     /// The kind that a call with nothing but nulls has.
@@ -93,9 +99,8 @@ fn check_function(described: Described, exports: &Exports, stem: &str, digest: &
     if !described.reverse.is_empty() && !is_name(&described.reverse) {
         return Err("`reverse` is not the name of a function".to_owned());
     }
-    if !is_object_or_empty(&described.params_schema) {
-        return Err("`params-schema` is not a JSON object".to_owned());
-    }
+    let params = ParamsSchema::new(&described.params_schema)
+        .map_err(|reason| format!("`params-schema` is not usable: {reason}"))?;
     let info = FunctionInfo {
         name: described.name.clone(),
         plugin: stem.to_owned(),
@@ -105,8 +110,8 @@ fn check_function(described: Described, exports: &Exports, stem: &str, digest: &
         idempotent: described.idempotent,
         reverse: (!described.reverse.is_empty()).then(|| described.reverse.clone()),
     };
-    let Described { deterministic, params_schema, examples, .. } = described;
-    Ok(Function { info, role, inputs, output, deterministic, params_schema, examples })
+    let Described { deterministic, examples, .. } = described;
+    Ok(Function { info, role, inputs, output, deterministic, params, examples })
 }
 
 fn kinds(described: &Described, role: Role) -> Result<(Vec<Kind>, Option<Kind>), String> {

@@ -14,6 +14,9 @@ pub enum Happened {
     Replaced,
     /// A file was refused; what was loaded before stays.
     Refused,
+    /// It failed too often, and the version before is back.
+    #[serde(rename = "rolled_back")]
+    RolledBack,
     /// Its file is gone, and so is it.
     Unloaded,
 }
@@ -29,7 +32,7 @@ pub struct CatalogEvent {
     pub digest: Arc<str>,
     /// From reading the file to its last example; 0 where nothing was loaded.
     pub load_ms: u64,
-    /// Why it was refused.
+    /// Why it was refused or taken back.
     pub reason: Option<PluginError>,
 }
 

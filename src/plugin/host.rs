@@ -1,7 +1,7 @@
 //! What all plugins of a service share: engine, linker, limits, idle instances and the permits to run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -9,10 +9,12 @@ use wasmtime::component::Linker;
 
 use super::PluginError;
 use super::breaker::Breaker;
+use super::counts::Counts;
 use super::describe::{Description, Function};
 use super::instance::{CallFailure, Guest, Image, Instance};
 use super::limits::LIVE_INSTANCES_MAX;
 use super::pool::Pool;
+use super::probation::Probation;
 use super::{bindings, engine};
 use crate::config::PluginLimits;
 
@@ -88,6 +90,8 @@ pub(super) struct LoadedPlugin {
     /// From reading the file to the last example.
     pub(super) load_ms: u64,
     retired: AtomicBool,
+    rolled_back: AtomicBool,
+    probation: Mutex<Option<Arc<Probation>>>,
 }
 
 /// One function of a loaded plugin.
@@ -95,6 +99,7 @@ pub(super) struct LoadedFunction {
     pub(super) name: Arc<str>,
     pub(super) function: Function,
     pub(super) breaker: Breaker,
+    pub(super) counts: Counts,
 }
 
 impl LoadedPlugin {
@@ -104,10 +109,38 @@ impl LoadedPlugin {
             name: function.info.name.as_str().into(),
             function,
             breaker: Breaker::default(),
+            counts: Counts::default(),
         };
         let functions = functions.into_iter().map(loaded).collect();
         let stem = Arc::clone(&image.plugin);
-        Self { stem, digest, name, version, functions, image, load_ms, retired: AtomicBool::new(false) }
+        let (retired, rolled_back) = (AtomicBool::new(false), AtomicBool::new(false));
+        let probation = Mutex::default();
+        Self { stem, digest, name, version, functions, image, load_ms, retired, rolled_back, probation }
+    }
+
+    pub(super) fn function(&self, name: &str) -> Option<&LoadedFunction> {
+        self.functions.iter().find(|function| *function.name == *name)
+    }
+
+    /// What is to be proved yet.
+    pub(super) fn probation(&self) -> MutexGuard<'_, Option<Arc<Probation>>> {
+        self.probation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It failed its probation: no result of it is used any more.
+    pub(super) fn roll_back(&self) {
+        self.rolled_back.store(true, Ordering::Relaxed);
+        self.retire();
+    }
+
+    /// See [`LoadedPlugin::roll_back`].
+    pub(super) fn is_rolled_back(&self) -> bool {
+        self.rolled_back.load(Ordering::Relaxed)
+    }
+
+    /// It is in use again after all.
+    pub(super) fn reinstate(&self) {
+        self.retired.store(false, Ordering::Relaxed);
     }
 
     /// No new set has this plugin: its instances are not kept for later any more.

@@ -62,9 +62,9 @@ impl Images {
         let dir = std::path::absolute(cache_dir).map_err(|error| unusable(cache_dir, &error))?.join("plugins");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| unusable(&dir, &error))?;
         check_private(&dir)?;
-        let mut hasher = DigestHasher(Sha256::new());
+        let mut hasher = DigestHasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let engine = hex(hasher.0.finalize().get(..8).unwrap_or_default());
+        let engine = hex(hasher.digest().get(..8).unwrap_or_default());
         let images = Self { dir, engine, compiler };
         if let Err(error) = images.remove_unused() {
             tracing::debug!(%error, "old plugin images are not removed");
@@ -247,7 +247,14 @@ fn unusable(path: &Path, error: &io::Error) -> PluginError {
 }
 
 /// Feeds a `Hash` to SHA-256: the same on every run, unlike the standard hasher.
-struct DigestHasher(Sha256);
+#[derive(Default)]
+pub(super) struct DigestHasher(Sha256);
+
+impl DigestHasher {
+    pub(super) fn digest(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
 
 impl Hasher for DigestHasher {
     fn write(&mut self, bytes: &[u8]) {

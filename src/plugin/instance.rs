@@ -1,6 +1,7 @@
 //! One live instance of a plugin: its store, its functions, and the limits around every entry into it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::limits::{
     CALLS_PER_INSTANCE, Fault, FaultKind, HANDLES_MAX, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes,
     load_deadline, printable, ticks,
 };
+use super::wasi::Wasi;
 use super::{CallContext, PluginError, ValueError};
 use crate::config::PluginLimits;
 use crate::value::{Kind, Value};
@@ -21,9 +23,22 @@ use crate::value::{Kind, Value};
 pub(super) struct Guest {
     plugin: Arc<str>,
     usage: Usage,
+    wasi: Option<Box<Wasi>>,
 }
 
 impl Guest {
+    /// What WASI answers from; only plugins that were granted it ask.
+    pub(super) fn wasi(&mut self) -> &mut Wasi {
+        self.wasi.get_or_insert_with(|| Box::new(Wasi::new(&self.plugin, &PluginLimits::default())))
+    }
+
+    /// Everything that WASI tells during the next entry follows from the entry alone.
+    fn fix_world(&mut self, context: &CallContext, entry: impl Hash) {
+        if let Some(wasi) = &mut self.wasi {
+            wasi.fix(context, entry);
+        }
+    }
+
     /// `log.write`.
     pub(super) fn log(&mut self, level: u8, message: &str) {
         let Some(line) = self.usage.log_line(message) else { return };
@@ -57,6 +72,8 @@ pub(super) struct Image {
     pub(super) plugin: Arc<str>,
     pub(super) pre: InstancePre<Guest>,
     pub(super) exports: Exports,
+    /// Whether it was granted any of WASI.
+    pub(super) granted: bool,
 }
 
 /// One call of a field transform.
@@ -85,7 +102,8 @@ pub(super) struct Instance {
 impl Instance {
     /// A fresh instance; its start functions run within the deadline of loading.
     pub(super) fn new(image: &Image, engine: &Engine, limits: &PluginLimits) -> Result<Self, CallFailure> {
-        let guest = Guest { plugin: Arc::clone(&image.plugin), usage: Usage::new(limits) };
+        let wasi = image.granted.then(|| Box::new(Wasi::new(&image.plugin, limits)));
+        let guest = Guest { plugin: Arc::clone(&image.plugin), usage: Usage::new(limits), wasi };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.usage);
         store.epoch_deadline_trap();
@@ -125,6 +143,8 @@ impl Instance {
             Some(Transform::Columnar { apply, .. }) => {
                 let handle = self.handle(call.function, call.params)?;
                 let column = encode(call.kind, call.values);
+                let entry = (call.function, call.params, &column.validity, &column.offsets, &column.data);
+                self.store.data_mut().fix_world(call.context, entry);
                 arm(&mut self.store, call.deadline, input_bytes(call.values));
                 let (answer,) = apply
                     .call(&mut self.store, (handle, context(call.context), column))
@@ -133,7 +153,8 @@ impl Instance {
                 decode(&outcome.output, &outcome.errors, call.output, call.values).map_err(CallFailure::Fault)
             }
             Some(Transform::Simple { apply }) => {
-                let texts = call.values.iter().map(Value::to_text).collect();
+                let texts: Vec<_> = call.values.iter().map(Value::to_text).collect();
+                self.store.data_mut().fix_world(call.context, (call.function, call.params, &texts));
                 arm(&mut self.store, call.deadline, input_bytes(call.values));
                 let params = (
                     context(call.context),
@@ -164,6 +185,8 @@ impl Instance {
         let Some(Transform::Columnar { open, .. }) = self.bound.transform.clone() else {
             return Err(CallFailure::Unusable(PluginError::new("plugin.contract", "it exports no columnar transform")));
         };
+        // Opened once for many calls: nothing of this one may stay.
+        self.store.data_mut().fix_world(&CallContext::none(), ());
         arm(&mut self.store, self.load_deadline, params.len());
         let opened = open.call(&mut self.store, key.clone());
         let handle = match opened {
@@ -247,6 +270,7 @@ fn fault(error: &wasmtime::Error, guest: &Guest) -> Fault {
     let text = printable(&error.root_cause().to_string(), 300);
     match trap {
         Some(_) => Fault::new(FaultKind::Trap, text),
+        None if error.is::<wasmtime_wasi::I32Exit>() => Fault::new(FaultKind::Trap, "the plugin wanted to exit"),
         // The type is private to wasmtime; its text is checked by a test.
         None if text.contains("fuel allocated for hostcalls") => {
             Fault::new(FaultKind::OutputLimit, "the plugin returned more than it may for this input")

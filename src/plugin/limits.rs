@@ -61,6 +61,11 @@ pub(super) const BREAKER_WINDOW: Duration = Duration::from_secs(60);
 /// How long an open breaker stays open.
 pub(super) const BREAKER_COOL_DOWN: Duration = Duration::from_secs(30);
 
+/// Values that a version must have seen before its error rate says anything.
+pub(super) const ROLLBACK_VALUES_MIN: u64 = 50;
+/// Digests per plugin that are remembered as taken back.
+pub(super) const ROLLED_BACK_MAX: usize = 16;
+
 /// Functions that one plugin may describe.
 pub(super) const FUNCTIONS_MAX: usize = 256;
 /// Examples that one function may have.

@@ -1,13 +1,17 @@
 //! From the bytes of a file to a plugin that may run: every check there is, off the sync's path.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bindings::Exports;
+use wasmtime::component::{Component, InstancePre};
+
+use super::bindings::{self, Exports};
 use super::host::{Host, LoadedPlugin};
 use super::images::{Images, blocking, digest};
-use super::instance::{CallFailure, Image, Instance};
+use super::instance::{CallFailure, Guest, Image, Instance};
 use super::limits::{MESSAGE_CHARS_MAX, printable};
+use super::laws::{self, Guests};
 use super::{PluginError, describe, examples, preamble};
 
 /// Loads plugins. Nothing that a file says makes it fail otherwise than with a reason.
@@ -15,6 +19,8 @@ use super::{PluginError, describe, examples, preamble};
 pub(super) struct Loader {
     pub(super) host: Arc<Host>,
     pub(super) images: Arc<Images>,
+    /// What plugins may import of WASI, by stem.
+    pub(super) grants: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 /// A file's bytes under the name that its functions get.
@@ -33,8 +39,8 @@ impl Candidate {
 }
 
 impl Loader {
-    /// Checks the file's form, compiles it in a child, checks what it imports and exports, has it describe itself and runs its
-    /// examples.
+    /// Checks the file's form, compiles it in a child, checks what it imports and exports, has it describe itself, runs its examples
+    /// and tries the laws that it declares.
     ///
     /// # Errors
     /// Why the plugin is refused.
@@ -48,18 +54,27 @@ impl Loader {
         preamble::check(&candidate.bytes)?;
         let component = self.images.component(&self.host.engine, &candidate.bytes, &candidate.digest).await?;
         let host = Arc::clone(&self.host);
+        let grants = self.grants.get(&*candidate.stem).cloned().unwrap_or_default();
         blocking(move || {
-            let exports = Exports::find(&component)?;
-            let pre = host.linker.instantiate_pre(&component).map_err(|error| {
+            let exports = Exports::find(&component, &candidate.stem, &grants)?;
+            let pre = instantiate_pre(&host, &component, !grants.is_empty()).map_err(|error| {
                 PluginError::new(
                     "plugin.contract",
                     format!("its imports are not of the types in wit/plugin.wit: {error:#}"),
                 )
             })?;
-            let image = Image { plugin: Arc::clone(&candidate.stem), pre, exports };
+            let image = Image { plugin: Arc::clone(&candidate.stem), pre, exports, granted: !grants.is_empty() };
             describe_and_try(&host, image, candidate, started)
         })
         .await
+    }
+}
+
+fn instantiate_pre(host: &Host, component: &Component, granted: bool) -> wasmtime::Result<InstancePre<Guest>> {
+    if granted {
+        bindings::linker_with_wasi(&host.engine)?.instantiate_pre(component)
+    } else {
+        host.linker.instantiate_pre(component)
     }
 }
 
@@ -75,6 +90,8 @@ fn describe_and_try(
     // Another instance: `describe` must not be what makes the examples work.
     let mut instance: Instance = host.instantiate(&image).map_err(|failure| failed("its start functions", failure))?;
     examples::check(&mut instance, &description.functions, &host.limits)?;
+    drop(instance);
+    laws::check(&mut Guests::new(host, &image), &description.functions)?;
     let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(LoadedPlugin::new(image, candidate.digest, description, load_ms))
 }

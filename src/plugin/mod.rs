@@ -16,6 +16,7 @@ mod breaker;
 pub mod catalog;
 mod column;
 mod compile;
+mod counts;
 mod describe;
 mod detail;
 mod engine;
@@ -26,20 +27,26 @@ mod host;
 mod images;
 mod instance;
 pub(crate) mod json;
+mod laws;
 mod limits;
 mod load;
+mod params;
 mod pool;
 mod preamble;
+mod probation;
 mod set;
 mod standard;
 mod transform;
+mod wasi;
 mod watch;
 
 pub use catalog::{Catalog, CatalogSettings};
 pub use compile::{CompileJob, compile_here};
-pub use detail::{FunctionDetail, PluginDetail};
+pub use counts::FunctionCounts;
+pub use detail::{FunctionDetail, PluginDetail, RefusedDetail};
 pub use event::{CatalogEvent, Happened, LoadFailure};
 pub use images::default_cache_dir;
+pub use params::ParamProblem;
 pub use set::PluginSet;
 pub use watch::Watch;
 
@@ -85,6 +92,11 @@ impl PluginError {
     /// An error with a stable code.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    /// Whether the same call may do later: the plugin asks for that, is not called for a while, or its version before is back.
+    pub fn may_pass(&self) -> bool {
+        ["plugin.retryable", "plugin.breaker_open", "plugin.busy", "plugin.rolled_back"].contains(&self.code)
     }
 }
 
@@ -196,6 +208,13 @@ pub trait Plugins: Send + Sync {
     /// # Errors
     /// Where no plugin, or more than one, exports the name; the message names near ones.
     fn info(&self, name: &str) -> Result<FunctionInfo, PluginError>;
+
+    /// What the parameters of the call have against them by the function's own `params-schema`. A call of a function that is not to be
+    /// had has none: `info` says so.
+    /// A set that knows no schemas has nothing to say.
+    fn param_problems(&self, _: &FunctionRef) -> Vec<ParamProblem> {
+        Vec::new()
+    }
 
     /// Opens the function with its parameters once, in a throw-away instance.
     ///

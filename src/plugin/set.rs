@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::detail::PluginDetail;
+use super::detail::{PluginDetail, RefusedDetail};
 use super::event::LoadFailure;
 use super::host::{Host, LoadedPlugin};
 use super::transform::{Target, transform};
 use super::{
-    CallContext, Contested, FunctionInfo, FunctionRef, PluginError, Plugins, Reshaped, Resolution, ValueError,
+    CallContext, Contested, FunctionInfo, FunctionRef, ParamProblem, PluginError, Plugins, Reshaped, Resolution, ValueError,
     Violation,
 };
 use crate::record::Record;
@@ -59,9 +60,14 @@ impl PluginSet {
         functions.map(|function| function.function.info.clone()).collect()
     }
 
-    /// What every plugin says about itself.
+    /// What every plugin says about itself, and what it did since it was loaded.
     pub fn details(&self) -> Vec<PluginDetail> {
         self.plugins.values().map(|plugin| PluginDetail::of(plugin)).collect()
+    }
+
+    /// The files that are not in use, and why.
+    pub fn refused(&self) -> Vec<RefusedDetail> {
+        self.failures.iter().map(|(stem, failure)| RefusedDetail::of(stem, failure)).collect()
     }
 
     /// Reads a JSON text as the kind that the function takes (`meta.example` of the contract).
@@ -125,12 +131,8 @@ impl PluginSet {
 
     fn target(&self, function: &FunctionRef) -> Result<Target, PluginError> {
         let (plugin, index) = self.resolve(&function.name)?;
-        let params = if function.params.trim().is_empty() { "{}" } else { function.params.as_str() };
-        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(params);
-        object.map_err(|error| {
-            let message = format!("the parameters of `{}` are not a JSON object: {error}", function.name);
-            PluginError::new("plugin.invalid_params", message)
-        })?;
+        read_params(function)?;
+        let params = text_of_params(function);
         Ok(Target { host: Arc::clone(&self.host), plugin: Arc::clone(plugin), function: index, params: params.into() })
     }
 }
@@ -143,9 +145,22 @@ impl Plugins for PluginSet {
         Ok(function.function.info.clone())
     }
 
+    fn param_problems(&self, function: &FunctionRef) -> Vec<ParamProblem> {
+        let (Ok((plugin, index)), Ok(params)) = (self.resolve(&function.name), read_params(function)) else {
+            return Vec::new();
+        };
+        let function = plugin.functions.get(index);
+        function.map(|function| function.function.params.problems(params)).unwrap_or_default()
+    }
+
     async fn probe(&self, function: &FunctionRef) -> Result<(), PluginError> {
         let target = self.target(function)?;
         target.check_role()?;
+        if let Some(problem) = self.param_problems(function).into_iter().next() {
+            let message = format!("`{}` does not take these parameters: {}", function.name, problem.message);
+            let message = problem.suggestion.map_or(message.clone(), |right| format!("{message}; {right}"));
+            return Err(PluginError::new("plugin.invalid_params", message));
+        }
         target.probe().await
     }
 
@@ -155,7 +170,10 @@ impl Plugins for PluginSet {
         context: &CallContext,
         input: Vec<Value>,
     ) -> Result<Vec<Result<Value, ValueError>>, PluginError> {
-        transform(self.target(function)?, context, input).await
+        let (target, values) = (self.target(function)?, input.len());
+        let started = Instant::now();
+        let result = transform(target.clone(), context, input).await;
+        target.account(values, started.elapsed(), result)
     }
 
     async fn fields(&self, function: &FunctionRef) -> Result<Vec<String>, PluginError> {
@@ -188,6 +206,18 @@ impl Plugins for PluginSet {
     ) -> Result<Vec<Result<Resolution, ValueError>>, PluginError> {
         Err(not_yet(function))
     }
+}
+
+/// The parameters as they cross to the guest.
+fn text_of_params(function: &FunctionRef) -> &str {
+    if function.params.trim().is_empty() { "{}" } else { function.params.as_str() }
+}
+
+fn read_params(function: &FunctionRef) -> Result<serde_json::Map<String, serde_json::Value>, PluginError> {
+    serde_json::from_str(text_of_params(function)).map_err(|error| {
+        let message = format!("the parameters of `{}` are not a JSON object: {error}", function.name);
+        PluginError::new("plugin.invalid_params", message)
+    })
 }
 
 fn not_yet(function: &FunctionRef) -> PluginError {

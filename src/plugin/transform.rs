@@ -53,7 +53,7 @@ enum RunError {
 }
 
 impl Target {
-    fn function(&self) -> Result<&LoadedFunction, PluginError> {
+    pub(super) fn function(&self) -> Result<&LoadedFunction, PluginError> {
         let missing = || PluginError::new("plugin.unknown_function", "the plugin no longer has this function");
         self.plugin.functions.get(self.function).ok_or_else(missing)
     }
@@ -172,13 +172,13 @@ fn groups(
     results: &mut [Option<Result<Value, ValueError>>],
 ) -> Vec<Group> {
     let function = &function.function;
-    let first = input.iter().find_map(|value| accepted_kind(function, value.kind()).filter(|_| !value.is_null()));
+    let first = input.iter().find_map(|value| function.accepted_kind(value.kind()).filter(|_| !value.is_null()));
     let mut groups: Vec<Group> = Vec::new();
     for (row, value) in input.into_iter().enumerate() {
         let given = value.kind();
         let kind = if value.is_null() {
             first.unwrap_or_else(|| function.kind_of_nulls())
-        } else if let Some(kind) = accepted_kind(function, given) {
+        } else if let Some(kind) = function.accepted_kind(given) {
             kind
         } else {
             let message = format!("`{}` takes {}, not {}", function.info.name, function.accepted(), kind_name(given));
@@ -197,11 +197,6 @@ fn groups(
         }
     }
     groups
-}
-
-/// The kind as which a value is given to the function: its own, or text.
-fn accepted_kind(function: &super::describe::Function, kind: Kind) -> Option<Kind> {
-    [kind, Kind::Text].into_iter().find(|kind| function.accepts(*kind))
 }
 
 async fn run_group(
@@ -373,10 +368,10 @@ mod tests {
             inputs: inputs.to_vec(),
             output: None,
             deterministic: true,
-            params_schema: String::new(),
+            params: super::super::params::ParamsSchema::new("").unwrap(),
             examples: Vec::new(),
         };
-        LoadedFunction { name: "f".into(), function, breaker: super::super::breaker::Breaker::default() }
+        LoadedFunction { name: "f".into(), function, breaker: super::super::breaker::Breaker::default(), counts: super::super::counts::Counts::default() }
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod error_codes;
 mod hot_reload;
 mod phone_numbers;
 mod plugin;
+mod plugin_loading;
 mod sqlite;
 mod sqlite_files;
 mod sqlite_tables;

@@ -24,7 +24,7 @@ pub(crate) fn read(path: &str) -> Vec<u8> {
 }
 
 /// Compiled once per checkout, not once per test.
-fn cache_dir() -> PathBuf {
+pub(crate) fn cache_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn start(dir: &Path) -> Arc<Catalog> {
 }
 
 async fn start_with(dir: &Path, limits: PluginLimits, cache_dir: PathBuf) -> Arc<Catalog> {
-    let plugins = PluginSettings { dir: dir.to_owned(), limits };
+    let plugins = PluginSettings { limits, ..PluginSettings::new(dir.to_owned()) };
     let compiler = PathBuf::from(env!("CARGO_BIN_EXE_tidelock"));
     Catalog::start(CatalogSettings { plugins, compiler, cache_dir }).await.unwrap()
 }

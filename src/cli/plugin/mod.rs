@@ -86,7 +86,7 @@ pub async fn run(args: PluginArgs, json: bool) -> anyhow::Result<ExitCode> {
 fn settings(dir: PathBuf, cache: Cache) -> anyhow::Result<CatalogSettings> {
     let compiler = std::env::current_exe().context("this program does not know where it is")?;
     let cache_dir = cache.plugin_cache.unwrap_or_else(default_cache_dir);
-    let plugins = PluginSettings { dir, limits: PluginLimits::default() };
+    let plugins = PluginSettings::new(dir);
     Ok(CatalogSettings { plugins, compiler, cache_dir })
 }
 

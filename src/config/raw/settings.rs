@@ -1,5 +1,7 @@
 //! The JSON of error handling, monitoring, loop prevention, and of the service itself (layer 2).
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -228,6 +230,28 @@ pub(crate) struct Plugins {
     pub(crate) dir: Option<String>,
     /// Limits per call.
     pub(crate) limits: Option<Limits>,
+    /// Plugin (stem of its file) → WASI packages or interfaces that it may import: `wasi:clocks`, `wasi:random`, `wasi:io`, `wasi:cli`,
+    /// `wasi:filesystem`. The clock stands still during a call, chance repeats itself, and there are no files, arguments or variables.
+    pub(crate) grants: Option<BTreeMap<String, Vec<String>>>,
+    /// When a new version is taken back by itself.
+    pub(crate) rollback: Option<Rollback>,
+}
+
+/// When a new version of a plugin is taken back by itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    pub(crate) at: Place,
+    /// `false`: never (default true).
+    pub(crate) enabled: Option<bool>,
+    /// Values of each function that are watched after a replacement (default 1000).
+    #[schemars(range(min = 1))]
+    pub(crate) window_values: Option<u64>,
+    /// Share of failing values above that of the version before (default 0.2).
+    #[schemars(range(min = 0, max = 1))]
+    pub(crate) error_rate: Option<f64>,
 }
 
 /// What a plugin may use up.

@@ -25,7 +25,7 @@ mod sync_type;
 mod syncs;
 mod validation_rules;
 
-pub(super) use service::is_loopback;
+pub(super) use service::{is_grantable, is_loopback};
 
 /// What every step needs: where things stand, what the program knows, and where problems go.
 pub(crate) struct Context<'a> {

@@ -1,5 +1,6 @@
 //! What holds for the whole service (layer 2): `state`, `plugins`, `server`, the log level. Files may not disagree.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,12 +8,15 @@ use super::{Context, credentials, monitoring};
 use crate::config::document::Step;
 use crate::config::raw::{self, File, LogLevel, Place};
 use crate::config::{
-    Config, Location, PairConfig, PluginLimits, PluginSettings, Problem, Secret, ServerSettings, codes,
+    Config, Location, PairConfig, PluginLimits, PluginRollback, PluginSettings, Problem, Secret, ServerSettings, codes,
+    suggestion,
 };
 
 const DEFAULT_STATE: &str = "tidelock.db";
 const DEFAULT_PLUGINS: &str = "plugins";
 const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
+/// What says nothing of the world as it is given: clocks stand still, chance repeats itself, the rest is empty.
+const GRANTABLE: &[&str] = &["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random"];
 const MEMORY: &str = ":memory:";
 
 /// A setting that all files share, and who said it first.
@@ -50,6 +54,8 @@ pub(super) struct Service {
     state: Setting<String>,
     plugin_dir: Setting<PathBuf>,
     plugin_limits: Setting<PluginLimits>,
+    plugin_grants: Setting<BTreeMap<String, Vec<String>>>,
+    plugin_rollback: Setting<Option<PluginRollback>>,
     listen: Setting<String>,
     token: Setting<Secret>,
     log_level: Setting<LogLevel>,
@@ -112,6 +118,22 @@ impl Service {
             };
             self.plugin_limits.say(context, "plugins.limits", limits, context.at(raw.at));
         }
+        if let Some(grants) = &raw.grants {
+            let at = context.at_key(raw.at, "grants");
+            for wrong in grants.values().flatten().filter(|grant| !is_grantable(grant)) {
+                context.report(refused_grant(wrong, &at));
+            }
+            self.plugin_grants.say(context, "plugins.grants", grants.clone(), at);
+        }
+        if let Some(raw) = &raw.rollback {
+            let default = PluginRollback::default();
+            let rules = PluginRollback {
+                window_values: raw.window_values.unwrap_or(default.window_values),
+                error_rate: raw.error_rate.unwrap_or(default.error_rate),
+            };
+            let rules = raw.enabled.unwrap_or(true).then_some(rules);
+            self.plugin_rollback.say(context, "plugins.rollback", rules, context.at(raw.at));
+        }
     }
 
     fn read_server(&mut self, context: &mut Context<'_>, raw: &raw::Server) {
@@ -160,6 +182,8 @@ impl Service {
             plugins: PluginSettings {
                 dir: self.plugin_dir.value().unwrap_or_else(|| context.documents.path(first, DEFAULT_PLUGINS)),
                 limits: self.plugin_limits.value().unwrap_or_default(),
+                grants: self.plugin_grants.value().unwrap_or_default(),
+                rollback: self.plugin_rollback.value().unwrap_or_else(|| Some(PluginRollback::default())),
             },
             server: ServerSettings {
                 listen: self.listen.value().unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
@@ -167,6 +191,24 @@ impl Service {
             },
             log_level: level.map(str::to_owned),
         }
+    }
+}
+
+/// Whether a plugin can be granted this: a package or interface of WASI that tells it nothing about the world.
+pub(in crate::config) fn is_grantable(grant: &str) -> bool {
+    let (package, interface) = grant.split_once('/').unwrap_or((grant, "x"));
+    GRANTABLE.contains(&package) && !interface.is_empty()
+}
+
+fn refused_grant(grant: &str, at: &Location) -> Problem {
+    let message = format!("\"{grant}\" cannot be granted to a plugin");
+    let problem = Problem::error(codes::INVALID_VALUE, at, message);
+    if grant.starts_with("wasi:sockets") || grant.starts_with("wasi:http") {
+        return problem.suggest("no plugin reaches the network: give it what it needs as a field");
+    }
+    match suggestion(grant, GRANTABLE) {
+        Some(right) => problem.suggest(right),
+        None => problem,
     }
 }
 

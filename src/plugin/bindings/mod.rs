@@ -9,14 +9,19 @@ pub(super) use v0_1::{
     Bound, CallError, Column, Context, Example, Failure, FunctionInfo, PluginInfo, RowError, Transform,
 };
 
+use std::collections::BTreeSet;
+
 use wasmtime::Engine;
 use wasmtime::component::{Component, Instance, Linker};
 
 use super::PluginError;
 use super::instance::Guest;
+use crate::config::PluginSettings;
 
 const PACKAGE: &str = "tidelock:plugin/";
 const VERSION: &str = "0.1";
+const WITHOUT_WASI: &str = "build it for wasm32-unknown-unknown, or stub WASI out when you make the component (JavaScript: \
+                            `--disable all`, Python: `--stub-wasi`)";
 
 /// What a function does; which interfaces a plugin exports says which roles it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +64,15 @@ pub(super) enum Exports {
 }
 
 impl Exports {
-    /// Checks imports and exports, and finds what the host will call.
+    /// Checks imports and exports, and finds what the host will call. `grants`: what plugin `stem` may import of WASI.
     ///
     /// # Errors
     /// Names what is missing, too much or of another version, and what to do about it.
-    pub(super) fn find(component: &Component) -> Result<Self, PluginError> {
+    pub(super) fn find(component: &Component, stem: &str, grants: &[String]) -> Result<Self, PluginError> {
         let ty = component.component_type();
         let engine = component.engine();
-        for (name, _) in ty.imports(engine) {
-            check_import(name)?;
-        }
+        let imports: Vec<&str> = ty.imports(engine).map(|(name, _)| name).collect();
+        check_imports(&imports, stem, grants)?;
         let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
         let meta = exported(&names, "meta")?.ok_or_else(|| missing(&names, "meta"))?;
         let mut roles = Vec::new();
@@ -103,7 +107,17 @@ impl Exports {
     }
 }
 
-/// The linker of every plugin: nothing but `log`. `types` has no functions, so nothing has to be given for it.
+/// The linker of plugins that were granted something of WASI.
+///
+/// # Errors
+/// Never in practice: the names are fixed.
+pub(super) fn linker_with_wasi(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = linker(engine)?;
+    super::wasi::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// The linker of every other plugin: nothing but `log`. `types` has no functions, so nothing has to be given for it.
 ///
 /// # Errors
 /// Never in practice: the names are ours.
@@ -111,6 +125,29 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     v0_1::add_log(&mut linker)?;
     Ok(linker)
+}
+
+fn check_imports(names: &[&str], stem: &str, grants: &[String]) -> Result<(), PluginError> {
+    let mut missing: BTreeSet<&str> = BTreeSet::new();
+    let mut ungranted = Vec::new();
+    for name in names {
+        let interface = name.split_once('@').map_or(*name, |(interface, _)| interface);
+        let package = interface.split_once('/').map_or(interface, |(package, _)| package);
+        if !PluginSettings::is_grantable(interface) {
+            check_import(name)?;
+        } else if !grants.iter().any(|grant| grant == interface || grant == package) {
+            missing.insert(package);
+            ungranted.push(*name);
+        }
+    }
+    let Some(first) = ungranted.first() else { return Ok(()) };
+    let more = if ungranted.len() > 1 { format!(" and {} more of WASI", ungranted.len() - 1) } else { String::new() };
+    let packages: Vec<String> = missing.iter().map(|package| format!("\"{package}\"")).collect();
+    let message = format!(
+        "it imports `{first}`{more}, which a plugin gets only by a grant: \"plugins\": {{\"grants\": {{\"{stem}\": [{}]}}}}; or {WITHOUT_WASI}",
+        packages.join(", ")
+    );
+    Err(PluginError::new("plugin.forbidden_import", message))
 }
 
 fn check_import(name: &str) -> Result<(), PluginError> {
@@ -122,8 +159,7 @@ fn check_import(name: &str) -> Result<(), PluginError> {
     };
     let Some(rest) = name.strip_prefix(PACKAGE) else {
         return refuse(if name.starts_with("wasi:") {
-            "build it for wasm32-unknown-unknown, or stub WASI out when you make the component (JavaScript: \
-             `--disable all`, Python: `--stub-wasi`)"
+            WITHOUT_WASI
         } else {
             "a plugin may import `tidelock:plugin/log` only"
         });
@@ -186,6 +222,24 @@ mod tests {
         assert_eq!(check_import("tidelock:plugin/secrets@0.1.0").unwrap_err().code, "plugin.forbidden_import");
         let wasi = check_import("wasi:sockets/tcp@0.2.0").unwrap_err();
         assert!(wasi.message.contains("wasi:sockets/tcp@0.2.0") && wasi.message.contains("wasm32-unknown-unknown"));
+    }
+
+    #[test]
+    fn wasi_is_imported_by_grant_and_the_network_never() {
+        let imports = ["wasi:clocks/wall-clock@0.2.3", "tidelock:plugin/log@0.1.0", "wasi:random/random@0.2.0"];
+        let check = |grants: &[&str]| {
+            let grants: Vec<String> = grants.iter().map(|grant| (*grant).to_owned()).collect();
+            check_imports(&imports, "mine", &grants)
+        };
+        assert!(check(&["wasi:clocks", "wasi:random/random"]).is_ok());
+        let refused = check(&[]).unwrap_err();
+        assert_eq!(refused.code, "plugin.forbidden_import");
+        assert!(refused.message.contains(r#""grants": {"mine": ["wasi:clocks", "wasi:random"]}"#), "{refused}");
+        assert!(check(&["wasi:clocks/monotonic-clock", "wasi:random"]).unwrap_err().message.contains("[\"wasi:clocks\"]"));
+        for name in ["wasi:sockets/tcp@0.2.0", "wasi:http/types@0.2.0", "wasi:clocksx/a@0.2.0", "evil:clocks/a"] {
+            let grants = ["wasi:sockets".to_owned(), "wasi:http".to_owned(), name.to_owned()];
+            assert_eq!(check_imports(&[name], "mine", &grants).unwrap_err().code, "plugin.forbidden_import", "{name}");
+        }
     }
 
     #[test]
