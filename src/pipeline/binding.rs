@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::change::{End, Ends};
 use crate::config::{
-    Deletes, FieldMapping, Location, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, below, suggestion,
+    Deletes, FieldMapping, Location, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, below,
+    suggestion,
 };
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};

@@ -281,8 +281,11 @@ impl Catalog {
         let (stem, digest) = (&failed.stem, &failed.digest);
         let message = format!("version {} is taken back for {}: {reason}", short(digest), short(&before.digest));
         let error = PluginError::new(ROLLED_BACK, message);
-        let failure =
-            LoadFailure { digest: Some(Arc::clone(digest)), error: error.clone(), kept: Some(Arc::clone(&before.digest)) };
+        let failure = LoadFailure {
+            digest: Some(Arc::clone(digest)),
+            error: error.clone(),
+            kept: Some(Arc::clone(&before.digest)),
+        };
         let swapped = self.swap(|plugins, failures| {
             let in_use = plugins.get(stem).is_some_and(|plugin| plugin.digest == *digest);
             if in_use {
@@ -302,7 +305,12 @@ impl Catalog {
         digests.push((Arc::clone(digest), error.clone()));
         digests.drain(..digests.len().saturating_sub(ROLLED_BACK_MAX));
         drop(rolled_back);
-        tracing::warn!(plugin = &**stem, digest = &**digest, back_to = &*before.digest, "a plugin is rolled back: {reason}");
+        tracing::warn!(
+            plugin = &**stem,
+            digest = &**digest,
+            back_to = &*before.digest,
+            "a plugin is rolled back: {reason}"
+        );
         self.tell(Happened::RolledBack, stem, Some(digest), 0, Some(error));
     }
 

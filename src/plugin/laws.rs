@@ -181,12 +181,7 @@ impl Subject<'_> {
     }
 
     /// g(f(x)) = x, wherever f(x) is no error.
-    fn reverse(
-        &self,
-        trial: &mut dyn Trial,
-        other: &Function,
-        values: &[Value],
-    ) -> Result<Option<Breach>, Untried> {
+    fn reverse(&self, trial: &mut dyn Trial, other: &Function, values: &[Value]) -> Result<Option<Breach>, Untried> {
         let first = self.call(trial, values)?;
         let outputs: Vec<Value> = first.iter().map(|answer| answer.clone().unwrap_or(Value::Null)).collect();
         let second = match call(trial, other, &self.params, self.output(), &outputs) {

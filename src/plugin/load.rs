@@ -10,8 +10,8 @@ use super::bindings::{self, Exports};
 use super::host::{Host, LoadedPlugin};
 use super::images::{Images, blocking, digest};
 use super::instance::{CallFailure, Guest, Image, Instance};
-use super::limits::{MESSAGE_CHARS_MAX, printable};
 use super::laws::{self, Guests};
+use super::limits::{MESSAGE_CHARS_MAX, printable};
 use super::{PluginError, describe, examples, preamble};
 
 /// Loads plugins. Nothing that a file says makes it fail otherwise than with a reason.

@@ -69,7 +69,8 @@ mod tests {
         let limits = PluginLimits::default();
         let engine = engine::for_running(&limits).unwrap();
         let component = Component::new(&engine, include_bytes!("../../tests/guests/simple_reverse.wasm")).unwrap();
-        let (pre, exports) = (linker(&engine).unwrap().instantiate_pre(&component), Exports::find(&component, "reverse", &[]));
+        let (pre, exports) =
+            (linker(&engine).unwrap().instantiate_pre(&component), Exports::find(&component, "reverse", &[]));
         let image = Image { plugin: "reverse".into(), pre: pre.unwrap(), exports: exports.unwrap(), granted: false };
         let instance = || Instance::new(&image, &engine, &limits).unwrap();
         let (digest, pair): (Arc<str>, Arc<str>) = ("d".into(), "one".into());

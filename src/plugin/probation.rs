@@ -51,7 +51,8 @@ impl Target {
         }
         // Also what other pairs were doing with it meanwhile.
         if self.plugin.is_rolled_back() {
-            let message = format!("this version of plugin `{}` was taken back; the batch is run again", self.plugin.stem);
+            let message =
+                format!("this version of plugin `{}` was taken back; the batch is run again", self.plugin.stem);
             return Err(PluginError::new(ROLLED_BACK, message));
         }
         result
@@ -68,7 +69,12 @@ pub(super) struct Probation {
 
 impl Probation {
     /// Why the version has to go after this call of so many values, if so. `error`: why the call as a whole failed.
-    pub(super) fn failed(&self, function: &LoadedFunction, values: usize, error: Option<&PluginError>) -> Option<String> {
+    pub(super) fn failed(
+        &self,
+        function: &LoadedFunction,
+        values: usize,
+        error: Option<&PluginError>,
+    ) -> Option<String> {
         let before = self.before.function(&function.name)?;
         if let Some(error) = error {
             let unfit = UNFIT.contains(&error.code) && before.counts.values() > 0;

@@ -11,8 +11,8 @@ use super::event::LoadFailure;
 use super::host::{Host, LoadedPlugin};
 use super::transform::{Target, transform};
 use super::{
-    CallContext, Contested, FunctionInfo, FunctionRef, ParamProblem, PluginError, Plugins, Reshaped, Resolution, ValueError,
-    Violation,
+    CallContext, Contested, FunctionInfo, FunctionRef, ParamProblem, PluginError, Plugins, Reshaped, Resolution,
+    ValueError, Violation,
 };
 use crate::record::Record;
 use crate::value::Value;

@@ -371,7 +371,12 @@ mod tests {
             params: super::super::params::ParamsSchema::new("").unwrap(),
             examples: Vec::new(),
         };
-        LoadedFunction { name: "f".into(), function, breaker: super::super::breaker::Breaker::default(), counts: super::super::counts::Counts::default() }
+        LoadedFunction {
+            name: "f".into(),
+            function,
+            breaker: super::super::breaker::Breaker::default(),
+            counts: super::super::counts::Counts::default(),
+        }
     }
 
     #[test]

@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_lines_of_bounded_number_and_length() {
-        let mut printing = Printing { plugin: "p".into(), usage: Usage::new(&PluginLimits::default()), line: Vec::new() };
+        let mut printing =
+            Printing { plugin: "p".into(), usage: Usage::new(&PluginLimits::default()), line: Vec::new() };
         for _ in 0..10_000 {
             printing.print(&[b'x'; 4_096]);
         }

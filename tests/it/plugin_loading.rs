@@ -263,7 +263,10 @@ async fn a_component_that_is_dear_to_compile_is_refused_and_nobody_waits_for_it(
     let catalog = start_on(plugins.clone(), cache.path().to_owned()).await;
     // Some hundred kilobytes that take many seconds.
     put(dir.path(), "dear", &dear(20, 20_000));
-    let reload = { let catalog = Arc::clone(&catalog); tokio::spawn(async move { catalog.reload_now().await }) };
+    let reload = {
+        let catalog = Arc::clone(&catalog);
+        tokio::spawn(async move { catalog.reload_now().await })
+    };
     let mut calls = 0;
     while !reload.is_finished() {
         assert_eq!(call(catalog.snapshot().as_ref(), "add_suffix", "{}", &[Some("a")]).await.unwrap().len(), 1);
@@ -274,8 +277,7 @@ async fn a_component_that_is_dear_to_compile_is_refused_and_nobody_waits_for_it(
     let error = catalog.failures()["dear"].error.clone();
     assert!(error.code == "plugin.compile_limit" && error.message.contains("1 s of CPU"), "{error}");
     // And one that takes more memory than it may.
-    plugins.limits =
-        PluginLimits { compile_seconds: 60, compile_memory_bytes: 96 << 20, ..plugins.limits };
+    plugins.limits = PluginLimits { compile_seconds: 60, compile_memory_bytes: 96 << 20, ..plugins.limits };
     put(dir.path(), "dear", &dear(1, 400_000));
     let catalog = start_on(plugins, cache.path().to_owned()).await;
     let error = catalog.failures()["dear"].error.clone();
@@ -295,4 +297,3 @@ async fn a_start_on_a_warm_cache_takes_milliseconds() {
         catalog.current().details().into_iter().map(|plugin| (plugin.plugin, plugin.load_ms)).collect();
     println!("{details:?}");
 }
-

@@ -11,7 +11,7 @@ use crate::cli::{EXIT_CONFIGURATION, EXIT_FAILED};
 use crate::config::PluginLimits;
 use crate::plugin::{Catalog, PluginDetail};
 
-pub(super) async fn run(file: PathBuf, cache: Cache, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(file: PathBuf, grants: Vec<String>, cache: Cache, json: bool) -> anyhow::Result<ExitCode> {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let limit = PluginLimits::default().file_bytes;
     let bytes = match tokio::fs::metadata(&file).await {
@@ -26,7 +26,9 @@ pub(super) async fn run(file: PathBuf, cache: Cache, json: bool) -> anyhow::Resu
             return Ok(ExitCode::from(EXIT_CONFIGURATION));
         }
     };
-    let checked = Catalog::empty(settings(PathBuf::new(), cache)?)?.check(&stem, bytes).await;
+    let mut settings = settings(PathBuf::new(), cache)?;
+    settings.plugins.grants.insert(stem.clone(), grants);
+    let checked = Catalog::empty(settings)?.check(&stem, bytes).await;
     let verdict = Verdict {
         file: file.display().to_string(),
         accepted: checked.is_ok(),

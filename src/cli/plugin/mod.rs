@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use crate::config::{PluginLimits, PluginSettings};
+use crate::config::PluginSettings;
 use crate::plugin::{CatalogSettings, FunctionRef, PluginSet, default_cache_dir};
 
 mod call;
@@ -38,6 +38,9 @@ enum PluginCommand {
         /// The component
         #[arg(value_name = "FILE.wasm")]
         file: PathBuf,
+        /// What it may import of WASI, as `plugins.grants` would say: `wasi:clocks`; may be repeated
+        #[arg(long = "grant", value_name = "WASI", value_parser = grant)]
+        grants: Vec<String>,
         #[command(flatten)]
         cache: Cache,
     },
@@ -76,7 +79,7 @@ struct Cache {
 pub async fn run(args: PluginArgs, json: bool) -> anyhow::Result<ExitCode> {
     match args.command {
         PluginCommand::List { folder } => list::run(folder, json).await,
-        PluginCommand::Check { file, cache } => check::run(file, cache, json).await,
+        PluginCommand::Check { file, grants, cache } => check::run(file, grants, cache, json).await,
         PluginCommand::Call { function, params, folder } => {
             call::run(FunctionRef { name: function, params }, folder).await
         }
@@ -88,6 +91,13 @@ fn settings(dir: PathBuf, cache: Cache) -> anyhow::Result<CatalogSettings> {
     let cache_dir = cache.plugin_cache.unwrap_or_else(default_cache_dir);
     let plugins = PluginSettings::new(dir);
     Ok(CatalogSettings { plugins, compiler, cache_dir })
+}
+
+fn grant(text: &str) -> Result<String, String> {
+    if PluginSettings::is_grantable(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a package or interface of wasi:cli, wasi:clocks, wasi:filesystem, wasi:io or wasi:random".to_owned())
 }
 
 /// Part of a digest that people see.

@@ -235,7 +235,9 @@ mod tests {
         let refused = check(&[]).unwrap_err();
         assert_eq!(refused.code, "plugin.forbidden_import");
         assert!(refused.message.contains(r#""grants": {"mine": ["wasi:clocks", "wasi:random"]}"#), "{refused}");
-        assert!(check(&["wasi:clocks/monotonic-clock", "wasi:random"]).unwrap_err().message.contains("[\"wasi:clocks\"]"));
+        assert!(
+            check(&["wasi:clocks/monotonic-clock", "wasi:random"]).unwrap_err().message.contains("[\"wasi:clocks\"]")
+        );
         for name in ["wasi:sockets/tcp@0.2.0", "wasi:http/types@0.2.0", "wasi:clocksx/a@0.2.0", "evil:clocks/a"] {
             let grants = ["wasi:sockets".to_owned(), "wasi:http".to_owned(), name.to_owned()];
             assert_eq!(check_imports(&[name], "mine", &grants).unwrap_err().code, "plugin.forbidden_import", "{name}");

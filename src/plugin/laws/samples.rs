@@ -37,16 +37,78 @@ const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 /// What transforms of texts stumble over: white space of every sort, letters whose case changes their number, combining marks,
 /// invisible characters, U+0000, and texts that look like other kinds.
 const TEXTS: &[&str] = &[
-    "", " ", "a", "A", "0", "aB", "a b", "  a  b  ", "Ab cD", "O'BRIEN", "mary-ann", "McDONALD jr.", "\t", "\r\n", "a\nb",
-    "\u{a0}x\u{2003}", "\u{200b}x\u{feff}", "ß", "Straße", "ẞ", "ﬁn", "ŉx", "ǆ", "ǅ", "İ", "ı", "ΑΣ", "ς", "é", "e\u{301}", "\u{301}",
-    "ᾳ", "ΐ", "日本語", "👩\u{200d}👩\u{200d}👧", "𝒳", "\u{1f1e9}\u{1f1ea}", "a\0b", "\u{202e}abc", "\u{fffd}", "1", "-1", "+1", "1.50",
-    "1,234.50", "1.234,50", "$ 5", "1e3", "NaN", "+14155552671", "(415) 555-2671", "2024-02-29", "29.2.2024", "2024-02-29T23:59:60Z",
-    "12:30", "x@Example.COM", "A.B+c@EXAMPLE.org ", "true", "null", "a,b,,c", ";a; b", "<b>x</b>", "{\"a\": 1}", "%41", "\\", "\"", "--",
+    "",
+    " ",
+    "a",
+    "A",
+    "0",
+    "aB",
+    "a b",
+    "  a  b  ",
+    "Ab cD",
+    "O'BRIEN",
+    "mary-ann",
+    "McDONALD jr.",
+    "\t",
+    "\r\n",
+    "a\nb",
+    "\u{a0}x\u{2003}",
+    "\u{200b}x\u{feff}",
+    "ß",
+    "Straße",
+    "ẞ",
+    "ﬁn",
+    "ŉx",
+    "ǆ",
+    "ǅ",
+    "İ",
+    "ı",
+    "ΑΣ",
+    "ς",
+    "é",
+    "e\u{301}",
+    "\u{301}",
+    "ᾳ",
+    "ΐ",
+    "日本語",
+    "👩\u{200d}👩\u{200d}👧",
+    "𝒳",
+    "\u{1f1e9}\u{1f1ea}",
+    "a\0b",
+    "\u{202e}abc",
+    "\u{fffd}",
+    "1",
+    "-1",
+    "+1",
+    "1.50",
+    "1,234.50",
+    "1.234,50",
+    "$ 5",
+    "1e3",
+    "NaN",
+    "+14155552671",
+    "(415) 555-2671",
+    "2024-02-29",
+    "29.2.2024",
+    "2024-02-29T23:59:60Z",
+    "12:30",
+    "x@Example.COM",
+    "A.B+c@EXAMPLE.org ",
+    "true",
+    "null",
+    "a,b,,c",
+    ";a; b",
+    "<b>x</b>",
+    "{\"a\": 1}",
+    "%41",
+    "\\",
+    "\"",
+    "--",
 ];
 
 const LETTERS: &[char] = &[
-    'a', 'b', 'Z', 'Q', 'i', 'I', '0', '7', '9', ' ', ' ', '\t', '\u{a0}', '.', ',', '-', '_', '@', '+', '/', '\'', '(', ')', 'ß', 'İ', 'ŉ',
-    'ﬁ', 'Σ', 'ς', 'é', '\u{301}', 'Ж', '語', '😀', '\u{200b}',
+    'a', 'b', 'Z', 'Q', 'i', 'I', '0', '7', '9', ' ', ' ', '\t', '\u{a0}', '.', ',', '-', '_', '@', '+', '/', '\'',
+    '(', ')', 'ß', 'İ', 'ŉ', 'ﬁ', 'Σ', 'ς', 'é', '\u{301}', 'Ж', '語', '😀', '\u{200b}',
 ];
 
 /// Values of one kind. `inputs`: the kinds that the function takes, by which examples are read.
@@ -203,7 +265,8 @@ impl Random {
 
 /// Values that are simpler than this one, the simplest first. Repeated, it comes to an end.
 pub(super) fn smaller(value: &Value) -> Vec<Value> {
-    let halves = |number: i64| [0, number / 2, number - number.signum()].into_iter().filter(move |other| *other != number);
+    let halves =
+        |number: i64| [0, number / 2, number - number.signum()].into_iter().filter(move |other| *other != number);
     match value {
         Value::Text(text) => smaller_texts(text).into_iter().map(Value::Text).collect(),
         Value::Decimal(text) => {
@@ -283,7 +346,10 @@ mod tests {
                 while let Some(next) = smaller(&value).into_iter().next_back() {
                     value = next;
                     rounds += 1;
-                    assert!(rounds < 1_000 || matches!(kind, Kind::Int | Kind::Date | Kind::Time | Kind::Instant | Kind::Local));
+                    assert!(
+                        rounds < 1_000
+                            || matches!(kind, Kind::Int | Kind::Date | Kind::Time | Kind::Instant | Kind::Local)
+                    );
                     if rounds > 2_000 {
                         break;
                     }

@@ -1,7 +1,7 @@
 //! Laws on functions that are closures: liars are caught, and what keeps its word is let through.
 
-use super::super::params::ParamsSchema;
 use super::super::FunctionInfo;
+use super::super::params::ParamsSchema;
 use super::*;
 
 /// What a function does with one value; `calls` counts all values so far.
@@ -116,7 +116,9 @@ fn outputs_of_another_kind_are_given_back_as_the_function_takes_them() {
     let message = verdict(&[idempotent(function("f", &[Kind::Int], Some(Kind::Text)))], &[("f", show)]).unwrap_err();
     assert_eq!(message, r#"`f` is declared idempotent, but f(0) is "0", and f of that is an error (wrong-kind)"#);
     // Null is never given to a function.
-    let blank = |value: &Value, _: usize| if *value == Value::Text(String::new()) { Ok(Value::Null) } else { Ok(value.clone()) };
+    let blank = |value: &Value, _: usize| {
+        if *value == Value::Text(String::new()) { Ok(Value::Null) } else { Ok(value.clone()) }
+    };
     verdict(&[idempotent(function("f", TEXT, None))], &[("f", blank)]).unwrap();
 }
 
@@ -126,7 +128,10 @@ fn a_round_trip_that_loses_something_is_caught() {
         (|value, _| on_text(value, str::to_uppercase), |value, _| on_text(value, str::to_lowercase));
     let pair = [undone_by(function("upper", TEXT, None), "lower"), function("lower", TEXT, None)];
     let message = verdict(&pair, &[("upper", upper), ("lower", lower)]).unwrap_err();
-    assert_eq!(message, r#"`upper` is declared to be undone by `lower`, but upper("A") is "A", and lower of that is "a""#);
+    assert_eq!(
+        message,
+        r#"`upper` is declared to be undone by `lower`, but upper("A") is "A", and lower of that is "a""#
+    );
     let cents: Body = |value, _| match value {
         Value::Int(number) => number.checked_mul(100).map(Value::Int).ok_or_else(|| "too-large".to_owned()),
         _ => Err("no-number".to_owned()),
@@ -148,9 +153,12 @@ fn a_round_trip_that_loses_something_is_caught() {
 
 #[test]
 fn arithmetic_of_doubles_may_be_off_by_a_little() {
-    let times: Body = |value, _| if let Value::Float(number) = value { Ok(Value::Float(number * 1.1)) } else { Err(String::new()) };
-    let divided: Body = |value, _| if let Value::Float(number) = value { Ok(Value::Float(number / 1.1)) } else { Err(String::new()) };
-    let floored: Body = |value, _| if let Value::Float(number) = value { Ok(Value::Float(number.floor())) } else { Err(String::new()) };
+    let times: Body =
+        |value, _| if let Value::Float(number) = value { Ok(Value::Float(number * 1.1)) } else { Err(String::new()) };
+    let divided: Body =
+        |value, _| if let Value::Float(number) = value { Ok(Value::Float(number / 1.1)) } else { Err(String::new()) };
+    let floored: Body =
+        |value, _| if let Value::Float(number) = value { Ok(Value::Float(number.floor())) } else { Err(String::new()) };
     let pair = [undone_by(function("f", &[Kind::Float], None), "g"), function("g", &[Kind::Float], None)];
     verdict(&pair, &[("f", times), ("g", divided)]).unwrap();
     verdict(&pair, &[("f", times), ("g", floored)]).unwrap_err();
@@ -158,7 +166,9 @@ fn arithmetic_of_doubles_may_be_off_by_a_little() {
 
 #[test]
 fn counting_calls_is_not_deterministic() {
-    let count: Body = |value, calls| on_text(value, |text| if text == "x@Example.COM" { format!("{calls}") } else { text.to_owned() });
+    let count: Body = |value, calls| {
+        on_text(value, |text| if text == "x@Example.COM" { format!("{calls}") } else { text.to_owned() })
+    };
     let message = verdict(&[function("f", TEXT, None)], &[("f", count)]).unwrap_err();
     assert!(message.contains("declared deterministic") && message.contains(r#"f("x@Example.COM")"#), "{message}");
     let mut honest = function("f", TEXT, None);
