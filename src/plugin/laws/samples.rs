@@ -37,6 +37,9 @@ const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 /// What transforms of texts stumble over: white space of every sort, letters whose case changes their number, combining marks,
 /// invisible characters, U+0000, and texts that look like other kinds.
 const TEXTS: &[&str] = &[
+    "the quick brown fox jumps over the lazy dog 0123456789",
+    "THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG",
+    " !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
     "",
     " ",
     "a",
