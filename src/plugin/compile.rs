@@ -1,6 +1,7 @@
 //! Compiling a plugin in a child process with limits: a small hostile file can cost CPU-minutes and gigabytes, and a compilation
 //! cannot be cancelled, only killed.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -87,6 +88,13 @@ impl Compiler {
     /// `exe` is this program, or another build of it with the same engine.
     pub(super) fn new(exe: PathBuf, limits: PluginLimits) -> Self {
         Self { exe, limits }
+    }
+
+    /// What tells this build of the program and its limits from others: a verdict of another one does not count.
+    pub(super) fn judge(&self) -> String {
+        let file = std::fs::metadata(&self.exe).ok().map(|file| (file.len(), file.mtime(), file.mtime_nsec()));
+        let text = format!("{} {file:?} {:?}", env!("CARGO_PKG_VERSION"), self.limits);
+        super::images::digest(text.as_bytes()).get(..16).unwrap_or_default().to_owned()
     }
 
     /// Compiles `input` into `output`.

@@ -49,6 +49,8 @@ fn hex(bytes: &[u8]) -> String {
 pub(super) struct Images {
     dir: PathBuf,
     engine: String,
+    /// This very program under these limits: whose verdicts on plugins hold.
+    judge: String,
     compiler: Compiler,
 }
 
@@ -65,7 +67,8 @@ impl Images {
         let mut hasher = DigestHasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = hex(hasher.digest().get(..8).unwrap_or_default());
-        let images = Self { dir, engine, compiler };
+        let judge = compiler.judge();
+        let images = Self { dir, engine, judge, compiler };
         if let Err(error) = images.remove_unused() {
             tracing::debug!(%error, "old plugin images are not removed");
         }
@@ -96,6 +99,27 @@ impl Images {
         self.compiler.compile(&scratch.input, &scratch.output).await?;
         let (images, own) = (Arc::clone(self), engine.clone());
         blocking(move || images.publish(&own, &scratch, &prefix)).await
+    }
+
+    /// Whether these bytes passed their examples and laws before, judged by this very program under the same limits.
+    pub(super) fn passed(&self, digest: &str) -> bool {
+        let path = self.verdict(digest);
+        let passed = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file() && is_ours(&metadata));
+        if passed {
+            mark_used(&path);
+        }
+        passed
+    }
+
+    /// Remembers that they passed. Not worth failing for: they are judged again otherwise.
+    pub(super) fn remember_passed(&self, digest: &str) {
+        if let Err(error) = fs::File::create(self.verdict(digest)) {
+            tracing::debug!(%error, "a plugin's verdict is not kept");
+        }
+    }
+
+    fn verdict(&self, digest: &str) -> PathBuf {
+        self.dir.join(format!("{digest}-{}.passed", self.judge))
     }
 
     /// Names the finished image after its digest and loads it.

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, InstancePre};
 use super::bindings::{self, Exports};
 use super::host::{Host, LoadedPlugin};
 use super::images::{Images, blocking, digest};
-use super::instance::{CallFailure, Guest, Image, Instance};
+use super::instance::{CallFailure, Guest, Image};
 use super::laws::{self, Guests};
 use super::limits::{MESSAGE_CHARS_MAX, printable};
 use super::{PluginError, describe, examples, preamble};
@@ -53,20 +53,37 @@ impl Loader {
         }
         preamble::check(&candidate.bytes)?;
         let component = self.images.component(&self.host.engine, &candidate.bytes, &candidate.digest).await?;
-        let host = Arc::clone(&self.host);
-        let grants = self.grants.get(&*candidate.stem).cloned().unwrap_or_default();
-        blocking(move || {
-            let exports = Exports::find(&component, &candidate.stem, &grants)?;
-            let pre = instantiate_pre(&host, &component, !grants.is_empty()).map_err(|error| {
-                PluginError::new(
-                    "plugin.contract",
-                    format!("its imports are not of the types in wit/plugin.wit: {error:#}"),
-                )
-            })?;
-            let image = Image { plugin: Arc::clone(&candidate.stem), pre, exports, granted: !grants.is_empty() };
-            describe_and_try(&host, image, candidate, started)
-        })
-        .await
+        let loader = self.clone();
+        blocking(move || loader.describe_and_try(&component, candidate, started)).await
+    }
+
+    fn describe_and_try(
+        &self,
+        component: &Component,
+        candidate: Candidate,
+        started: Instant,
+    ) -> Result<LoadedPlugin, PluginError> {
+        let Candidate { stem, digest, .. } = candidate;
+        let host = &self.host;
+        let grants = self.grants.get(&*stem).map(Vec::as_slice).unwrap_or_default();
+        let exports = Exports::find(component, &stem, grants)?;
+        let granted = !grants.is_empty();
+        let pre = instantiate_pre(host, component, granted).map_err(|error| {
+            let message = format!("its imports are not of the types in wit/plugin.wit: {error:#}");
+            PluginError::new("plugin.contract", message)
+        })?;
+        let image = Image { plugin: Arc::clone(&stem), pre, exports, granted };
+        let instantiate = || host.instantiate(&image).map_err(|failure| failed("its start functions", failure));
+        let info = instantiate()?.describe().map_err(|failure| failed("`describe`", failure))?;
+        let description = describe::check(info, &image.exports, &stem, &digest)?;
+        if !self.images.passed(&digest) {
+            // Another instance: `describe` must not be what makes the examples work.
+            examples::check(&mut instantiate()?, &description.functions, &host.limits)?;
+            laws::check(&mut Guests::new(host, &image), &description.functions)?;
+            self.images.remember_passed(&digest);
+        }
+        let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(LoadedPlugin::new(image, digest, description, load_ms))
     }
 }
 
@@ -76,24 +93,6 @@ fn instantiate_pre(host: &Host, component: &Component, granted: bool) -> wasmtim
     } else {
         host.linker.instantiate_pre(component)
     }
-}
-
-fn describe_and_try(
-    host: &Host,
-    image: Image,
-    candidate: Candidate,
-    started: Instant,
-) -> Result<LoadedPlugin, PluginError> {
-    let mut instance = host.instantiate(&image).map_err(|failure| failed("its start functions", failure))?;
-    let info = instance.describe().map_err(|failure| failed("`describe`", failure))?;
-    let description = describe::check(info, &image.exports, &candidate.stem, &candidate.digest)?;
-    // Another instance: `describe` must not be what makes the examples work.
-    let mut instance: Instance = host.instantiate(&image).map_err(|failure| failed("its start functions", failure))?;
-    examples::check(&mut instance, &description.functions, &host.limits)?;
-    drop(instance);
-    laws::check(&mut Guests::new(host, &image), &description.functions)?;
-    let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(LoadedPlugin::new(image, candidate.digest, description, load_ms))
 }
 
 fn failed(what: &str, failure: CallFailure) -> PluginError {

@@ -153,6 +153,29 @@ async fn a_file_renamed_into_place_counts_and_other_names_do_not() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_a_link_follows_what_it_leads_to() {
+    let mut watched = Watched::new().await;
+    let versions = watched.root.path().join("versions");
+    fs::create_dir(&versions).unwrap();
+    for version in ["suffix_v1", "suffix_v2"] {
+        fs::write(versions.join(version), guest(version)).unwrap();
+    }
+    for (version, happened, expected) in
+        [("suffix_v1", Happened::Loaded, "a-v1"), ("suffix_v2", Happened::Replaced, "a-v2")]
+    {
+        let new = watched.dir.join(".new");
+        std::os::unix::fs::symlink(versions.join(version), &new).unwrap();
+        fs::rename(&new, watched.path("suffix")).unwrap();
+        watched.expect(happened, "suffix").await;
+        assert_eq!(watched.suffixed().await.unwrap(), expected);
+    }
+    // No event tells of what happens behind the link: the folder is looked at every few seconds.
+    fs::write(versions.join("suffix_v2"), guest("suffix_v1")).unwrap();
+    watched.expect(Happened::Replaced, "suffix").await;
+    assert_eq!(watched.suffixed().await.unwrap(), "a-v1");
+}
+
+#[tokio::test]
 async fn many_events_are_one_reload_of_the_final_bytes() {
     let mut watched = Watched::new().await;
     let versions = [guest("suffix_v1"), guest("suffix_v2")];

@@ -285,6 +285,52 @@ async fn a_component_that_is_dear_to_compile_is_refused_and_nobody_waits_for_it(
     assert!(catalog.snapshot().info("add_suffix").is_ok());
 }
 
+/// What this process holds in memory, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    1_024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+}
+
+/// A thousand replacements while batches run without pause: each batch sees one version, none is lost, and nothing piles up.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_reloads_under_load_lose_nothing_and_keep_nothing() {
+    let rolling = Rolling::new(Some(PluginRollback::default())).await;
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load = {
+        let (catalog, stop) = (Arc::clone(&rolling.catalog), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut batches, mut versions) = (0_u64, std::collections::BTreeSet::new());
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let rows = suffixed(catalog.snapshot().as_ref(), 200, "a").await.unwrap();
+                let texts: std::collections::BTreeSet<String> =
+                    rows.into_iter().map(|row| row.unwrap().to_text().unwrap()).collect();
+                assert_eq!(texts.len(), 1, "one batch, one version: {texts:?}");
+                versions.extend(texts);
+                batches += 1;
+            }
+            (batches, versions)
+        })
+    };
+    let started = Instant::now();
+    let mut warm = 0;
+    for round in 0..1_000 {
+        if round == 200 {
+            warm = resident();
+        }
+        rolling.replace(if round % 2 == 0 { "suffix_v2" } else { "suffix_v1" }).await;
+        assert!(rolling.catalog.failures().is_empty(), "{:?}", rolling.catalog.failures());
+    }
+    let grown = resident().saturating_sub(warm);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (batches, versions) = load.await.unwrap();
+    println!("1,000 reloads in {:?}, {batches} batches meanwhile, {grown} bytes more", started.elapsed());
+    assert!(batches > 100 && versions.into_iter().eq(["a-v1", "a-v2"]));
+    assert!(grown < 5 << 20, "{grown} bytes more after 800 reloads");
+}
+
 #[tokio::test]
 async fn a_start_on_a_warm_cache_takes_milliseconds() {
     let dir = tempfile::tempdir().unwrap();

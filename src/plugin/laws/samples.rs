@@ -307,12 +307,23 @@ fn smaller_texts(text: &str) -> Vec<String> {
         smaller.push(without.collect());
     }
     for (index, char) in chars.iter().enumerate().take(CHARS_TRIED_MAX) {
-        if !char.is_ascii_alphanumeric() && *char != ' ' {
-            let plainer = chars.iter().enumerate().map(|(other, char)| if other == index { 'a' } else { *char });
-            smaller.push(plainer.collect());
+        let plain = plainer(*char);
+        if plain != *char {
+            let changed = chars.iter().enumerate().map(|(other, char)| if other == index { plain } else { *char });
+            smaller.push(changed.collect());
         }
     }
     smaller
+}
+
+/// The plainest character of its sort.
+fn plainer(char: char) -> char {
+    match char {
+        ' ' => ' ',
+        '0'..='9' => '0',
+        'A'..='Z' => 'A',
+        _ => 'a',
+    }
 }
 
 #[cfg(test)]
