@@ -82,9 +82,12 @@ enum Verdict {
     RefusedBefore(Arc<str>),
     /// It is being written.
     Changing,
-    Loaded(LoadedPlugin),
+    Loaded(Box<LoadedPlugin>),
     Refused(Option<Arc<str>>, PluginError),
 }
+
+/// Digests that were taken back and why, by stem, the latest last: they are not tried again.
+type RolledBack = BTreeMap<Arc<str>, Vec<(Arc<str>, PluginError)>>;
 
 /// The loaded plugins, which change while the service runs.
 pub struct Catalog {
@@ -96,8 +99,7 @@ pub struct Catalog {
     events: broadcast::Sender<CatalogEvent>,
     /// Held for as long as publishing a changed set takes.
     publishing: Lock<()>,
-    /// Digests that were taken back, by stem, the latest last: they are not tried again.
-    rolled_back: Lock<BTreeMap<Arc<str>, Vec<(Arc<str>, PluginError)>>>,
+    rolled_back: Lock<RolledBack>,
     /// For those who take back a version.
     me: Weak<Self>,
 }
@@ -264,7 +266,7 @@ impl Catalog {
             return Verdict::Refused(Some(digest), error);
         }
         match self.loader.load(candidate).await {
-            Ok(plugin) => Verdict::Loaded(plugin),
+            Ok(plugin) => Verdict::Loaded(Box::new(plugin)),
             Err(error) => Verdict::Refused(Some(digest), error),
         }
     }
@@ -336,7 +338,7 @@ impl Catalog {
             Verdict::RefusedBefore(digest) => known.digest = Some(digest),
             Verdict::Loaded(plugin) => {
                 known.digest = Some(Arc::clone(&plugin.digest));
-                self.put(plugin);
+                self.put(*plugin);
             }
             Verdict::Refused(digest, error) => {
                 known.digest.clone_from(&digest);

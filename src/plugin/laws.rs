@@ -242,10 +242,8 @@ fn call(trial: &mut dyn Trial, function: &Function, params: &Arc<str>, kind: Kin
         let refused = |value: &Value| if value.is_null() { Ok(Value::Null) } else { Err("wrong-kind".to_owned()) };
         return Ok(values.iter().map(refused).collect());
     };
-    let as_given = |value: &Value| match value {
-        Value::Null => None,
-        value if value.kind() == given => Some(value.clone()),
-        value => value.to_text().map(Value::Text),
+    let as_given = |value: &Value| {
+        if value.kind() == given { Some(value.clone()) } else { value.to_text().map(Value::Text) }
     };
     let given_values: Vec<Option<Value>> = values.iter().map(as_given).collect();
     let input: Vec<Value> = given_values.iter().flatten().cloned().collect();

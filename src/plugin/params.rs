@@ -212,7 +212,7 @@ mod tests {
             (&deepest, ""),
             (&wide, "bytes"),
         ] {
-            let refused = ParamsSchema::new(schema).expect_err(&schema[..schema.len().min(60)]);
+            let refused = ParamsSchema::new(schema).expect_err(schema.get(..60).unwrap_or(schema));
             assert!(refused.contains(says), "{refused}");
         }
         // The pattern that is slow everywhere else.
