@@ -18,7 +18,7 @@ use super::catalog::Catalog;
 use super::folder::stem;
 
 /// Quiet time after the last event.
-const QUIET: Duration = Duration::from_millis(200);
+const QUIET: Duration = Duration::from_millis(100);
 /// A folder that is never quiet is looked at all the same.
 const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Without events.

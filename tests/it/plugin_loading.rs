@@ -13,6 +13,7 @@ use tidelock::plugin::{
 };
 use tidelock::value::Value;
 
+use crate::harness::Tidelock;
 use crate::plugin::{cache_dir, call, guest, start};
 
 async fn start_on(plugins: PluginSettings, cache_dir: PathBuf) -> Arc<Catalog> {
@@ -329,6 +330,81 @@ async fn a_thousand_reloads_under_load_lose_nothing_and_keep_nothing() {
     eprintln!("1,000 reloads in {:?}, {batches} batches meanwhile, {grown} bytes more", started.elapsed());
     assert!(batches > 100 && versions.into_iter().eq(["a-v1", "a-v2"]));
     assert!(grown < 5 << 20, "{grown} bytes more after 800 reloads");
+}
+
+/// The same component with another digest, so that it has to be compiled.
+fn variant(bytes: &[u8], number: u8) -> Vec<u8> {
+    [bytes, &[0, 3, 1, b'v', number]].concat()
+}
+
+/// How long it takes from a file in place to the first value of the new version, compiled from nothing, while batches run without
+/// pause. The figures are for people; what is tested is that every batch goes through meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_version_takes_over_while_batches_run() {
+    let rolling = Rolling::new(Some(PluginRollback::default())).await;
+    let _watch = rolling.catalog.watch();
+    let mut took: Vec<Duration> = Vec::new();
+    for round in 0..10_u8 {
+        let (name, expected) = if round % 2 == 0 { ("suffix_v2", "a-v2") } else { ("suffix_v1", "a-v1") };
+        let new = rolling.dir.path().join(".new");
+        fs::write(&new, variant(&guest(name), round)).unwrap();
+        fs::rename(&new, rolling.dir.path().join("suffix.wasm")).unwrap();
+        let placed = Instant::now();
+        loop {
+            let rows = suffixed(rolling.catalog.snapshot().as_ref(), 200, "a").await.unwrap();
+            if rows.iter().all(|row| *row == Ok(Value::Text(expected.to_owned()))) {
+                break;
+            }
+            assert!(placed.elapsed() < Duration::from_secs(60), "{:?}", rolling.catalog.failures());
+        }
+        took.push(placed.elapsed());
+    }
+    took.sort();
+    eprintln!("from a file in place to its first value: median {:?}, all {took:?}", took[took.len() / 2]);
+}
+
+/// What `check` says of a configuration whose transformation has these parameters: code, pointer, line, message, suggestion.
+fn checked(params: &serde_json::Value) -> Vec<(String, String, u64, String, String)> {
+    let tidelock = Tidelock::new();
+    let endpoint = |name: &str| serde_json::json!({"type": "sqlite", "name": name, "path": format!("{name}.db"), "table": "people"});
+    tidelock.configure(&serde_json::json!({
+        "source": endpoint("a"),
+        "target": endpoint("b"),
+        "field_mappings": [
+            {"source": "id", "target": "id"},
+            {"source": "phone", "target": "phone", "transformation": {"name": "format_phone", "params": params}}
+        ]
+    }));
+    let ran = tidelock.run(&["check", "sync.json", "--json"]);
+    let problems = ran.lines[0]["problems"].as_array().unwrap_or_else(|| panic!("{}", ran.errors)).clone();
+    let errors: Vec<_> = problems.into_iter().filter(|problem| problem["severity"] == "error").collect();
+    assert_eq!(ran.code, if errors.is_empty() { 0 } else { 2 });
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    errors
+        .iter()
+        .map(|problem| {
+            let line = problem["line"].as_u64().unwrap();
+            let [code, pointer, message, suggestion] =
+                ["code", "pointer", "message", "suggestion"].map(|key| text(&problem[key]));
+            (code, pointer, line, message, suggestion)
+        })
+        .collect()
+}
+
+#[test]
+fn parameters_are_checked_when_the_configuration_is_read() {
+    assert!(checked(&serde_json::json!({"region": "US"})).is_empty());
+    let problems = checked(&serde_json::json!({"regoin": "US"}));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (code, pointer, line, message, suggestion) = &problems[0];
+    let place = "/field_mappings/1/transformation/params/regoin";
+    assert_eq!((code.as_str(), pointer.as_str()), ("plugin.invalid_params", place));
+    assert!(*line > 5 && message.contains("`regoin`"), "{line} {message}");
+    assert_eq!(suggestion, "did you mean \"region\"?");
+    // All at once, and no value of them is shown.
+    let problems = checked(&serde_json::json!({"region": 7_654_321, "colour": "red"}));
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(!format!("{problems:?}").contains("7654321"), "{problems:?}");
 }
 
 #[tokio::test]
