@@ -119,10 +119,13 @@ impl Service {
             self.plugin_limits.say(context, "plugins.limits", limits, context.at(raw.at));
         }
         if let Some(grants) = &raw.grants {
-            let at = context.at_key(raw.at, "grants");
-            for wrong in grants.values().flatten().filter(|grant| !is_grantable(grant)) {
-                context.report(refused_grant(wrong, &at));
+            for (plugin, listed) in grants {
+                for (index, grant) in listed.iter().enumerate().filter(|(_, grant)| !is_grantable(grant)) {
+                    let path = [Step::Key("grants"), Step::Key(plugin), Step::Item(index)];
+                    context.report(refused_grant(grant, &context.at_path(raw.at, &path)));
+                }
             }
+            let at = context.at_key(raw.at, "grants");
             self.plugin_grants.say(context, "plugins.grants", grants.clone(), at);
         }
         if let Some(raw) = &raw.rollback {

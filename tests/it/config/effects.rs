@@ -94,6 +94,9 @@ fn a_service_and_what_it_includes() {
     assert_eq!(config.plugins.dir, Path::new("/opt/plugins"));
     assert_eq!((config.plugins.limits.call_ms, config.plugins.limits.memory_bytes), (100, 1 << 20));
     assert_eq!(config.plugins.limits.row_us, 20);
+    assert_eq!(config.plugins.grants["mine"], ["wasi:clocks", "wasi:cli/stdout"]);
+    let rollback = config.plugins.rollback.unwrap();
+    assert_eq!((rollback.window_values, rollback.error_rate), (200, 0.2));
     assert_eq!(config.server.token.as_ref().unwrap().expose(), "token-token-token");
     assert_eq!(config.log_level.as_deref(), Some("debug"));
 }
