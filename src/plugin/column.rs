@@ -70,17 +70,17 @@ fn width(kind: Kind) -> Option<usize> {
 }
 
 /// Packs values of one kind and nulls. The caller keeps to `CALL_ROWS_MAX` and to values below 4 GiB in all.
-pub(super) fn encode(kind: Kind, values: &[Value]) -> Column {
+pub(super) fn encode<'a>(kind: Kind, values: impl ExactSizeIterator<Item = &'a Value> + Clone) -> Column {
+    let rows = values.len();
     let width = width(kind);
-    let mut validity = vec![0_u8; values.len().div_ceil(8)];
+    let mut validity = vec![0_u8; rows.div_ceil(8)];
     let mut nulls = false;
-    let mut data =
-        Vec::with_capacity(width.map_or_else(|| values.iter().map(value_size).sum(), |width| width * values.len()));
-    let mut offsets = Vec::with_capacity(if width.is_none() { values.len() + 1 } else { 0 });
+    let mut data = Vec::with_capacity(width.map_or_else(|| values.clone().map(value_size).sum(), |width| width * rows));
+    let mut offsets = Vec::with_capacity(if width.is_none() { rows + 1 } else { 0 });
     if width.is_none() {
         offsets.push(0);
     }
-    for (row, value) in values.iter().enumerate() {
+    for (row, value) in values.enumerate() {
         match value {
             Value::Null => {
                 nulls = true;
@@ -106,7 +106,7 @@ pub(super) fn encode(kind: Kind, values: &[Value]) -> Column {
     if !nulls {
         validity.clear();
     }
-    Column { rows: u32::try_from(values.len()).unwrap_or(u32::MAX), kind: kind_code(kind), validity, offsets, data }
+    Column { rows: u32::try_from(rows).unwrap_or(u32::MAX), kind: kind_code(kind), validity, offsets, data }
 }
 
 /// Unpacks what a guest returned for `input`. A value that is wrong by itself is that row's error; what is wrong with the whole
@@ -120,7 +120,8 @@ pub(super) fn decode(
     expected: Kind,
     input: &[Value],
 ) -> Result<Vec<Result<Value, ValueError>>, Fault> {
-    let slots = Slots::check(column, expected, input)?;
+    let slots = Slots::check(column, input.len(), Some(expected))?;
+    check_output(column.data.len(), input.iter().map(value_size).sum())?;
     let mut rows: Vec<Result<Value, ValueError>> = Vec::with_capacity(input.len());
     let mut failures = failures_by_row(errors, input.len())?;
     for (row, given) in input.iter().enumerate() {
@@ -132,7 +133,7 @@ pub(super) fn decode(
     Ok(rows)
 }
 
-fn failures_by_row(errors: &[RowError], rows: usize) -> Result<Vec<Option<ValueError>>, Fault> {
+pub(super) fn failures_by_row(errors: &[RowError], rows: usize) -> Result<Vec<Option<ValueError>>, Fault> {
     let mut failures = Vec::new();
     if errors.is_empty() {
         return Ok(failures);
@@ -151,36 +152,33 @@ fn failures_by_row(errors: &[RowError], rows: usize) -> Result<Vec<Option<ValueE
     Ok(failures)
 }
 
-fn bad(message: impl Into<String>) -> Fault {
+/// A fault of what a guest gave back.
+pub(super) fn bad(message: impl Into<String>) -> Fault {
     Fault::new(FaultKind::BadOutput, message)
 }
 
 /// A checked column: its parts fit its rows.
-struct Slots<'a> {
+pub(super) struct Slots<'a> {
     column: &'a Column,
     kind: Kind,
     width: Option<usize>,
 }
 
 impl<'a> Slots<'a> {
-    fn check(column: &'a Column, expected: Kind, input: &[Value]) -> Result<Self, Fault> {
-        let rows = input.len();
+    /// Checks a column of so many rows, and its kind where one is expected; null fits every kind.
+    ///
+    /// # Errors
+    /// [`FaultKind::BadOutput`].
+    pub(super) fn check(column: &'a Column, rows: usize, expected: Option<Kind>) -> Result<Self, Fault> {
         if usize::try_from(column.rows) != Ok(rows) {
             return Err(bad(format!("{} rows for {rows}", column.rows)));
         }
         let kind = kind_coded(column.kind).ok_or_else(|| bad(format!("unknown kind {}", column.kind)))?;
-        if kind != expected && kind != Kind::Null {
+        if let Some(expected) = expected.filter(|expected| kind != *expected && kind != Kind::Null) {
             let (kind, expected) = (kind_name(kind), kind_name(expected));
-            return Err(bad(format!("a column of {kind} where `describe` says {expected}")));
+            return Err(bad(format!("a column of {kind} where {expected} is expected")));
         }
-        if !column.validity.is_empty() && column.validity.len() != rows.div_ceil(8) {
-            return Err(bad(format!("a validity bitmap of {} bytes for {rows} rows", column.validity.len())));
-        }
-        let limit = output_bytes(input.iter().map(value_size).sum());
-        if column.data.len() > limit {
-            let message = format!("{} bytes of output, {limit} are allowed for this input", column.data.len());
-            return Err(Fault::new(FaultKind::OutputLimit, message));
-        }
+        check_bitmap(&column.validity, rows, "validity")?;
         let slots = Self { column, kind, width: width(kind) };
         slots.check_layout(rows)?;
         Ok(slots)
@@ -204,8 +202,7 @@ impl<'a> Slots<'a> {
     }
 
     fn is_null(&self, row: usize) -> bool {
-        let validity = &self.column.validity;
-        !validity.is_empty() && validity.get(row / 8).is_none_or(|byte| byte & (1 << (row % 8)) == 0)
+        !is_set(&self.column.validity, row)
     }
 
     fn bytes(&self, row: usize) -> &'a [u8] {
@@ -217,7 +214,11 @@ impl<'a> Slots<'a> {
         self.column.data.get(range).unwrap_or_default()
     }
 
-    fn value(&self, row: usize, input_size: usize) -> Result<Value, ValueError> {
+    /// The value of a row, for so many bytes of input.
+    ///
+    /// # Errors
+    /// Where the value is not one of its kind, or too large.
+    pub(super) fn value(&self, row: usize, input_size: usize) -> Result<Value, ValueError> {
         if self.kind == Kind::Null || self.is_null(row) {
             return Ok(Value::Null);
         }
@@ -252,6 +253,46 @@ impl<'a> Slots<'a> {
     }
 }
 
+/// Whether a bitmap of a guest fits the rows.
+///
+/// # Errors
+/// [`FaultKind::BadOutput`].
+pub(super) fn check_bitmap(bitmap: &[u8], rows: usize, what: &str) -> Result<(), Fault> {
+    if bitmap.is_empty() || bitmap.len() == rows.div_ceil(8) {
+        return Ok(());
+    }
+    Err(bad(format!("a {what} bitmap of {} bytes for {rows} rows", bitmap.len())))
+}
+
+/// Whether a row is set in a checked bitmap; empty = all are.
+pub(super) fn is_set(bitmap: &[u8], row: usize) -> bool {
+    bitmap.is_empty() || bitmap.get(row / 8).is_some_and(|byte| byte & (1 << (row % 8)) != 0)
+}
+
+/// The bitmap of rows.
+pub(super) fn bitmap(rows: impl ExactSizeIterator<Item = bool>) -> Vec<u8> {
+    let mut bytes = vec![0_u8; rows.len().div_ceil(8)];
+    for (row, set) in rows.enumerate() {
+        if let (true, Some(byte)) = (set, bytes.get_mut(row / 8)) {
+            *byte |= 1 << (row % 8);
+        }
+    }
+    bytes
+}
+
+/// Whether all data of an output is small enough for its input.
+///
+/// # Errors
+/// [`FaultKind::OutputLimit`].
+pub(super) fn check_output(size: usize, input_size: usize) -> Result<(), Fault> {
+    let limit = output_bytes(input_size);
+    if size <= limit {
+        return Ok(());
+    }
+    let message = format!("{size} bytes of output, {limit} are allowed for this input");
+    Err(Fault::new(FaultKind::OutputLimit, message))
+}
+
 /// Whether one value of the output is small enough for its input.
 pub(super) fn check_size(size: usize, input_size: usize) -> Result<(), ValueError> {
     let limit = value_bytes(input_size);
@@ -280,7 +321,7 @@ mod tests {
 
     fn three() -> (Vec<Value>, Column) {
         let input = vec![text("ab"), Value::Null, text("c\0é")];
-        let column = encode(Kind::Text, &input);
+        let column = encode(Kind::Text, input.iter());
         (input, column)
     }
 
@@ -306,14 +347,14 @@ mod tests {
             for input in
                 [vec![sample.clone()], vec![Value::Null; 9], [vec![Value::Null], vec![sample.clone(); 9]].concat()]
             {
-                let column = encode(kind, &input);
+                let column = encode(kind, input.iter());
                 let output: Vec<Value> =
                     decode(&column, &[], kind, &input).unwrap().into_iter().map(Result::unwrap).collect();
                 assert_eq!(output, input);
             }
         }
         assert_eq!(kind_code(Kind::Uuid), 12);
-        assert!(encode(Kind::Int, &[Value::Int(1)]).validity.is_empty());
+        assert!(encode(Kind::Int, [Value::Int(1)].iter()).validity.is_empty());
     }
 
     #[test]
@@ -350,12 +391,12 @@ mod tests {
         assert_eq!(rows[2], Ok(text("c\0é")));
 
         let input = vec![text("a"); 2];
-        let grown = encode(Kind::Text, &[text(&"x".repeat(70_000)), text("b")]);
+        let grown = encode(Kind::Text, [text(&"x".repeat(70_000)), text("b")].iter());
         let rows = decode(&grown, &[], Kind::Text, &input).unwrap();
         assert_eq!(rows[0].as_ref().unwrap_err().code, "output-limit");
         assert_eq!(rows[1], Ok(text("b")));
 
-        let days = encode(Kind::Date, &[Value::Date(i32::MAX)]);
+        let days = encode(Kind::Date, [Value::Date(i32::MAX)].iter());
         assert!(decode(&days, &[], Kind::Date, &[text("a")]).unwrap()[0].is_err());
     }
 

@@ -4,21 +4,26 @@ use std::sync::Arc;
 
 use super::bindings::{Example, Role};
 use super::describe::Function;
-use super::instance::{Call, CallFailure, Instance};
+use super::instance::{CallFailure, Entry, Instance};
 use super::limits::{call_deadline, guest_error, printable};
-use super::{CallContext, PluginError, json};
+use super::reshape::Reshape;
+use super::resolve::Conflict;
+use super::run::Work;
+use super::transform::Values;
+use super::validate::Checks;
+use super::{CallContext, PluginError, Resolution, json};
 use crate::config::PluginLimits;
-use crate::value::{Kind, Value};
+use crate::value::Kind;
 
 /// Characters of a value in a message. Examples are the plugin's own data, not the user's.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// Runs every example of the field transforms in an instance that is thrown away.
+/// Runs every example in an instance that is thrown away.
 ///
 /// # Errors
 /// `plugin.example_failed`, naming function and example.
 pub(super) fn check(instance: &mut Instance, functions: &[Function], limits: &PluginLimits) -> Result<(), PluginError> {
-    for function in functions.iter().filter(|function| function.role == Role::FieldTransform) {
+    for function in functions {
         for (example, number) in function.examples.iter().zip(1..) {
             run(instance, function, example, limits).map_err(|reason| {
                 let name = &function.info.name;
@@ -30,43 +35,83 @@ pub(super) fn check(instance: &mut Instance, functions: &[Function], limits: &Pl
 }
 
 fn run(instance: &mut Instance, function: &Function, example: &Example, limits: &PluginLimits) -> Result<(), String> {
-    let input =
-        json::read(&example.input, &function.inputs).map_err(|error| format!("its input is not JSON: {error}"))?;
-    let kind = if input.is_null() { function.kind_of_nulls() } else { input.kind() };
     let params: &str = if example.params.is_empty() { "{}" } else { &example.params };
-    let call = Call {
+    let entry = Entry {
         function: &Arc::from(function.info.name.as_str()),
         params: &Arc::from(params),
         context: &CallContext::none(),
-        kind,
-        output: function.output.unwrap_or(kind),
-        values: &[input],
         deadline: call_deadline(limits, 1),
     };
-    let answer = match instance.apply(&call) {
-        Ok(rows) => rows.into_iter().next().unwrap_or(Ok(Value::Null)).map_err(|error| error.code),
-        Err(CallFailure::Refused(error) | CallFailure::NotOpened(error)) => Err(guest_error(&error.code, "").code),
-        Err(CallFailure::Fault(fault)) => {
-            let error = fault.into_value_error();
-            return Err(format!("{} [{}]", error.message, error.code));
+    let Example { input, output, .. } = example;
+    let broken = |error: &dyn std::fmt::Display| format!("its input is not what the role takes: {error}");
+    match function.role {
+        Role::FieldTransform => {
+            let value = json::read(input, &function.inputs).map_err(|error| broken(&error))?;
+            let kind = if value.is_null() { function.kind_of_nulls() } else { value.kind() };
+            let answer = answer(instance, &entry, &Values::new(function, kind, vec![value]))?;
+            let json = function.output == Some(Kind::Json);
+            compare(&answer, output, json, |value| json::says(value, output), json::write)
         }
-        Err(CallFailure::Unusable(error)) => return Err(error.to_string()),
-        Err(CallFailure::NoRoom) => return Err("there is no room for an instance".to_owned()),
-    };
-    compare(&answer, &example.output, function.output == Some(Kind::Json))
+        Role::RecordTransform => {
+            let record = json::read_record(input).map_err(|error| broken(&error))?;
+            let answer = answer(instance, &entry, &Reshape::new(vec![record], &[]))?;
+            compare(&answer, output, true, |reshaped| json::reshaped_says(reshaped, output), json::write_reshaped)
+        }
+        Role::Validator => {
+            let record = json::read_record(input).map_err(|error| broken(&error))?;
+            let answer = answer(instance, &entry, &Checks::new(vec![record], &[]))?;
+            compare(
+                &answer,
+                output,
+                false,
+                |found| json::violations_say(found, output),
+                |found| json::write_violations(found),
+            )
+        }
+        Role::ConflictResolver => {
+            let conflict = json::read_conflict(input).map_err(|error| broken(&error))?;
+            let answer = answer(instance, &entry, &Conflict::new(vec![conflict.clone()], &[]))?;
+            let says = |resolution: &Resolution| json::resolution_says(&conflict, resolution, output);
+            compare(&answer, output, true, says, |resolution| json::write_resolution(&conflict, resolution))
+        }
+    }
 }
 
-fn compare(answer: &Result<Value, String>, expected: &str, json: bool) -> Result<(), String> {
+/// What the function answers to the one input, or the code of its error.
+fn answer<W: Work>(instance: &mut Instance, entry: &Entry<'_>, work: &W) -> Result<Result<W::Output, String>, String> {
+    match work.call(instance, entry, 0..1) {
+        Ok(rows) => match rows.into_iter().next() {
+            Some(row) => Ok(row.map_err(|error| error.code)),
+            None => Err("there is no result".to_owned()),
+        },
+        Err(CallFailure::Refused(error) | CallFailure::NotOpened(error)) => Ok(Err(guest_error(&error.code, "").code)),
+        Err(CallFailure::Fault(fault)) => {
+            let error = fault.into_value_error();
+            Err(format!("{} [{}]", error.message, error.code))
+        }
+        Err(CallFailure::Unusable(error)) => Err(error.to_string()),
+        Err(CallFailure::NoRoom) => Err("there is no room for an instance".to_owned()),
+    }
+}
+
+/// `may_look_like_an_error`: `{"error": "code"}` can be what a function gives back.
+fn compare<T>(
+    answer: &Result<T, String>,
+    expected: &str,
+    may_look_like_an_error: bool,
+    says: impl Fn(&T) -> bool,
+    write: impl Fn(&T) -> String,
+) -> Result<(), String> {
     let matches = match (answer, expected_code(expected)) {
         (Err(code), Some(expected)) => *code == guest_error(&expected, "").code,
-        (Ok(value), expected_code) => (json || expected_code.is_none()) && json::says(value, expected),
+        (Ok(answer), expected_code) => (may_look_like_an_error || expected_code.is_none()) && says(answer),
         (Err(_), None) => false,
     };
     if matches {
         return Ok(());
     }
     let got = match answer {
-        Ok(value) => json::write(value),
+        Ok(answer) => write(answer),
         Err(code) => format!("{{\"error\": \"{code}\"}}"),
     };
     Err(format!("it says {}, the result is {}", printable(expected, SHOWN_CHARS_MAX), printable(&got, SHOWN_CHARS_MAX)))
@@ -81,6 +126,11 @@ fn expected_code(expected: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
+
+    fn compare(answer: &Result<Value, String>, expected: &str, json: bool) -> Result<(), String> {
+        super::compare(answer, expected, json, |value| json::says(value, expected), json::write)
+    }
 
     #[test]
     fn answers_are_compared_with_values_and_codes() {

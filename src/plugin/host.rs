@@ -1,5 +1,6 @@
 //! What all plugins of a service share: engine, linker, limits, idle instances and the permits to run.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +13,7 @@ use super::breaker::Breaker;
 use super::counts::Counts;
 use super::describe::{Description, Function};
 use super::instance::{CallFailure, Guest, Image, Instance};
-use super::limits::LIVE_INSTANCES_MAX;
+use super::limits::{LIVE_INSTANCES_MAX, PARAMS_KEPT_MAX};
 use super::pool::Pool;
 use super::probation::Probation;
 use super::{bindings, engine};
@@ -100,6 +101,30 @@ pub(super) struct LoadedFunction {
     pub(super) function: Function,
     pub(super) breaker: Breaker,
     pub(super) counts: Counts,
+    pub(super) fields: WantedFields,
+}
+
+/// The fields that a function said it wants, by its parameters.
+#[derive(Default)]
+pub(super) struct WantedFields(Mutex<HashMap<Arc<str>, Arc<[String]>>>);
+
+impl WantedFields {
+    pub(super) fn get(&self, params: &str) -> Option<Arc<[String]>> {
+        self.lock().get(params).cloned()
+    }
+
+    /// Keeps what it said.
+    pub(super) fn keep(&self, params: &Arc<str>, fields: Arc<[String]>) -> Arc<[String]> {
+        let mut known = self.lock();
+        if known.len() < PARAMS_KEPT_MAX {
+            known.insert(Arc::clone(params), Arc::clone(&fields));
+        }
+        fields
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<[String]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl LoadedPlugin {
@@ -110,6 +135,7 @@ impl LoadedPlugin {
             function,
             breaker: Breaker::default(),
             counts: Counts::default(),
+            fields: WantedFields::default(),
         };
         let functions = functions.into_iter().map(loaded).collect();
         let stem = Arc::clone(&image.plugin);

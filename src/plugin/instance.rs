@@ -5,19 +5,17 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{InstancePre, ResourceAny};
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower, ResourceAny, TypedFunc};
 use wasmtime::{Engine, Store, Trap};
 
-use super::bindings::{Bound, CallError, Context, Exports, PluginInfo, Transform};
-use super::column::{check_size, decode, encode, kind_code, value_size};
+use super::bindings::{Bound, CallError, Context, Exports, Opener, PluginInfo, Role};
 use super::limits::{
     CALLS_PER_INSTANCE, Fault, FaultKind, HANDLES_MAX, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes,
     load_deadline, printable, ticks,
 };
 use super::wasi::Wasi;
-use super::{CallContext, PluginError, ValueError};
+use super::{CallContext, PluginError};
 use crate::config::PluginLimits;
-use crate::value::{Kind, Value};
 
 /// The host's side of a store.
 pub(super) struct Guest {
@@ -76,18 +74,36 @@ pub(super) struct Image {
     pub(super) granted: bool,
 }
 
-/// One call of a field transform.
+/// Which function is entered, and what holds around it.
 #[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
+pub(super) struct Entry<'a> {
     pub(super) function: &'a Arc<str>,
     pub(super) params: &'a Arc<str>,
     pub(super) context: &'a CallContext,
-    /// Kind of the values that are not null.
-    pub(super) kind: Kind,
-    /// Kind that the function declared to return.
-    pub(super) output: Kind,
-    pub(super) values: &'a [Value],
     pub(super) deadline: Duration,
+}
+
+impl Entry<'_> {
+    /// What goes with the input of a columnar function.
+    pub(super) fn columnar<I>(&self, handle: ResourceAny, input: I) -> (ResourceAny, Context, I) {
+        (handle, self.context(), input)
+    }
+
+    /// What goes with the texts of a simple function.
+    pub(super) fn simple<I>(&self, texts: I) -> (Context, Arc<str>, Arc<str>, I) {
+        (self.context(), Arc::clone(self.function), Arc::clone(self.params), texts)
+    }
+
+    /// The context as it crosses to the guest.
+    pub(super) fn context(&self) -> Context {
+        Context {
+            now_micros: self.context.now_micros,
+            pair: Arc::clone(&self.context.pair),
+            input_system: Arc::clone(&self.context.input_system),
+            output_system: Arc::clone(&self.context.output_system),
+            trace_id: String::new(),
+        }
+    }
 }
 
 /// A live instance. Used by one thread at a time, for one pair only.
@@ -96,7 +112,7 @@ pub(super) struct Instance {
     bound: Bound,
     opened: HashMap<(Arc<str>, Arc<str>), ResourceAny>,
     calls: u32,
-    load_deadline: Duration,
+    limits: PluginLimits,
 }
 
 impl Instance {
@@ -108,65 +124,58 @@ impl Instance {
         store.limiter(|guest| &mut guest.usage);
         store.epoch_deadline_trap();
         store.set_max_component_handles(HANDLES_MAX);
-        let load_deadline = load_deadline(limits);
-        arm(&mut store, load_deadline, 0);
+        arm(&mut store, load_deadline(limits), 0);
         let instance = match image.pre.instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => return Err(CallFailure::NoRoom),
             Err(error) => return Err(CallFailure::Fault(fault(&error, store.data()))),
         };
         let bound = image.exports.bind(&mut store, &instance).map_err(CallFailure::Unusable)?;
-        Ok(Self { store, bound, opened: HashMap::new(), calls: 0, load_deadline })
+        Ok(Self { store, bound, opened: HashMap::new(), calls: 0, limits: *limits })
     }
 
     /// `meta.describe`.
     pub(super) fn describe(&mut self) -> Result<PluginInfo, CallFailure> {
-        arm(&mut self.store, self.load_deadline, 0);
+        arm(&mut self.store, load_deadline(&self.limits), 0);
         let described = self.bound.describe.call(&mut self.store, ());
         described.map(|(info,)| info).map_err(|error| self.failed(&error))
     }
 
-    /// Opens the function with its parameters, once. A simple function is asked to apply itself to nothing.
-    pub(super) fn open(&mut self, call: &Call<'_>) -> Result<(), CallFailure> {
-        match &self.bound.transform {
-            None => Err(CallFailure::Unusable(PluginError::new("plugin.contract", "it exports no field transform"))),
-            Some(Transform::Simple { .. }) => self.apply(&Call { values: &[], ..*call }).map(drop),
-            Some(Transform::Columnar { .. }) => self.handle(call.function, call.params).map(drop),
-        }
+    /// The instance's typed functions.
+    pub(super) fn bound(&self) -> &Bound {
+        &self.bound
     }
 
-    /// Applies the function to the values; as many results, in their order.
-    pub(super) fn apply(&mut self, call: &Call<'_>) -> Result<Vec<Result<Value, ValueError>>, CallFailure> {
+    /// Enters the guest once with an input of so many bytes, within all limits. `params` adds what goes with the input.
+    pub(super) fn enter<I, P, R>(
+        &mut self,
+        function: TypedFunc<P, (Result<R, CallError>,)>,
+        entry: &Entry<'_>,
+        (input, bytes): (I, usize),
+        params: impl FnOnce(I) -> P,
+    ) -> Result<R, CallFailure>
+    where
+        I: Hash,
+        P: ComponentNamedList + Lower,
+        R: Lift,
+    {
         self.calls += 1;
-        match self.bound.transform.clone() {
-            None => Err(CallFailure::Unusable(PluginError::new("plugin.contract", "it exports no field transform"))),
-            Some(Transform::Columnar { apply, .. }) => {
-                let handle = self.handle(call.function, call.params)?;
-                let column = encode(call.kind, call.values);
-                let entry = (call.function, call.params, &column.validity, &column.offsets, &column.data);
-                self.store.data_mut().fix_world(call.context, entry);
-                arm(&mut self.store, call.deadline, input_bytes(call.values));
-                let (answer,) = apply
-                    .call(&mut self.store, (handle, context(call.context), column))
-                    .map_err(|error| self.failed(&error))?;
-                let outcome = answer.map_err(CallFailure::Refused)?;
-                decode(&outcome.output, &outcome.errors, call.output, call.values).map_err(CallFailure::Fault)
-            }
-            Some(Transform::Simple { apply }) => {
-                let texts: Vec<_> = call.values.iter().map(Value::to_text).collect();
-                self.store.data_mut().fix_world(call.context, (call.function, call.params, &texts));
-                arm(&mut self.store, call.deadline, input_bytes(call.values));
-                let params = (
-                    context(call.context),
-                    Arc::clone(call.function),
-                    Arc::clone(call.params),
-                    kind_code(call.kind),
-                    texts,
-                );
-                let (answer,) = apply.call(&mut self.store, params).map_err(|error| self.failed(&error))?;
-                simple_rows(answer.map_err(CallFailure::Refused)?, call).map_err(CallFailure::Fault)
-            }
-        }
+        self.store.data_mut().fix_world(entry.context, (entry.function, entry.params, &input));
+        arm(&mut self.store, entry.deadline, bytes);
+        let (answer,) = function.call(&mut self.store, params(input)).map_err(|error| self.failed(&error))?;
+        answer.map_err(CallFailure::Refused)
+    }
+
+    /// Opens a columnar function and asks it which fields it wants; empty = all.
+    pub(super) fn fields(&mut self, opener: Opener, entry: &Entry<'_>) -> Result<Vec<String>, CallFailure> {
+        let handle = self.handle(opener, entry.function, entry.params)?;
+        let Some(fields) = opener.fields else { return Ok(Vec::new()) };
+        self.store.data_mut().fix_world(&CallContext::none(), ());
+        arm(&mut self.store, entry.deadline, 0);
+        let asked = fields.call(&mut self.store, (handle,));
+        asked
+            .map(|(names,)| names)
+            .map_err(|error| self.open_failed(entry.function, "say which fields it wants", &error))
     }
 
     /// Whether another call may use this instance.
@@ -176,31 +185,37 @@ impl Instance {
             && !self.store.data().usage.memory_is_high()
     }
 
-    /// The opened transform; opening is the guest's code too, with a deadline of its own. What fails here fails for any input.
-    fn handle(&mut self, function: &Arc<str>, params: &Arc<str>) -> Result<ResourceAny, CallFailure> {
+    /// The opened function; opening is the guest's code too, with a deadline of its own. What fails here fails for any input.
+    ///
+    /// A handle lives as long as its instance. Its destructor, the guest's code once more, is never run: everything that it could
+    /// give back goes with the instance.
+    pub(super) fn handle(
+        &mut self,
+        opener: Opener,
+        function: &Arc<str>,
+        params: &Arc<str>,
+    ) -> Result<ResourceAny, CallFailure> {
         let key = (Arc::clone(function), Arc::clone(params));
         if let Some(handle) = self.opened.get(&key) {
             return Ok(*handle);
         }
-        let Some(Transform::Columnar { open, .. }) = self.bound.transform.clone() else {
-            return Err(CallFailure::Unusable(PluginError::new("plugin.contract", "it exports no columnar transform")));
-        };
         // Opened once for many calls: nothing of this one may stay.
         self.store.data_mut().fix_world(&CallContext::none(), ());
-        arm(&mut self.store, self.load_deadline, params.len());
-        let opened = open.call(&mut self.store, key.clone());
+        arm(&mut self.store, load_deadline(&self.limits), params.len());
+        let opened = opener.open.call(&mut self.store, key.clone());
         let handle = match opened {
             Ok((Ok(handle),)) => handle,
             Ok((Err(error),)) => return Err(CallFailure::NotOpened(error)),
-            Err(error) => {
-                let fault = fault(&error, self.store.data()).into_value_error();
-                let message =
-                    format!("`{function}` failed to open with its parameters: {} [{}]", fault.message, fault.code);
-                return Err(CallFailure::Unusable(PluginError::new("plugin.open_failed", message)));
-            }
+            Err(error) => return Err(self.open_failed(function, "open with its parameters", &error)),
         };
         self.opened.insert(key, handle);
         Ok(handle)
+    }
+
+    fn open_failed(&self, function: &str, what: &str, error: &wasmtime::Error) -> CallFailure {
+        let fault = fault(error, self.store.data()).into_value_error();
+        let message = format!("`{function}` failed to {what}: {} [{}]", fault.message, fault.code);
+        CallFailure::Unusable(PluginError::new("plugin.open_failed", message))
     }
 
     fn failed(&self, error: &wasmtime::Error) -> CallFailure {
@@ -216,45 +231,16 @@ pub(super) fn refused_params(function: &str, error: &CallError) -> PluginError {
     PluginError::new(code, message)
 }
 
+/// A plugin whose functions are described in a role that it does not export; `describe` is checked against that.
+pub(super) fn lacks(role: Role) -> CallFailure {
+    CallFailure::Unusable(PluginError::new("plugin.contract", format!("it exports no {}", role.name())))
+}
+
 /// Sets every limit of one entry into the guest.
 fn arm(store: &mut Store<Guest>, deadline: Duration, input_bytes: usize) {
     store.data_mut().usage.reset_call();
     store.set_epoch_deadline(ticks(deadline));
     store.set_hostcall_fuel(hostcall_bytes(input_bytes));
-}
-
-fn input_bytes(values: &[Value]) -> usize {
-    values.iter().map(value_size).sum()
-}
-
-fn context(context: &CallContext) -> Context {
-    Context {
-        now_micros: context.now_micros,
-        pair: Arc::clone(&context.pair),
-        input_system: Arc::clone(&context.input_system),
-        output_system: Arc::clone(&context.output_system),
-        trace_id: String::new(),
-    }
-}
-
-fn simple_rows(
-    answers: Vec<Result<Option<String>, super::bindings::Failure>>,
-    call: &Call<'_>,
-) -> Result<Vec<Result<Value, ValueError>>, Fault> {
-    if answers.len() != call.values.len() {
-        let message = format!("{} results for {} values", answers.len(), call.values.len());
-        return Err(Fault::new(FaultKind::BadOutput, message));
-    }
-    let row = |(answer, given): (Result<Option<String>, super::bindings::Failure>, &Value)| match answer {
-        Err(failure) => Err(guest_error(&failure.code, &failure.message)),
-        Ok(None) => Ok(Value::Null),
-        Ok(Some(text)) => {
-            check_size(text.len(), value_size(given))?;
-            Value::from_text(call.output, &text)
-                .map_err(|error| Fault::new(FaultKind::BadOutput, error.to_string()).into_value_error())
-        }
-    };
-    Ok(answers.into_iter().zip(call.values).map(row).collect())
 }
 
 /// Names the failure of an entry. The deadline comes first: a guest that is out of memory may loop.

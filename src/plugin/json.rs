@@ -2,6 +2,13 @@
 
 use serde_json::value::RawValue;
 
+mod record;
+
+pub(crate) use record::{
+    read_conflict, read_record, write_conflict, write_record, write_reshaped, write_resolution, write_violations,
+};
+pub(super) use record::{reshaped_says, resolution_says, violations_say};
+
 use crate::value::{Kind, Value, canonical_decimal};
 
 /// The form of a JSON text, by its first character.

@@ -65,6 +65,14 @@ pub(super) const BREAKER_COOL_DOWN: Duration = Duration::from_secs(30);
 pub(super) const ROLLBACK_VALUES_MIN: u64 = 50;
 /// Digests per plugin that are remembered as taken back.
 pub(super) const ROLLED_BACK_MAX: usize = 16;
+/// Fields that a guest may want, or give back in a batch.
+pub(super) const FIELDS_MAX: usize = 1_024;
+/// Bytes of a field's name that a guest gives: no system allows longer ones.
+pub(super) const FIELD_NAME_BYTES_MAX: usize = 256;
+/// Violations of one record.
+pub(super) const ROW_VIOLATIONS_MAX: usize = 100;
+/// Parameters of one function whose fields are remembered; configurations have a handful.
+pub(super) const PARAMS_KEPT_MAX: usize = 256;
 
 /// Functions that one plugin may describe.
 pub(super) const FUNCTIONS_MAX: usize = 256;

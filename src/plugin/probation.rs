@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::catalog::Catalog;
 use super::host::{LoadedFunction, LoadedPlugin};
 use super::limits::ROLLBACK_VALUES_MIN;
-use super::transform::Target;
+use super::target::Target;
 use super::{PluginError, ValueError};
 use crate::config::PluginRollback;
 

@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use super::detail::{PluginDetail, RefusedDetail};
 use super::event::LoadFailure;
 use super::host::{Host, LoadedPlugin};
-use super::transform::{Target, transform};
+use super::run::Rows;
+use super::target::Target;
 use super::{
     CallContext, Contested, FunctionInfo, FunctionRef, ParamProblem, PluginError, Plugins, Reshaped, Resolution,
     ValueError, Violation,
 };
+use super::{reshape, resolve, transform, validate};
 use crate::record::Record;
 use crate::value::Value;
 
@@ -70,19 +72,7 @@ impl PluginSet {
         self.failures.iter().map(|(stem, failure)| RefusedDetail::of(stem, failure)).collect()
     }
 
-    /// Reads a JSON text as the kind that the function takes (`meta.example` of the contract).
-    ///
-    /// # Errors
-    /// As [`Plugins::info`], or `plugin.bad_json`.
-    pub fn value_from_json(&self, name: &str, json: &str) -> Result<Value, PluginError> {
-        let (plugin, index) = self.resolve(name)?;
-        let inputs =
-            plugin.functions.get(index).map(|function| function.function.inputs.as_slice()).unwrap_or_default();
-        super::json::read(json, inputs)
-            .map_err(|error| PluginError::new("plugin.bad_json", format!("the value is not JSON: {error}")))
-    }
-
-    fn resolve(&self, name: &str) -> Result<(&Arc<LoadedPlugin>, usize), PluginError> {
+    fn find(&self, name: &str) -> Result<(&Arc<LoadedPlugin>, usize), PluginError> {
         let (wanted, function) = match name.split_once('/') {
             Some((plugin, function)) => (Some(plugin), function),
             None => (None, name),
@@ -129,8 +119,8 @@ impl PluginSet {
         PluginError::new("plugin.unknown_function", message)
     }
 
-    fn target(&self, function: &FunctionRef) -> Result<Target, PluginError> {
-        let (plugin, index) = self.resolve(&function.name)?;
+    pub(super) fn target(&self, function: &FunctionRef) -> Result<Target, PluginError> {
+        let (plugin, index) = self.find(&function.name)?;
         read_params(function)?;
         let params = text_of_params(function);
         Ok(Target { host: Arc::clone(&self.host), plugin: Arc::clone(plugin), function: index, params: params.into() })
@@ -140,13 +130,13 @@ impl PluginSet {
 #[async_trait]
 impl Plugins for PluginSet {
     fn info(&self, name: &str) -> Result<FunctionInfo, PluginError> {
-        let (plugin, index) = self.resolve(name)?;
+        let (plugin, index) = self.find(name)?;
         let function = plugin.functions.get(index).ok_or_else(|| self.unknown(name))?;
         Ok(function.function.info.clone())
     }
 
     fn param_problems(&self, function: &FunctionRef) -> Vec<ParamProblem> {
-        let (Ok((plugin, index)), Ok(params)) = (self.resolve(&function.name), read_params(function)) else {
+        let (Ok((plugin, index)), Ok(params)) = (self.find(&function.name), read_params(function)) else {
             return Vec::new();
         };
         let function = plugin.functions.get(index);
@@ -155,7 +145,6 @@ impl Plugins for PluginSet {
 
     async fn probe(&self, function: &FunctionRef) -> Result<(), PluginError> {
         let target = self.target(function)?;
-        target.check_role()?;
         if let Some(problem) = self.param_problems(function).into_iter().next() {
             let message = format!("`{}` does not take these parameters: {}", function.name, problem.message);
             let message = problem.suggestion.map_or(message.clone(), |right| format!("{message}; {right}"));
@@ -170,42 +159,54 @@ impl Plugins for PluginSet {
         context: &CallContext,
         input: Vec<Value>,
     ) -> Result<Vec<Result<Value, ValueError>>, PluginError> {
-        let (target, values) = (self.target(function)?, input.len());
-        let started = Instant::now();
-        let result = transform(target.clone(), context, input).await;
-        target.account(values, started.elapsed(), result)
+        let (target, rows) = (self.target(function)?, input.len());
+        counted(&target, rows, transform::transform(&target, context, input)).await
     }
 
     async fn fields(&self, function: &FunctionRef) -> Result<Vec<String>, PluginError> {
-        Err(not_yet(function))
+        self.target(function)?.fields().await.map(|fields| fields.to_vec())
     }
 
     async fn reshape(
         &self,
         function: &FunctionRef,
-        _: &CallContext,
-        _: Vec<Record>,
+        context: &CallContext,
+        input: Vec<Record>,
     ) -> Result<Vec<Result<Reshaped, ValueError>>, PluginError> {
-        Err(not_yet(function))
+        let (target, rows) = (self.target(function)?, input.len());
+        counted(&target, rows, reshape::reshape(&target, context, input)).await
     }
 
     async fn validate(
         &self,
         function: &FunctionRef,
-        _: &CallContext,
-        _: Vec<Record>,
+        context: &CallContext,
+        input: Vec<Record>,
     ) -> Result<Vec<Result<Vec<Violation>, ValueError>>, PluginError> {
-        Err(not_yet(function))
+        let (target, rows) = (self.target(function)?, input.len());
+        counted(&target, rows, validate::validate(&target, context, input)).await
     }
 
     async fn resolve(
         &self,
         function: &FunctionRef,
-        _: &CallContext,
-        _: Vec<Contested>,
+        context: &CallContext,
+        input: Vec<Contested>,
     ) -> Result<Vec<Result<Resolution, ValueError>>, PluginError> {
-        Err(not_yet(function))
+        let (target, rows) = (self.target(function)?, input.len());
+        counted(&target, rows, resolve::resolve(&target, context, input)).await
     }
+}
+
+/// Counts the call as one of its version's.
+async fn counted<T>(
+    target: &Target,
+    rows: usize,
+    call: impl Future<Output = Result<Rows<T>, PluginError>>,
+) -> Result<Rows<T>, PluginError> {
+    let started = Instant::now();
+    let result = call.await;
+    target.account(rows, started.elapsed(), result)
 }
 
 /// The parameters as they cross to the guest.
@@ -218,8 +219,4 @@ fn read_params(function: &FunctionRef) -> Result<serde_json::Map<String, serde_j
         let message = format!("the parameters of `{}` are not a JSON object: {error}", function.name);
         PluginError::new("plugin.invalid_params", message)
     })
-}
-
-fn not_yet(function: &FunctionRef) -> PluginError {
-    PluginError::new("plugin.wrong_role", format!("`{}` cannot be called in this role yet", function.name))
 }

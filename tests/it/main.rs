@@ -35,6 +35,7 @@ mod hot_reload;
 mod phone_numbers;
 mod plugin;
 mod plugin_loading;
+mod plugin_roles;
 mod rollback;
 mod sqlite;
 mod sqlite_files;

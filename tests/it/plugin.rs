@@ -241,7 +241,7 @@ async fn parameters_are_tried_before_anything_runs() {
 }
 
 /// Runs the program on the shared cache of compiled plugins.
-fn tidelock(arguments: &[&str], input: &str) -> Output {
+pub(crate) fn tidelock(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tidelock"))
         .args(arguments)
         .arg("--plugin-cache")

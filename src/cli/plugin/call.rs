@@ -10,9 +10,8 @@ use tokio::sync::mpsc;
 
 use super::{Folder, settings, warn_of_failures};
 use crate::cli::{EXIT_CONFIGURATION, EXIT_FAILED};
-use crate::plugin::{CallContext, Catalog, FunctionRef, PluginError, PluginSet, Plugins, ValueError, json};
+use crate::plugin::{CallContext, Catalog, FunctionRef, PluginSet, Plugins, ValueError};
 use crate::telemetry::clock;
-use crate::value::Value;
 
 /// Values of one call to a plugin.
 const CALL_LINES_MAX: usize = 1_000;
@@ -76,24 +75,18 @@ async fn next_lines(lines: &mut mpsc::Receiver<std::io::Result<String>>) -> anyh
 
 /// One JSON line per line, and whether the function could not be called at all.
 async fn call_lines(set: &PluginSet, function: &FunctionRef, lines: &[String]) -> (Vec<String>, bool) {
-    let parsed: Vec<Result<Value, PluginError>> =
-        lines.iter().map(|line| set.value_from_json(&function.name, line)).collect();
-    let values: Vec<Value> = parsed.iter().flatten().cloned().collect();
     let context = CallContext { now_micros: clock::now_micros(), ..CallContext::none() };
-    let (mut results, failure) = match set.transform(function, &context, values).await {
-        Ok(results) => (results.into_iter(), None),
-        Err(error) => (Vec::new().into_iter(), Some(error)),
-    };
-    let lines = parsed.into_iter().map(|parsed| match (parsed, &failure) {
-        (Err(error), _) => error_line(error.code, &error.message),
-        (Ok(_), Some(error)) => error_line(error.code, &error.message),
-        (Ok(_), None) => match results.next() {
-            Some(Ok(value)) => format!("{{\"value\": {}}}", json::write(&value)),
-            Some(Err(ValueError { code, message })) => error_line(&code, &message),
-            None => error_line("bad-output", "no result"),
-        },
-    });
-    (lines.collect(), failure.is_some())
+    match set.call_json(function, &context, lines).await {
+        Ok(answers) => (answers.into_iter().map(answer_line).collect(), false),
+        Err(error) => (lines.iter().map(|_| error_line(error.code, &error.message)).collect(), true),
+    }
+}
+
+fn answer_line(answer: Result<String, ValueError>) -> String {
+    match answer {
+        Ok(value) => format!("{{\"value\": {value}}}"),
+        Err(ValueError { code, message }) => error_line(&code, &message),
+    }
 }
 
 fn error_line(code: &str, message: &str) -> String {

@@ -5,8 +5,11 @@
 
 mod v0_1;
 
+#[cfg(test)]
+pub(super) use v0_1::FieldChoice;
 pub(super) use v0_1::{
-    Bound, CallError, Column, Context, Example, Failure, FunctionInfo, PluginInfo, RowError, Transform,
+    Batch, BatchOutcome, BatchResolution, Bound, CallError, Column, Conflicts, ContestedField, Context, Example, Form,
+    FunctionInfo, NamedColumn, Opener, PluginInfo, RowError, RowViolation, Side, SimpleAnswer, SimpleViolation,
 };
 
 use std::collections::BTreeSet;
@@ -36,10 +39,10 @@ pub(super) enum Role {
     ConflictResolver,
 }
 
-/// Interfaces of each role: columnar, simple. Where a plugin has both, the columnar one is used.
+/// Interfaces of each role: columnar, simple (empty: it has none). Where a plugin has both, the columnar one is used.
 const ROLES: [(Role, &str, &str); 4] = [
     (Role::FieldTransform, "field-transform", "simple-transform"),
-    (Role::RecordTransform, "record-transform", "record-transform"),
+    (Role::RecordTransform, "record-transform", ""),
     (Role::Validator, "validator", "simple-validator"),
     (Role::ConflictResolver, "conflict-resolver", "simple-resolver"),
 ];
@@ -77,22 +80,19 @@ impl Exports {
         let meta = exported(&names, "meta")?.ok_or_else(|| missing(&names, "meta"))?;
         let mut roles = Vec::new();
         for (role, columnar, simple) in ROLES {
-            if exported(&names, columnar)?.is_some() || exported(&names, simple)?.is_some() {
-                roles.push(role);
-            }
+            let simple = if simple.is_empty() { None } else { exported(&names, simple)? };
+            roles.push((role, exported(&names, columnar)?, simple));
         }
-        if roles.is_empty() {
+        if roles.iter().all(|(_, columnar, simple)| columnar.is_none() && simple.is_none()) {
             return Err(missing(&names, "field-transform or another role"));
         }
-        let columnar = exported(&names, "field-transform")?;
-        let simple = exported(&names, "simple-transform")?;
-        v0_1::Exports::find(component, meta, columnar, simple, roles).map(Self::V0_1)
+        v0_1::Exports::find(component, meta, &roles).map(Self::V0_1)
     }
 
     /// Whether functions of this role can be called.
     pub(super) fn has(&self, role: Role) -> bool {
         match self {
-            Self::V0_1(exports) => exports.roles.contains(&role),
+            Self::V0_1(exports) => exports.has(role),
         }
     }
 

@@ -7,8 +7,10 @@ use super::{Answer, Trial, Tried, Untried};
 use crate::plugin::CallContext;
 use crate::plugin::describe::Function;
 use crate::plugin::host::Host;
-use crate::plugin::instance::{Call, CallFailure, Image, Instance};
+use crate::plugin::instance::{CallFailure, Entry, Image, Instance};
 use crate::plugin::limits::{FaultKind, guest_error, split_deadline};
+use crate::plugin::run::Work;
+use crate::plugin::transform::Values;
 use crate::value::{Kind, Value};
 
 /// For all laws of a plugin. A component made of Rust needs milliseconds; an interpreter that needs longer is tried in part.
@@ -32,16 +34,14 @@ impl<'a> Guests<'a> {
 
     /// Runs the values; where that fails, each half, so that a value that traps is an error of its own and hides no other.
     fn run(&mut self, function: &Function, params: &Arc<str>, kind: Kind, values: &[Value]) -> Tried {
-        let call = Call {
+        let entry = Entry {
             function: &Arc::from(function.info.name.as_str()),
             params,
             context: &CallContext::none(),
-            kind,
-            output: function.output.unwrap_or(kind),
-            values,
             deadline: split_deadline(&self.host.limits, values.len()),
         };
-        let fault = match self.instance()?.apply(&call) {
+        let work = Values::new(function, kind, values.to_vec());
+        let fault = match work.call(self.instance()?, &entry, 0..values.len()) {
             Ok(rows) => return Ok(rows.into_iter().map(|row| row.map_err(|error| error.code)).collect()),
             Err(CallFailure::Refused(error)) if !error.retryable => {
                 return Ok(values.iter().map(|_| refused(&error.code)).collect());
