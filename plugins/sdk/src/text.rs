@@ -73,10 +73,16 @@ impl Text {
         }
     }
 
+    /// Appends bytes in ASCII, such as digits that were put together. False, and nothing is appended, where they are not.
+    #[inline]
+    pub fn push_ascii_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.push_ascii(bytes, |word| word)
+    }
+
     /// Appends a text in lower case, by Unicode's rules.
     #[inline]
     pub fn push_lowercase(&mut self, text: &str) {
-        if !self.push_ascii(text, |word| word | in_range(word, b'A', b'Z') << 5) {
+        if !self.push_ascii(text.as_bytes(), |word| word | in_range(word, b'A', b'Z') << 5) {
             self.push_str(&text.to_lowercase());
         }
     }
@@ -84,7 +90,7 @@ impl Text {
     /// Appends a text in upper case, by Unicode's rules.
     #[inline]
     pub fn push_uppercase(&mut self, text: &str) {
-        if !self.push_ascii(text, |word| word ^ in_range(word, b'a', b'z') << 5) {
+        if !self.push_ascii(text.as_bytes(), |word| word ^ in_range(word, b'a', b'z') << 5) {
             self.push_str(&text.to_uppercase());
         }
     }
@@ -107,12 +113,12 @@ impl Text {
         }
     }
 
-    /// Appends a text in ASCII with every eight bytes changed by `change`, which must leave ASCII ASCII. False, and nothing
+    /// Appends bytes in ASCII with every eight of them changed by `change`, which must leave ASCII ASCII. False, and nothing
     /// is appended, where the text is not in ASCII.
     #[inline]
-    fn push_ascii(&mut self, text: &str, change: impl Fn(u64) -> u64) -> bool {
+    fn push_ascii(&mut self, bytes: &[u8], change: impl Fn(u64) -> u64) -> bool {
         let before = self.bytes.len();
-        let (steps, rest) = text.as_bytes().as_chunks::<STEP>();
+        let (steps, rest) = bytes.as_chunks::<STEP>();
         let mut seen = word(rest);
         for step in steps {
             let word = u64::from_le_bytes(*step);
@@ -235,6 +241,8 @@ mod tests {
             assert_eq!(written(|out| out.push_str(&text)), text);
             assert_eq!(written(|out| out.push_lowercase(&text)), text.to_lowercase());
             assert_eq!(written(|out| out.push_uppercase(&text)), text.to_uppercase());
+            let ascii = if text.is_ascii() { text.as_str() } else { "" };
+            assert_eq!(written(|out| assert_eq!(out.push_ascii_bytes(text.as_bytes()), text.is_ascii())), ascii);
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
             assert_eq!(written(|out| out.push_digits(&text)), digits);
             let few: String = text.chars().filter(|&c| matches!(c, '\0' | 'a'..='f')).collect();

@@ -103,7 +103,7 @@ impl Style {
         }
         out.push('+');
         push_code(number.code, out);
-        out.push_str(number.national.as_str());
+        out.push_ascii_bytes(number.national.as_bytes());
     }
 }
 

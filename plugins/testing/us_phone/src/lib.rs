@@ -17,7 +17,7 @@ plugin! {
             Ok(|value: &str, out: &mut Text| {
                 let number = rule::us_phone(value);
                 let number = number.ok_or_else(|| Failure::new("invalid-phone", "the value is no number of North America"))?;
-                out.push_str(std::str::from_utf8(&number).unwrap_or_default());
+                out.push_ascii_bytes(&number);
                 Ok(())
             })
         })
