@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::limits::{BREAKER_COOL_DOWN, BREAKER_LOST, BREAKER_ROWS, BREAKER_WINDOW};
+use super::limits::{BREAKER_COOL_DOWN, BREAKER_LOST, BREAKER_ROWS, BREAKER_WINDOW, COSTLY_LOST};
 
 /// Counts of one function within the window.
 #[derive(Debug, Default)]
@@ -29,6 +29,11 @@ impl Breaker {
             *counts = Counts::default();
         }
         left
+    }
+
+    /// Whether its failed runs have cost so much that it may only run aside of the others.
+    pub(super) fn is_costly(&self, now: Instant) -> bool {
+        self.counts(now).lost >= COSTLY_LOST
     }
 
     /// Rows that the function handled.
@@ -63,6 +68,14 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_function_that_loses_time_is_costly_until_the_window_has_passed() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        assert!(!breaker.failed(now, COSTLY_LOST / 2, true) && !breaker.is_costly(now));
+        assert!(!breaker.failed(now, COSTLY_LOST / 2, true) && breaker.is_costly(now));
+        assert!(!breaker.is_costly(now + BREAKER_WINDOW + MS));
+    }
 
     #[test]
     fn it_opens_after_so_many_rows_and_closes_after_the_cool_down() {

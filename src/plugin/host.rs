@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -21,6 +21,10 @@ use crate::config::PluginLimits;
 
 /// Instances for loading and probing beside those that run and wait.
 const RESERVE: usize = 16;
+
+/// Of threads for guests that failed: a tenth of the weight of the others.
+#[cfg(target_os = "linux")]
+const ASIDE_PRIORITY: i32 = 10;
 
 /// The machinery that plugins run on.
 pub(super) struct Host {
@@ -48,7 +52,7 @@ impl Host {
         Ok(Self { engine, linker, limits, pool, permits: Arc::new(Semaphore::new(running_max)) })
     }
 
-    /// Runs guest code on a thread of its own, when it is its turn.
+    /// Runs guest code on a thread that may block, when it is its turn.
     ///
     /// # Errors
     /// Only where the service is stopping.
@@ -56,14 +60,39 @@ impl Host {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PluginError> {
-        let stopping = |_: &dyn std::fmt::Display| PluginError::new("plugin.stopped", "the plugin host is stopping");
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|error| stopping(&error))?;
+        let permit = self.turn().await?;
         let running = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);
             result
         });
-        running.await.map_err(|error| stopping(&error))
+        running.await.map_err(|_| stopping())
+    }
+
+    /// Runs guest code that has failed before, on a thread of low priority: what a bad plugin burns is only what nobody else
+    /// wants. A thread of its own, because a thread cannot raise its priority again.
+    ///
+    /// # Errors
+    /// Where the service is stopping, or the machine gives no thread.
+    pub(super) async fn run_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PluginError> {
+        let permit = self.turn().await?;
+        let (done, result) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("tidelock-aside".to_owned());
+        let started = thread.spawn(move || {
+            lower_priority();
+            // Nobody waits for it any more where the service is stopping.
+            let _unread = done.send(work());
+            drop(permit);
+        });
+        started.map_err(|error| PluginError::new("plugin.busy", format!("no thread to run a plugin on: {error}")))?;
+        result.await.map_err(|_| stopping())
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, PluginError> {
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopping())
     }
 
     /// A fresh instance; idle ones make room where there is none.
@@ -75,6 +104,18 @@ impl Host {
             }
             other => other,
         }
+    }
+}
+
+fn stopping() -> PluginError {
+    PluginError::new("plugin.stopped", "the plugin host is stopping")
+}
+
+/// Of this thread. Elsewhere than on Linux a priority is the whole process's, so it stays as it is there.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, ASIDE_PRIORITY) {
+        tracing::debug!(%error, "a failing plugin keeps its priority");
     }
 }
 
@@ -177,5 +218,25 @@ impl LoadedPlugin {
     /// See [`LoadedPlugin::retire`].
     pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_failed_before_runs_on_a_thread_of_low_priority() {
+        let host = Host::new(PluginLimits::default()).unwrap();
+        let here = || std::thread::current().name().map(str::to_owned);
+        assert_eq!(host.run_aside(here).await.unwrap().as_deref(), Some("tidelock-aside"));
+        assert_ne!(host.run(here).await.unwrap().as_deref(), Some("tidelock-aside"));
+        #[cfg(target_os = "linux")]
+        {
+            let priority = || rustix::process::getpriority_process(None).unwrap();
+            let before = host.run(priority).await.unwrap();
+            assert_eq!(host.run_aside(priority).await.unwrap(), before.max(ASIDE_PRIORITY));
+            assert_eq!(host.run(priority).await.unwrap(), before);
+        }
     }
 }

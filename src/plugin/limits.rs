@@ -56,6 +56,8 @@ pub(super) const LOG_LINE_CHARS_MAX: usize = 1_000;
 pub(super) const BREAKER_ROWS: u64 = 20;
 /// Time that failed runs may cost within the window, whatever their share: each row that hangs costs most of a second.
 pub(super) const BREAKER_LOST: Duration = Duration::from_secs(30);
+/// Time that failed runs may cost within the window before a function runs at low priority only.
+pub(super) const COSTLY_LOST: Duration = Duration::from_secs(1);
 /// See [`BREAKER_ROWS`].
 pub(super) const BREAKER_WINDOW: Duration = Duration::from_secs(60);
 /// How long an open breaker stays open.
@@ -122,6 +124,10 @@ pub(super) fn guest_error(code: &str, message: &str) -> ValueError {
 }
 
 fn kebab(code: &str) -> String {
+    // Nearly all are as they should be: a failure is made per row.
+    if is_kebab(code) {
+        return code.to_owned();
+    }
     let mut safe = String::with_capacity(code.len().min(CODE_CHARS_MAX));
     for character in code.chars().take(CODE_CHARS_MAX) {
         match character {
@@ -135,8 +141,18 @@ fn kebab(code: &str) -> String {
     if safe.is_empty() { "error".to_owned() } else { safe.to_owned() }
 }
 
+/// Whether nothing would change.
+fn is_kebab(code: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let words_only = code.split('-').all(|word| !word.is_empty() && word.bytes().all(is_plain));
+    code.len() <= CODE_CHARS_MAX && words_only
+}
+
 /// At most `chars_max` characters, control characters as spaces: a guest cannot forge log lines or terminal sequences.
 pub(super) fn printable(text: &str, chars_max: usize) -> String {
+    if text.len() <= chars_max && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return text.to_owned();
+    }
     let mut cut: String =
         text.chars().take(chars_max).map(|character| if character.is_control() { ' ' } else { character }).collect();
     if text.chars().nth(chars_max).is_some() {
@@ -294,6 +310,9 @@ mod tests {
     fn codes_and_messages_of_guests_are_made_safe() {
         let error = guest_error("Invalid Phone!\u{1b}[31m", "line\nbreak");
         assert_eq!((error.code.as_str(), error.message.as_str()), ("invalid-phone-31m", "line break"));
+        let sound = guest_error("not-2-long", "as it is");
+        assert_eq!((sound.code.as_str(), sound.message.as_str()), ("not-2-long", "as it is"));
+        assert_eq!(guest_error("-a--b-", "").code, "a-b");
         assert_eq!(guest_error("", "").code, "error");
         assert_eq!(guest_error(&"x".repeat(1_000), "").code.len(), CODE_CHARS_MAX);
         assert_eq!(guest_error("a", &"é".repeat(10_000)).message.chars().count(), MESSAGE_CHARS_MAX + 1);

@@ -84,7 +84,10 @@ pub(super) async fn run<W: Work>(
     while let Some((range, attempt)) = todo.pop() {
         let host = Arc::clone(&job.target.host);
         let (run, span) = (Arc::clone(&job), range.clone());
-        let outcome = host.run(move || run.run(span, attempt)).await?;
+        let work = move || run.run(span, attempt);
+        // What has failed before must not take the processor from other pairs.
+        let aside = attempt != Attempt::First || job.target.function()?.breaker.is_costly(Instant::now());
+        let outcome = if aside { host.run_aside(work).await? } else { host.run(work).await? };
         settle(&job.target, (range, attempt), outcome, &mut done, &mut todo)?;
     }
     Ok(complete(done))
