@@ -63,6 +63,15 @@ rebuild_plugins() {
     [ "${CI:-}" != true ]
 }
 
+# Builds what users would else embed, to be measured beside plugins: scripts in Lua and Rhai, and JavaScript in QuickJS where
+# TIDELOCK_BENCH_QUICKJS names its component (made by `tidelock plugin build benches/peers/quickjs`).
+build_peers() {
+    local target="${CARGO_TARGET_DIR:-$repository/target}/peers"
+    cargo build --locked --release --manifest-path benches/peers/Cargo.toml --target-dir "$target" || return 1
+    export TIDELOCK_BENCH_PEERS="$target/release/peers"
+    [ -n "${TIDELOCK_BENCH_QUICKJS:-}" ] || not_checked "what JavaScript costs: TIDELOCK_BENCH_QUICKJS names no component"
+}
+
 # Runs the tests that FILTERS name (all of them without), with nextest where it is installed.
 run_tests() { # [--hermetic] [FILTER…]
     local targets=()
