@@ -1,5 +1,5 @@
 //! Unguarded upserts (layer 4), as fast as the server can: COPY into a staging table, then one `INSERT … ON CONFLICT`.
-//! Small batches go as parameters instead.
+//! A table that was empty when we came is filled by COPY alone until something collides. Small batches go as parameters instead.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,17 @@ pub(super) struct Loader {
     staged: BTreeMap<Vec<String>, String>,
 }
 
-/// Kept between batches; taken out while in use, so that a connection in an unknown state is never used again.
-pub(super) type LoaderSlot = tokio::sync::Mutex<Option<Loader>>;
+/// What is kept between batches.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Taken out while in use, so that a connection in an unknown state is never used again.
+    loader: Option<Loader>,
+    /// Whether the table was empty at first and nothing has collided since; `None`: nobody has looked yet.
+    filling: Option<bool>,
+}
+
+/// The loader of one target.
+pub(super) type LoaderSlot = tokio::sync::Mutex<Kept>;
 
 /// Inserts or updates by the correlation fields: see `Target::upsert`.
 pub(super) async fn upsert(collection: &Collection, slot: &LoaderSlot, records: &[Record]) -> Result<Upserted> {
@@ -41,16 +50,29 @@ pub(super) async fn upsert(collection: &Collection, slot: &LoaderSlot, records: 
     let mut kept = slot.lock().await;
     let mut tries = 1;
     loop {
-        let mut loader = match kept.take() {
+        let mut loader = match kept.loader.take() {
             Some(loader) => loader,
             None => Loader { connection: collection.server.connect().await?, staged: BTreeMap::new() },
         };
-        match loader.write(collection, &groups).await {
+        let filling = kept.filling;
+        let outcome = match filling {
+            Some(true) => loader.fill(collection, &groups).await,
+            Some(false) => loader.write(collection, &groups).await,
+            None => {
+                let empty = loader.finds_empty(collection).await;
+                kept.filling = Some(empty.map_err(|error| collection.place.failed("upserting", error))?);
+                kept.loader = Some(loader);
+                continue;
+            }
+        };
+        match outcome {
             Ok(written) => {
-                *kept = Some(loader);
+                kept.loader = Some(loader);
                 let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
                 return Ok(Upserted { written, unchanged: total.saturating_sub(written) });
             }
+            // Most likely a record that is there by now: the usual way updates it, or says what else is wrong.
+            Err(_) if filling == Some(true) => kept.filling = Some(false),
             Err(error) if class(&error) == Class::Contention && tries < TRIES_MAX => {
                 tokio::time::sleep(RETRY_DELAY * tries).await;
                 tries += 1;
@@ -92,6 +114,22 @@ fn columns<'a>(collection: &'a Collection, names: &[&str]) -> Result<Vec<&'a PgC
 }
 
 impl Loader {
+    async fn finds_empty(&mut self, collection: &Collection) -> Sql<bool> {
+        let sql = format!("SELECT NOT EXISTS (SELECT FROM {})", collection.table.quoted());
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await
+    }
+
+    /// Inserts only: fails where a record with the same unique values exists.
+    async fn fill(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
+        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection))).await?;
+        let mut written = 0;
+        for group in groups {
+            written += copy_into(&mut transaction, group, &collection.table.quoted()).await?;
+        }
+        transaction.commit().await?;
+        Ok(written)
+    }
+
     async fn write(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
         for group in groups {
             if group.records.len() >= STAGED_MIN {
@@ -131,14 +169,10 @@ impl Loader {
     }
 }
 
-async fn copy_through(
-    connection: &mut PgConnection,
-    collection: &Collection,
-    group: &Group<'_>,
-    stage: &str,
-) -> Sql<u64> {
+/// COPYs a group's records into a table; how many it took.
+async fn copy_into(connection: &mut PgConnection, group: &Group<'_>, table: &str) -> Sql<u64> {
     let names = list(group.columns.iter().map(|column| quote(column.name())));
-    let mut copy = connection.copy_in_raw(&format!("COPY {stage} ({names}) FROM STDIN")).await?;
+    let mut copy = connection.copy_in_raw(&format!("COPY {table} ({names}) FROM STDIN")).await?;
     let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
     for record in &group.records {
         copy::push_row(
@@ -151,7 +185,16 @@ async fn copy_through(
         }
     }
     copy.send(piece).await?;
-    copy.finish().await?;
+    copy.finish().await
+}
+
+async fn copy_through(
+    connection: &mut PgConnection,
+    collection: &Collection,
+    group: &Group<'_>,
+    stage: &str,
+) -> Sql<u64> {
+    copy_into(connection, group, stage).await?;
     let rows = list(group.columns.iter().map(|column| column.of("u")));
     let sql = statement(collection, group, &rows, &format!("{stage} AS u"));
     Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
