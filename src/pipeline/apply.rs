@@ -4,7 +4,6 @@ use crate::change::End;
 use crate::connector::{Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
-use crate::value::Value;
 
 use super::binding::Binding;
 use super::reconcile::{self, Intent};
@@ -42,15 +41,8 @@ pub fn key_of(binding: &Binding, end: End, record: &Record) -> Option<Key> {
 
 /// The mapped fields of an image.
 fn assumption(binding: &Binding, end: End, now: &Record) -> Record {
-    let mut guard: Vec<(&str, Value)> = Vec::with_capacity(binding.mappings.len());
-    for mapping in &binding.mappings {
-        let of = mapping.fields.get(end);
-        // One field may stand in several mappings.
-        if let Some(value) = reconcile::field(now, of).filter(|_| guard.iter().all(|(name, _)| *name != of.name)) {
-            guard.push((of.name.as_str(), value.clone()));
-        }
-    }
-    Record::of(guard)
+    let fields = binding.mappings.iter().map(|mapping| mapping.fields.get(end));
+    binding.record(end, fields.filter_map(|of| Some((of.position, reconcile::field(now, of)?))))
 }
 
 /// Names a create whose key the system generates, and carries the other side's key.
@@ -121,6 +113,7 @@ pub async fn upsert_all(target: &dyn Target, records: &[Record]) -> Result<(Upse
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
 
     #[test]
     fn a_token_carries_the_key() {

@@ -11,7 +11,7 @@ use crate::config::{
 };
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
-use crate::record::{Layout, layout};
+use crate::record::{Layout, Record, layout};
 use crate::value::{Kind, Value};
 
 /// One field of one side.
@@ -71,6 +71,21 @@ pub struct Binding {
     pub deletes: Deletes,
     /// What stands in for null.
     pub nulls: Nulls,
+}
+
+impl Binding {
+    /// A record of `end` that carries these fields, given by their places, and no others. A later value of a place replaces an
+    /// earlier one.
+    pub fn record<'a>(&self, end: End, fields: impl IntoIterator<Item = (usize, &'a Value)>) -> Record {
+        let layout = Layout::clone(self.layouts.get(end));
+        let mut values = vec![None; layout.len()];
+        for (place, value) in fields {
+            if let Some(slot) = values.get_mut(place) {
+                *slot = Some(value.clone());
+            }
+        }
+        Record::new(layout, values)
+    }
 }
 
 /// Checks every name of `pair` against `schemas` and `plugins`.

@@ -92,8 +92,11 @@ impl Pipeline {
             return Ok(());
         }
         // Only the key is left of these records; the correlation maps from nothing else.
-        let layout = Layout::clone(&self.binding.layouts.source);
-        let keyed: Vec<Record> = gone.iter().map(|key| key_record(&self.binding, &layout, key)).collect();
+        let of_key = |key: &Key| {
+            let fields = self.binding.keys.source.iter().copied().zip(&key.0);
+            self.binding.record(End::Source, fields)
+        };
+        let keyed: Vec<Record> = gone.iter().map(of_key).collect();
         let mapped =
             transform::map_records(&self.binding, End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
         let columns = columns(&self.binding);
@@ -133,14 +136,4 @@ fn row(
         .iter()
         .map(|(place, _)| cells.get_mut(*place).map_or(Ok(None), |cell| std::mem::replace(cell, Ok(None))));
     Ok(Record::new(Arc::clone(names), values.collect::<std::result::Result<Vec<_>, _>>()?))
-}
-
-fn key_record(binding: &Binding, layout: &Layout, key: &Key) -> Record {
-    let mut values = vec![None; layout.len()];
-    for (place, value) in binding.keys.source.iter().zip(&key.0) {
-        if let Some(slot) = values.get_mut(*place) {
-            *slot = Some(value.clone());
-        }
-    }
-    Record::new(Arc::clone(layout), values)
 }

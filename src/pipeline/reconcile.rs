@@ -108,18 +108,18 @@ fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
         return Decision::default();
     }
     let mut decision = Decision::default();
-    let mut record = Record::empty(crate::record::layout::<&str>([]));
+    let mut fields = Vec::new();
     for (mapping, cell) in binding.mappings.iter().zip(images.mapped.get(at.other()).iter().copied().flatten()) {
         match cell {
             Err(rejection) => decision.rejection = decision.rejection.or_else(|| Some((at.other(), rejection.clone()))),
             // A key that is null is left to the system that generates it.
             Ok(Some(Value::Null)) if mapping.correlation => {}
-            Ok(Some(value)) => record.set(&mapping.fields.get(at).name, value.clone()),
+            Ok(Some(value)) => fields.push((mapping.fields.get(at).position, value)),
             Ok(None) => {}
         }
     }
     if decision.rejection.is_none() {
-        *decision.writes.get_mut(at) = Some(Intent::Create(record));
+        *decision.writes.get_mut(at) = Some(Intent::Create(binding.record(at, fields)));
     }
     decision
 }
@@ -158,7 +158,7 @@ enum Flow<'a> {
 
 fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'_>) -> Decision {
     let mut decision = Decision::default();
-    let mut updates: Ends<Option<Record>> = Ends::default();
+    let mut updates: Ends<Vec<(usize, &Value)>> = Ends::default();
     for (index, mapping) in binding.mappings.iter().enumerate() {
         let one = Field::of(binding, index, mapping, source, target, images);
         match one.decide(&mut decision.contests) {
@@ -166,15 +166,16 @@ fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'
             Flow::To(end, Err(rejection)) => {
                 decision.rejection = decision.rejection.or_else(|| Some((end.other(), rejection.clone())));
             }
-            Flow::To(end, Ok(Some(value))) => updates
-                .get_mut(end)
-                .get_or_insert_with(|| Record::empty(crate::record::layout::<&str>([])))
-                .set(&mapping.fields.get(end).name, value.clone()),
+            Flow::To(end, Ok(Some(value))) => {
+                updates.get_mut(end).push((mapping.fields.get(end).position, value));
+            }
         }
     }
     if decision.rejection.is_none() {
-        decision.writes =
-            Ends { source: updates.source.map(Intent::Update), target: updates.target.map(Intent::Update) };
+        decision.writes = Ends::from_fn(|end| {
+            let fields = std::mem::take(updates.get_mut(end));
+            (!fields.is_empty()).then(|| Intent::Update(binding.record(end, fields)))
+        });
     }
     decision
 }
