@@ -63,6 +63,8 @@ pub struct Binding {
     pub flows: Ends<bool>,
     /// The target's key follows from the record and nothing flows back: upsert by key, no links.
     pub upsert_only: bool,
+    /// Records of one side never match the same record of the other, so that several may be decided at the same time (I4).
+    pub apart: bool,
     /// Rule per mapping.
     pub rules: Vec<Rule>,
     /// For update against delete.
@@ -153,6 +155,7 @@ impl Binder<'_> {
         let upsert_only = !pair.target_to_source
             && correlation.source == self.schemas.source.key
             && self.schemas.target.is_unique(&correlation.target);
+        let apart = [End::Source, End::Target].into_iter().all(|end| self.is_exact(end, correlation.get(end)));
         let rules = mappings.iter().map(|mapping| self.rule(mapping)).collect();
         let timestamp = self.timestamp(&listed);
         Binding {
@@ -165,11 +168,21 @@ impl Binder<'_> {
             timestamp,
             flows,
             upsert_only,
+            apart,
             rules,
             default_rule: pair.conflict.default,
             deletes: pair.deletes,
             nulls: pair.nulls,
         }
+    }
+
+    /// Whether no two records have these fields equal, by an equality that is the same in every system. (That of text is not.)
+    fn is_exact(&self, end: End, fields: &[String]) -> bool {
+        let schema = self.schemas.get(end);
+        let exact = |name: &String| {
+            schema.column(name).is_some_and(|column| matches!(column.kind, Kind::Int | Kind::Uuid))
+        };
+        schema.is_unique(fields) && fields.iter().all(exact)
     }
 
     /// The mappings as written, or one for each name that both sides have.

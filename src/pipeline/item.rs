@@ -6,7 +6,7 @@ use super::reconcile::{Contest, Decision, Images, Intent};
 use super::transform::Mapped;
 use super::{Done, conflict, reconcile};
 use crate::change::{End, Ends};
-use crate::connector::WriteOutcome;
+use crate::connector::{Write, WriteOutcome};
 use crate::error::SyncError;
 use crate::record::{Key, Record};
 use crate::state::{Conflict, Link};
@@ -167,7 +167,7 @@ impl Item {
     }
 
     /// What the outcome of a write at `end` changes.
-    pub(super) fn fold(&mut self, end: End, intent: &Intent, outcome: WriteOutcome, done: &mut Done) {
+    pub(super) fn fold(&mut self, end: End, write: &Write, outcome: WriteOutcome, done: &mut Done) {
         match outcome {
             WriteOutcome::Changed => self.step = Step::Recheck,
             WriteOutcome::Failed(error) => self.fail(end.other(), &error, done),
@@ -175,12 +175,12 @@ impl Item {
                 done.wrote(end, 1);
                 self.wrote = true;
                 *self.keys.get_mut(end) = Some(key);
-                if let Intent::Update(fields) = intent {
+                if let Write::Update { fields, .. } = write {
                     self.advance(end, fields, stored.as_ref());
                 }
                 *self.now.get_mut(end) = Now::Known(stored);
                 *self.mapped.get_mut(end) = None;
-                if let Intent::Create(_) = intent {
+                if let Write::Create { .. } = write {
                     self.agree(end);
                 }
             }
@@ -241,16 +241,33 @@ impl Item {
                 done.commit.cleared.push((end, key));
             }
         }
-        let (Some(source), Some(target)) = (self.keys.source.clone(), self.keys.target.clone()) else { return };
-        let base = match (self.image(End::Source), self.image(End::Target)) {
-            (Some(source), Some(target)) => Some(Ends { source: source.clone(), target: target.clone() }),
+        if self.is_stored() {
+            return;
+        }
+        let (Some(source), Some(target)) = (self.keys.source.take(), self.keys.target.take()) else { return };
+        let base = match (self.take_image(End::Source), self.take_image(End::Target)) {
+            (Some(source), Some(target)) => Some(Ends { source, target }),
             (None, None) => None,
             // An ignored delete: the link stays as it was.
             (Some(_), None) | (None, Some(_)) => return,
         };
-        let link = Link { keys: Ends { source, target }, base };
-        if self.stored.as_ref() != Some(&link) {
-            done.commit.links.push(link);
+        done.commit.links.push(Link { keys: Ends { source, target }, base });
+    }
+
+    /// Whether the state store has the link as it is now.
+    fn is_stored(&self) -> bool {
+        let Some(Link { keys, base }) = &self.stored else { return false };
+        let base = base.as_ref();
+        [End::Source, End::Target].into_iter().all(|end| {
+            self.keys.get(end).as_ref() == Some(keys.get(end)) && self.image(end) == base.map(|base| base.get(end))
+        })
+    }
+
+    /// The image of a closed item's side.
+    fn take_image(&mut self, end: End) -> Option<Record> {
+        match std::mem::replace(self.now.get_mut(end), Now::Assumed) {
+            Now::Known(image) => image,
+            Now::Assumed => self.base.as_ref().map(|base| base.get(end).clone()),
         }
     }
 

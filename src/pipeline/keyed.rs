@@ -7,7 +7,7 @@ use super::binding::Binding;
 use super::transform::{self, Mapped};
 use super::{Done, Pipeline, apply};
 use crate::change::{Change, End};
-use crate::error::{Result, SyncError};
+use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Layout, Record, layout};
 use crate::value::Value;
@@ -17,7 +17,13 @@ impl Pipeline {
     pub(super) async fn copy(&self, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
-        let (images, gone) = self.current(changes).await?;
+        let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
+        for (key, image) in self.images(End::Source, changes).await? {
+            match image {
+                Some(image) => images.push((key, image)),
+                None => gone.push(key),
+            }
+        }
         let records: Vec<&Record> = images.iter().map(|(_, record)| record).collect();
         let mapped = transform::map_records(&self.binding, End::Source, &records, plugins).await?;
         let columns = columns(&self.binding);
@@ -47,26 +53,6 @@ impl Pipeline {
         self.upsert(&rows, keys, &mut done).await?;
         self.delete(gone, plugins, &mut done).await?;
         Ok(done)
-    }
-
-    /// The current images of the changed keys, and the keys whose records are gone.
-    async fn current(&self, changes: Vec<Change>) -> Result<(Vec<(Key, Record)>, Vec<Key>)> {
-        let missing: Vec<Key> =
-            changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
-        let mut fetched =
-            if missing.is_empty() { Vec::new() } else { self.targets.source.fetch(&missing).await? }.into_iter();
-        let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
-        for change in changes {
-            let image = match change.image {
-                Some(image) => Some(image),
-                None => fetched.next().ok_or_else(|| SyncError::internal("fewer images than keys"))?,
-            };
-            match image {
-                Some(image) => images.push((change.key, image)),
-                None => gone.push(change.key),
-            }
-        }
-        Ok((images, gone))
     }
 
     async fn upsert(&self, rows: &[Record], keys: Vec<Key>, done: &mut Done) -> Result<()> {

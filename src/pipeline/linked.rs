@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use super::item::{Item, Step};
-use super::reconcile::Intent;
 use super::transform;
 use super::{Done, Pipeline, apply};
 use crate::change::{Change, End, Ends};
@@ -86,21 +85,10 @@ impl Pipeline {
 
     /// One item per changed key, with its link and its current image.
     async fn gather(&self, end: End, changes: Vec<Change>) -> Result<Vec<Item>> {
-        let keys: Vec<Key> = changes.iter().map(|change| change.key.clone()).collect();
+        let images = self.images(end, changes).await?;
+        let keys: Vec<Key> = images.iter().map(|(key, _)| key.clone()).collect();
         let links = self.state.links(&self.binding.pair, end, &keys).await?;
-        let missing: Vec<Key> =
-            changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
-        let fetched = if missing.is_empty() { Vec::new() } else { self.targets.get(end).fetch(&missing).await? };
-        let mut fetched = fetched.into_iter();
-        let mut items = Vec::with_capacity(changes.len());
-        for (change, link) in changes.into_iter().zip(links) {
-            let image = match change.image {
-                Some(image) => Some(image),
-                None => fetched.next().ok_or_else(|| SyncError::internal("fewer images than keys"))?,
-            };
-            items.push(Item::new(end, change.key, link, image));
-        }
-        Ok(items)
+        Ok(images.into_iter().zip(links).map(|((key, image), link)| Item::new(end, key, link, image)).collect())
     }
 
     /// Decides and writes until every item is settled or in review.
@@ -197,27 +185,26 @@ impl Pipeline {
 
     /// Carries out what was decided for `end`.
     async fn write(&self, end: End, items: &mut [Item], done: &mut Done) -> Result<()> {
-        let (mut writers, mut intents, mut writes): (Vec<&mut Item>, Vec<Intent>, Vec<Write>) = Default::default();
+        let (mut writers, mut writes): (Vec<&mut Item>, Vec<Write>) = Default::default();
         for item in items.iter_mut() {
             let Some(intent) = item.take_write(end) else { continue };
             let other = item.keys.get(end.other()).as_ref();
-            let write = apply::write(&self.binding, end, intent.clone(), item.image(end), (&self.consumer, other));
+            let write = apply::write(&self.binding, end, intent, item.image(end), (&self.consumer, other));
             let write = write.ok_or_else(|| SyncError::internal("a write without a key"))?;
             if let Write::Create { token: Some(token), .. } = &write {
                 done.tokens.get_mut(end).push(token.clone());
             }
             writers.push(item);
-            intents.push(intent);
             writes.push(write);
         }
         if writes.is_empty() {
             return Ok(());
         }
         let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes).await?;
-        for ((item, intent), outcome) in writers.into_iter().zip(&intents).zip(outcomes) {
+        for ((item, write), outcome) in writers.into_iter().zip(&writes).zip(outcomes) {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
-            item.fold(end, intent, outcome, done);
-            if let (true, Intent::Update(fields)) = (applied, intent) {
+            item.fold(end, write, outcome, done);
+            if let (true, Write::Update { fields, .. }) = (applied, write) {
                 item.advance_origin(&self.binding, end, fields);
             }
         }

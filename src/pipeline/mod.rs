@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::change::{Change, End, Ends, Position};
 use crate::connector::Target;
-use crate::error::Result;
+use crate::error::{Result, SyncError};
 use crate::plugin::Catalogue;
+use crate::record::{Key, Record};
 use crate::state::{Commit, Counts, Review, StateStore};
 
 pub mod apply;
@@ -74,6 +75,22 @@ impl Pipeline {
         }
         Ok(done.commit.counts)
     }
+
+    /// The current image of each changed record: as the change carries it, else read now; `None` where the record is gone.
+    async fn images(&self, end: End, changes: Vec<Change>) -> Result<Vec<(Key, Option<Record>)>> {
+        let missing: Vec<Key> =
+            changes.iter().filter(|change| change.image.is_none()).map(|change| change.key.clone()).collect();
+        let fetched = if missing.is_empty() { Vec::new() } else { self.targets.get(end).fetch(&missing).await? };
+        let mut fetched = fetched.into_iter();
+        let mut image = |change: Change| match change.image {
+            Some(image) => Ok((change.key, Some(image))),
+            None => {
+                let fetched = fetched.next().ok_or_else(|| SyncError::internal("fewer images than keys"))?;
+                Ok((change.key, fetched))
+            }
+        };
+        changes.into_iter().map(&mut image).collect()
+    }
 }
 
 /// What a batch came to.
@@ -85,13 +102,13 @@ struct Done {
 }
 
 impl Done {
-    fn reject(&mut self, end: End, key: crate::record::Key, rejection: Rejection) {
+    fn reject(&mut self, end: End, key: Key, rejection: Rejection) {
         let Rejection { code, message, field, digest } = rejection;
         self.commit.counts.rejected += 1;
         self.commit.reviews.push(Review { end, key, code, message, field: Some(field), digest });
     }
 
-    fn refuse(&mut self, end: End, key: crate::record::Key, code: &str, message: impl Into<String>) {
+    fn refuse(&mut self, end: End, key: Key, code: &str, message: impl Into<String>) {
         self.commit.counts.rejected += 1;
         let review = Review { end, key, code: code.to_owned(), message: message.into(), field: None, digest: None };
         self.commit.reviews.push(review);

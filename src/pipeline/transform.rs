@@ -69,27 +69,29 @@ struct Column<'a> {
 
 impl Column<'_> {
     async fn map(&self, records: &[&Record], functions: &[FunctionRef]) -> Result<Vec<Cell>> {
-        let field = self.mapping.fields.get(self.from);
-        let originals: Vec<Option<Value>> =
-            records.iter().map(|record| record.values().get(field.position).cloned().flatten()).collect();
         let mut cells: Vec<Cell> =
-            originals.iter().map(|value| Ok(value.clone().map(|value| self.literals(value)))).collect();
+            records.iter().map(|record| Ok(self.original(record).map(|value| self.literals(value)))).collect();
         for function in functions {
             self.call(function, &mut cells).await?;
         }
-        Ok(cells.into_iter().zip(originals).map(|(cell, original)| self.finish(cell, original)).collect())
+        Ok(cells.into_iter().zip(records).map(|(cell, record)| self.finish(cell, record)).collect())
+    }
+
+    /// The value as it comes.
+    fn original(&self, record: &Record) -> Option<Value> {
+        record.values().get(self.mapping.fields.get(self.from).position).cloned().flatten()
     }
 
     /// `value_map` and, source → target, `default`.
     fn literals(&self, value: Value) -> Value {
-        let mapped = match (self.from, value.to_text()) {
-            (End::Source, Some(text)) => {
-                self.mapping.value_map.iter().find(|(from, _)| *from == text).map(|(_, to)| to.clone())
+        let map = &self.mapping.value_map;
+        let mapped = match self.from {
+            _ if map.is_empty() || value.is_null() => None,
+            End::Source => {
+                let text = value.to_text();
+                map.iter().find(|(from, _)| text.as_ref() == Some(from)).map(|(_, to)| to.clone())
             }
-            (End::Target, Some(_)) => {
-                self.mapping.value_map.iter().find(|(_, to)| *to == value).map(|(from, _)| Value::Text(from.clone()))
-            }
-            (_, None) => None,
+            End::Target => map.iter().find(|(_, to)| *to == value).map(|(from, _)| Value::Text(from.clone())),
         };
         match (mapped.unwrap_or(value), &self.mapping.default) {
             (Value::Null, Some(default)) if self.from == End::Source => default.clone(),
@@ -100,11 +102,12 @@ impl Column<'_> {
     /// Runs one function over the cells that still hold a value.
     async fn call(&self, function: &FunctionRef, cells: &mut [Cell]) -> Result<()> {
         let (rows, input): (Vec<usize>, Vec<Value>) = cells
-            .iter()
+            .iter_mut()
             .enumerate()
             .filter_map(|(row, cell)| match cell {
-                Ok(Some(value)) if !value.is_null() => Some((row, value.clone())),
-                Ok(_) | Err(_) => None,
+                // Every one of them is put back below.
+                Ok(value) => Some((row, value.take_if(|value| !value.is_null())?)),
+                Err(_) => None,
             })
             .unzip();
         if input.is_empty() {
@@ -127,10 +130,10 @@ impl Column<'_> {
     }
 
     /// `on_error`, then the kind of the other side's column.
-    fn finish(&self, cell: Cell, original: Option<Value>) -> Cell {
+    fn finish(&self, cell: Cell, record: &Record) -> Cell {
         let value = match (cell, self.mapping.on_error) {
             (Ok(value), _) => value,
-            (Err(_), OnError::KeepOriginal) => original,
+            (Err(_), OnError::KeepOriginal) => self.original(record),
             (Err(_), OnError::SetNull) => Some(Value::Null),
             (Err(rejection), OnError::RejectRecord | OnError::QueueForManualReview) => return Err(rejection),
         };

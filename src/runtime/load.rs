@@ -1,10 +1,13 @@
 //! The initial load: both sides are brought together before their changes are followed. It may be repeated at any time and writes only
 //! what differs.
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{Change, End, Op};
-use crate::connector::ScanOrder;
+use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
 use crate::pipeline::{Batch, Pipeline, apply};
 use crate::record::Record;
@@ -13,7 +16,11 @@ use crate::runtime::worker::interrupted;
 use crate::state::Commit;
 
 /// Records in one batch of a load: large enough for bulk writes, small enough that memory stays flat.
-const LOAD_BATCH_MIN: usize = 5_000;
+const UPSERT_BATCH_MIN: usize = 5_000;
+const LINK_BATCH_MIN: usize = 2_000;
+
+/// Batches on their way at the same time, where their records cannot meet: one is mapped while others are written or committed.
+const LANES: usize = 3;
 
 /// Loads a pair: the source's records, the target's, then links whose record has gone since.
 pub(super) async fn run(
@@ -22,7 +29,7 @@ pub(super) async fn run(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let max = if pipeline.binding.upsert_only { batch_size.max(LOAD_BATCH_MIN) } else { batch_size };
+    let max = batch_size.max(if pipeline.binding.upsert_only { UPSERT_BATCH_MIN } else { LINK_BATCH_MIN });
     let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
     for end in [End::Source, End::Target] {
         if *pipeline.binding.flows.get(end) {
@@ -36,7 +43,7 @@ pub(super) async fn run(
     pipeline.state.commit(&pipeline.binding.pair, &commit).await
 }
 
-/// Every record of one side, the next batch being read while one is written.
+/// Every record of one side: the next batches are read while some are on their way.
 async fn scan(
     pipeline: &Pipeline,
     end: End,
@@ -44,19 +51,55 @@ async fn scan(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let mut scan = pipeline.targets.get(end).scan(ScanOrder::Key).await?;
-    let mut records = scan.next(max).await?;
-    while !records.is_empty() {
-        if shutdown.is_cancelled() {
-            return Err(interrupted(&pipeline.binding.pair));
+    let lanes = if pipeline.binding.upsert_only || pipeline.binding.apart { LANES } else { 1 };
+    let mut batches = read_ahead(pipeline.targets.get(end).scan(ScanOrder::Key).await?, max);
+    let mut running = FuturesUnordered::new();
+    let (mut more, mut failed) = (true, None);
+    // What has begun is finished, also where another batch has failed (I11).
+    while more || !running.is_empty() {
+        let stop = tokio::select! {
+            read = batches.recv(), if more && running.len() < lanes => match next(pipeline, end, read, shutdown) {
+                Ok(changes) if changes.is_empty() => { more = false; None }
+                Ok(changes) => { running.push(pipeline.process(Batch { end, changes, through: None })); None }
+                Err(error) => Some(error),
+            },
+            Some(counts) = running.next(), if !running.is_empty() => counts.map(|counts| reporter.batch(&counts)).err(),
+        };
+        if let Some(error) = stop {
+            more = false;
+            failed.get_or_insert(error);
         }
-        let changes = changes(pipeline, end, records)?;
-        let batch = Batch { end, changes, through: None };
-        let (counts, next) = tokio::join!(pipeline.process(batch), scan.next(max));
-        reporter.batch(&counts?);
-        records = next?;
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// Reads a scan on a task of its own, which ends with the scan, an error, or the receiver. The end is an empty batch.
+fn read_ahead(mut scan: Box<dyn Scan>, max: usize) -> mpsc::Receiver<Result<Vec<Record>>> {
+    let (sender, batches) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let records = scan.next(max).await;
+            let last = records.as_ref().map_or(true, Vec::is_empty);
+            if sender.send(records).await.is_err() || last {
+                return;
+            }
+        }
+    });
+    batches
+}
+
+/// What was read, as changes; none at the end.
+fn next(
+    pipeline: &Pipeline,
+    end: End,
+    read: Option<Result<Vec<Record>>>,
+    shutdown: &CancellationToken,
+) -> Result<Vec<Change>> {
+    let records = read.unwrap_or_else(|| Err(SyncError::internal("a scan stopped without an end")))?;
+    if !records.is_empty() && shutdown.is_cancelled() {
+        return Err(interrupted(&pipeline.binding.pair));
+    }
+    changes(pipeline, end, records)
 }
 
 fn changes(pipeline: &Pipeline, end: End, records: Vec<Record>) -> Result<Vec<Change>> {

@@ -11,7 +11,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use super::{Commit, Counts, End, Ends, Link, PairSummary, Progress, Review, StateStore};
 use crate::change::Position;
@@ -34,6 +34,8 @@ pub struct SqliteState {
     pool: SqlitePool,
     id: String,
     layouts: RwLock<HashMap<i64, Layout>>,
+    /// Commits take turns here: SQLite's own waiting is by sleeping.
+    committing: Mutex<()>,
     _lock: Option<std::fs::File>,
 }
 
@@ -56,7 +58,7 @@ impl SqliteState {
         let pool = SqlitePoolOptions::new().max_connections(connections).connect_with(options).await;
         let pool = pool.map_err(|error| unusable(path, error))?;
         let id = initialise(&pool).await.map_err(|error| unusable(path, error))?;
-        Ok(Self { pool, id, layouts: RwLock::default(), _lock: lock })
+        Ok(Self { pool, id, layouts: RwLock::default(), committing: Mutex::default(), _lock: lock })
     }
 
     async fn layout(&self, id: i64) -> Result<Layout> {
@@ -269,6 +271,7 @@ impl StateStore for SqliteState {
     }
 
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {
+        let _turn = self.committing.lock().await;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         commit::write(&mut transaction, pair, commit).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
@@ -340,4 +343,28 @@ async fn layout_id(connection: &mut SqliteConnection, layout: &Layout) -> std::r
 /// A base in its stored form.
 fn encode_base(record: &Record) -> Vec<u8> {
     encode_values(record.values())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn links_are_found_by_either_key_without_reading_the_others() {
+        let state = SqliteState::open("sqlite://:memory:", true).await.unwrap();
+        for column in ["source_key", "target_key"] {
+            let keys = vec![Key(vec![crate::value::Value::Int(7)]).encode(); KEYS_PER_QUERY];
+            let mut query = select_keys(("t.*", "links"), "pair", column, &keys);
+            let explained = format!("EXPLAIN QUERY PLAN {}", query.sql().as_str());
+            let mut explained = sqlx::query(sqlx::AssertSqlSafe(explained));
+            for key in &keys {
+                explained = explained.bind(key.clone());
+            }
+            let rows = explained.bind("pair").fetch_all(&state.pool).await.unwrap();
+            let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let search = format!("(pair=? AND {column}=?)");
+            assert!(steps.iter().any(|step| step.contains(&search)), "{steps:?}");
+            assert!(query.build().fetch_all(&state.pool).await.unwrap().is_empty());
+        }
+    }
 }

@@ -90,6 +90,9 @@ fn shift(whole: &str, fraction: &str, exponent: i64) -> Option<(String, String)>
 
 /// Compares by number; what is no number sorts after all numbers, by text, and NaN after infinity (as in PostgreSQL).
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
     match (parse(a), parse(b)) {
         (Some(a), Some(b)) => match (a.negative, b.negative) {
             (false, true) => Ordering::Greater,

@@ -82,7 +82,8 @@ impl LogSource {
         Ok(())
     }
 
-    /// Reads the next page of a window: the snapshot that closes it, and rows in the order of (xid, seq).
+    /// Reads the next page of a window: the snapshot that closes it, and rows in the order of (xid, seq), of this consumer's own only
+    /// the last.
     async fn page(&self, position: &LogPosition, seen: &Snapshot, max: usize) -> Sql<Page> {
         let keys = list(self.collection.key.iter().enumerate().map(|(index, column)| {
             let tracked = crate::connector::change_log::quote(&format!("k{index}"));
@@ -98,11 +99,14 @@ impl LogSource {
         };
         // What was not visible then: what was running, and what began later. Two index ranges.
         let sql = format!(
-            "SELECT s.until::text, s.incarnation, c.xid::text, c.seq, c.op::text, c.origin IS NOT DISTINCT FROM $7 AS own, \
+            "SELECT c.until::text, c.incarnation, c.rows, c.xid::text, c.seq, c.op::text, c.own, \
                (extract(epoch FROM c.at) * 1000000)::bigint AS at, {keys} \
-             FROM (SELECT coalesce($1::text::pg_snapshot, pg_current_snapshot()) AS until, (SELECT r.incarnation::text FROM {consumers} r \
-               WHERE r.change_table = $8 AND r.consumer = $7) AS incarnation) s \
-             LEFT JOIN LATERAL (SELECT * FROM ({running} UNION ALL {later}) b ORDER BY xid, seq LIMIT $6) c ON true ORDER BY c.xid, c.seq",
+             FROM (SELECT s.*, b.*, b.origin IS NOT DISTINCT FROM $7 AS own, count(b.seq) OVER () AS rows, \
+                 lead(b.seq) OVER (ORDER BY b.xid, b.seq) IS NULL AS last \
+               FROM (SELECT coalesce($1::text::pg_snapshot, pg_current_snapshot()) AS until, (SELECT r.incarnation::text FROM {consumers} r \
+                 WHERE r.change_table = $8 AND r.consumer = $7) AS incarnation) s \
+               LEFT JOIN LATERAL (SELECT * FROM ({running} UNION ALL {later}) u ORDER BY xid, seq LIMIT $6) b ON true) c \
+             WHERE c.last OR NOT c.own ORDER BY c.xid, c.seq",
             consumers = self.names.consumers,
             running = part("xid = ANY($2::text[]::xid8[])"),
             later = part("xid >= $3::text::xid8"),
@@ -120,10 +124,11 @@ impl LogSource {
             .bind(&self.names.stream)
             .fetch_all(&self.pool)
             .await?;
-        let mut page = Page { until: String::new(), registered: false, entries: Vec::with_capacity(rows.len()) };
+        let mut page = Page { until: String::new(), registered: false, read: 0, entries: Vec::with_capacity(rows.len()) };
         for row in &rows {
             page.until = row.try_get(0)?;
             page.registered = row.try_get::<Option<String>, _>(1)?.is_some();
+            page.read = usize::try_from(row.try_get::<i64, _>(2)?).unwrap_or(usize::MAX);
             if let Some(entry) = self.entry(row)? {
                 page.entries.push(entry);
             }
@@ -132,14 +137,14 @@ impl LogSource {
     }
 
     fn entry(&self, row: &PgRow) -> Sql<Option<Entry>> {
-        let Some(xid) = row.try_get::<Option<String>, _>(2)? else { return Ok(None) };
+        let Some(xid) = row.try_get::<Option<String>, _>(3)? else { return Ok(None) };
         Ok(Some(Entry {
             xid: xid.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            seq: row.try_get(3)?,
-            op: row.try_get(4)?,
-            own: row.try_get(5)?,
-            at: row.try_get(6)?,
-            key: Key(read(row, 7, &self.collection.key)?),
+            seq: row.try_get(4)?,
+            op: row.try_get(5)?,
+            own: row.try_get(6)?,
+            at: row.try_get(7)?,
+            key: Key(read(row, 8, &self.collection.key)?),
         }))
     }
 
@@ -170,6 +175,8 @@ impl LogSource {
 struct Page {
     until: String,
     registered: bool,
+    /// Rows of the change table, those left out included.
+    read: usize,
     entries: Vec<Entry>,
 }
 
@@ -225,7 +232,7 @@ impl Source for LogSource {
             let message = "the table was truncated; load the pair again (tidelock resync)";
             return Err(self.collection.place.error(ErrorKind::SchemaMismatch, "source.truncated", message));
         }
-        let more = page.entries.len() >= max;
+        let more = page.read >= max;
         let through = match page.entries.last() {
             Some(last) if more => {
                 let window = Some(Window { until: page.until, xid: last.xid, seq: last.seq });
@@ -235,7 +242,7 @@ impl Source for LogSource {
             None if position.window.is_none() => after.clone(),
             _ => position::write(&LogPosition { seen: page.until, window: None }),
         };
-        self.delivered += page.entries.len();
+        self.delivered += page.read;
         let changes = page.entries.into_iter().filter(|entry| !entry.own).map(|entry| Change {
             op: if entry.op == "D" { Op::Delete } else { Op::Upsert },
             key: entry.key,

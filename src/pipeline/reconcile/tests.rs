@@ -37,6 +37,7 @@ fn binding(rule: Rule) -> Binding {
         timestamp: Ends::default(),
         flows: Ends { source: true, target: true },
         upsert_only: false,
+        apart: true,
         default_rule: rule,
         deletes: Deletes::Propagate,
         nulls: Nulls::Preserve,
@@ -46,6 +47,13 @@ fn binding(rule: Rule) -> Binding {
 fn record(a: &str, b: &str) -> Record {
     let text = |value: &str| if value.is_empty() { Value::Null } else { Value::Text(value.to_owned()) };
     Record::of([("id", Value::Int(1)), ("a", text(a)), ("b", text(b))])
+}
+
+/// An update of one field.
+fn sets(name: &str, value: &str) -> Option<Intent> {
+    let mut fields = Record::empty(layout(["id", "a", "b"]));
+    fields.set(name, Value::Text(value.to_owned()));
+    Some(Intent::Update(fields))
 }
 
 fn cells(record: &Record) -> Mapped {
@@ -100,8 +108,8 @@ fn changes_of_different_fields_merge_without_conflict() {
         Times::default(),
     );
     assert_eq!(decision.contests, []);
-    assert_eq!(decision.writes.target, Some(Intent::Update(Record::of([("a", Value::Text("x2".into()))]))));
-    assert_eq!(decision.writes.source, Some(Intent::Update(Record::of([("b", Value::Text("y2".into()))]))));
+    assert_eq!(decision.writes.target, sets("a", "x2"));
+    assert_eq!(decision.writes.source, sets("b", "y2"));
 }
 
 #[test]
@@ -117,7 +125,7 @@ fn the_same_field_changed_on_both_sides_is_settled_by_time_or_system() {
         let decision = decide(&binding(rule), Some(&base), Some(&ours), Some(&theirs), times);
         assert_eq!(decision.contests, [Contest { mapping: Some(1), winner, rule }]);
         let value = if winner == End::Source { "s" } else { "t" };
-        let expected = Some(Intent::Update(Record::of([("a", Value::Text(value.into()))])));
+        let expected = sets("a", value);
         assert_eq!(decision.writes.get(winner.other()), &expected);
         assert_eq!(decision.writes.get(winner), &None);
     }
@@ -135,7 +143,7 @@ fn the_same_change_on_both_sides_is_agreement() {
 fn at_first_contact_a_null_is_filled_and_a_difference_is_a_conflict() {
     let decision =
         decide(&binding(Rule::LastWriteWins), None, Some(&record("", "s")), Some(&record("x", "t")), Times::default());
-    assert_eq!(decision.writes.source, Some(Intent::Update(Record::of([("a", Value::Text("x".into()))]))));
+    assert_eq!(decision.writes.source, sets("a", "x"));
     assert_eq!(decision.contests, [Contest { mapping: Some(2), winner: End::Source, rule: Rule::LastWriteWins }]);
 }
 

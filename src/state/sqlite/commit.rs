@@ -1,6 +1,6 @@
 //! One batch, one transaction (I2).
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -64,11 +64,11 @@ async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
 
 /// `REPLACE` removes whatever link has either key, which is what finding by either key means.
 async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> Result<()> {
-    let mut ids: HashMap<Layout, i64> = HashMap::new();
+    // A few at most, shared by most records.
+    let mut ids: Vec<(Layout, i64)> = Vec::new();
     for record in links.iter().filter_map(|link| link.base.as_ref()).flat_map(|base| [&base.source, &base.target]) {
-        if !ids.contains_key(record.layout()) {
-            let id = layout_id(connection, record.layout()).await?;
-            ids.insert(Layout::clone(record.layout()), id);
+        if known_id(&ids, record.layout()).is_none() {
+            ids.push((Layout::clone(record.layout()), layout_id(connection, record.layout()).await?));
         }
     }
     for part in links.chunks(ROWS_PER_STATEMENT) {
@@ -80,13 +80,17 @@ async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> 
             let target = link.base.as_ref().map(|base| &base.target);
             row.push_bind(pair).push_bind(link.keys.source.encode()).push_bind(link.keys.target.encode());
             for record in [source, target] {
-                row.push_bind(record.and_then(|record| ids.get(record.layout()).copied()))
+                row.push_bind(record.and_then(|record| known_id(&ids, record.layout())))
                     .push_bind(record.map(encode_base));
             }
         });
         query.build().execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+fn known_id(ids: &[(Layout, i64)], layout: &Layout) -> Option<i64> {
+    ids.iter().find(|(known, _)| Arc::ptr_eq(known, layout) || known == layout).map(|(_, id)| *id)
 }
 
 async fn clear(connection: &mut SqliteConnection, pair: i64, commit: &Commit) -> Result<()> {
