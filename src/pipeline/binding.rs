@@ -179,9 +179,8 @@ impl Binder<'_> {
     /// Whether no two records have these fields equal, by an equality that is the same in every system. (That of text is not.)
     fn is_exact(&self, end: End, fields: &[String]) -> bool {
         let schema = self.schemas.get(end);
-        let exact = |name: &String| {
-            schema.column(name).is_some_and(|column| matches!(column.kind, Kind::Int | Kind::Uuid))
-        };
+        let exact =
+            |name: &String| schema.column(name).is_some_and(|column| matches!(column.kind, Kind::Int | Kind::Uuid));
         schema.is_unique(fields) && fields.iter().all(exact)
     }
 

@@ -124,7 +124,8 @@ impl LogSource {
             .bind(&self.names.stream)
             .fetch_all(&self.pool)
             .await?;
-        let mut page = Page { until: String::new(), registered: false, read: 0, entries: Vec::with_capacity(rows.len()) };
+        let mut page =
+            Page { until: String::new(), registered: false, read: 0, entries: Vec::with_capacity(rows.len()) };
         for row in &rows {
             page.until = row.try_get(0)?;
             page.registered = row.try_get::<Option<String>, _>(1)?.is_some();
