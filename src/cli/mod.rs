@@ -54,7 +54,7 @@ enum Command {
     Resume(status::ResumeArgs),
     /// Print the JSON Schema of the configuration
     Schema,
-    /// List, check and call plugins
+    /// Make, build, check, call and list plugins
     Plugin(plugin::PluginArgs),
     /// See it work: two SQLite systems, live edits on both sides, a plugin swapped while it runs, a conflict settled
     Demo(demo::DemoArgs),

@@ -176,6 +176,16 @@ impl Catalog {
         self.loader.load(Candidate::new(stem, bytes)).await.map(|plugin| PluginDetail::of(&plugin))
     }
 
+    /// A set of this one plugin, for trying it out.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub async fn only(&self, stem: &str, bytes: Vec<u8>) -> Result<PluginSet, PluginError> {
+        let plugin = Arc::new(self.loader.load(Candidate::new(stem, bytes)).await?);
+        let plugins = BTreeMap::from([(Arc::clone(&plugin.stem), plugin)]);
+        Ok(PluginSet::new(Arc::clone(&self.loader.host), plugins, BTreeMap::new()))
+    }
+
     /// A standard plugin that a file replaces is not loaded: were the file refused, the standard one would silently do something else.
     async fn load_standard(&self) -> Result<(), PluginError> {
         let replaced: BTreeSet<Arc<str>> = scan(&self.settings.plugins.dir)?.into_keys().collect();

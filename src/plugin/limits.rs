@@ -12,8 +12,8 @@ use crate::config::PluginLimits;
 pub(super) const LIVE_INSTANCES_MAX: u32 = 128;
 /// Function tables of interpreters have some ten thousand entries.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 65_536;
-/// Core instances, memories and tables of one plugin. A component for the JavaScript engine has about ten instances.
-const STORE_INSTANCES_MAX: usize = 32;
+/// Core instances, memories and tables of one plugin. A component for Python has some forty.
+const STORE_INSTANCES_MAX: usize = 100;
 const STORE_MEMORIES_MAX: usize = 4;
 const STORE_TABLES_MAX: usize = 32;
 
@@ -82,7 +82,7 @@ pub(super) const FUNCTIONS_MAX: usize = 256;
 pub(super) const EXAMPLES_MAX: usize = 200;
 
 /// Time of a call with so many rows.
-pub(super) fn call_deadline(limits: &PluginLimits, rows: usize) -> Duration {
+pub fn call_deadline(limits: &PluginLimits, rows: usize) -> Duration {
     let rows = u64::try_from(rows).unwrap_or(u64::MAX);
     let wanted = Duration::from_millis(limits.call_ms) + Duration::from_micros(limits.row_us.saturating_mul(rows));
     wanted.min(Duration::from_millis(limits.max_call_ms))

@@ -53,6 +53,7 @@ pub use counts::FunctionCounts;
 pub use detail::{FunctionDetail, PluginDetail, RefusedDetail};
 pub use event::{CatalogEvent, Happened, LoadFailure};
 pub use images::default_cache_dir;
+pub use limits::call_deadline;
 pub use params::ParamProblem;
 pub use set::PluginSet;
 pub use watch::Watch;

@@ -12,8 +12,8 @@ use super::host::{Host, LoadedPlugin};
 use super::run::Rows;
 use super::target::Target;
 use super::{
-    CallContext, Contested, FunctionInfo, FunctionRef, ParamProblem, PluginError, Plugins, Reshaped, Resolution,
-    ValueError, Violation,
+    CallContext, Contested, FunctionCounts, FunctionInfo, FunctionRef, ParamProblem, PluginError, Plugins, Reshaped,
+    Resolution, ValueError, Violation,
 };
 use super::{reshape, resolve, transform, validate};
 use crate::record::Record;
@@ -70,6 +70,26 @@ impl PluginSet {
     /// The files that are not in use, and why.
     pub fn refused(&self) -> Vec<RefusedDetail> {
         self.failures.iter().map(|(stem, failure)| RefusedDetail::of(stem, failure)).collect()
+    }
+
+    /// The inputs of a function's examples, in JSON.
+    ///
+    /// # Errors
+    /// As [`Plugins::info`].
+    pub fn example_inputs(&self, name: &str) -> Result<Vec<String>, PluginError> {
+        let (plugin, index) = self.find(name)?;
+        let examples = plugin.functions.get(index).map(|function| function.function.examples.as_slice());
+        Ok(examples.unwrap_or_default().iter().map(|example| example.input.clone()).collect())
+    }
+
+    /// What a function did so far.
+    ///
+    /// # Errors
+    /// As [`Plugins::info`].
+    pub fn counts(&self, name: &str) -> Result<FunctionCounts, PluginError> {
+        let (plugin, index) = self.find(name)?;
+        let function = plugin.functions.get(index).ok_or_else(|| self.unknown(name))?;
+        Ok(function.counts.read())
     }
 
     fn find(&self, name: &str) -> Result<(&Arc<LoadedPlugin>, usize), PluginError> {

@@ -10,7 +10,7 @@ use crate::cli::output::Table;
 use crate::plugin::{Catalog, FunctionDetail, PluginDetail};
 
 pub(super) async fn run(folder: Folder, json: bool) -> anyhow::Result<ExitCode> {
-    let set = Catalog::start(settings(folder.plugins, folder.cache)?).await?.current();
+    let set = Catalog::start(settings(folder.plugins, &folder.cache)?).await?.current();
     warn_of_failures(&set);
     let plugins = set.details();
     if json {

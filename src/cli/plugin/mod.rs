@@ -3,23 +3,29 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use super::{EXIT_CONFIGURATION, EXIT_FAILED};
 use crate::config::PluginSettings;
-use crate::plugin::{CatalogSettings, FunctionRef, PluginSet, default_cache_dir};
+use crate::plugin::{CatalogSettings, FunctionRef, PluginError, PluginSet, default_cache_dir};
 
+mod bench;
+mod build;
 mod call;
 mod check;
 mod compile;
 mod list;
+mod new;
+mod project;
+mod test;
 
 pub use compile::{CompileArgs, compile};
 
 /// Digits of a digest that people see.
 const DIGEST_CHARS: usize = 12;
 
-/// List, check and call plugins.
+/// Make, build, check, call and list plugins.
 #[derive(Debug, Args)]
 pub struct PluginArgs {
     #[command(subcommand)]
@@ -33,6 +39,12 @@ enum PluginCommand {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Make a project of a plugin, ready to be built, in the folder NAME
+    New(new::NewArgs),
+    /// Build a project, check the component as `check` does, and put it where it belongs
+    Build(build::BuildArgs),
+    /// Run a plugin's own examples and its fixtures; exit code 1 where one does not hold
+    Test(test::TestArgs),
     /// Load a file as the service would, and say why it would be refused; exit code 1 where it would
     Check {
         /// The component
@@ -44,6 +56,8 @@ enum PluginCommand {
         #[command(flatten)]
         cache: Cache,
     },
+    /// Measure a function through the real host, limits on
+    Bench(bench::BenchArgs),
     /// Call a function: one JSON value a line on standard input, one result a line on standard output
     Call {
         /// `format_phone`, or `plugin/format_phone`
@@ -80,17 +94,14 @@ pub async fn run(args: PluginArgs, json: bool) -> anyhow::Result<ExitCode> {
     match args.command {
         PluginCommand::List { folder } => list::run(folder, json).await,
         PluginCommand::Check { file, grants, cache } => check::run(file, grants, cache, json).await,
+        PluginCommand::New(args) => new::run(&args, json),
+        PluginCommand::Build(args) => build::run(args, json).await,
+        PluginCommand::Bench(args) => bench::run(args, json).await,
+        PluginCommand::Test(args) => test::run(args, json).await,
         PluginCommand::Call { function, params, folder } => {
             call::run(FunctionRef { name: function, params }, folder).await
         }
     }
-}
-
-fn settings(dir: PathBuf, cache: Cache) -> anyhow::Result<CatalogSettings> {
-    let compiler = std::env::current_exe().context("this program does not know where it is")?;
-    let cache_dir = cache.plugin_cache.unwrap_or_else(default_cache_dir);
-    let plugins = PluginSettings::new(dir);
-    Ok(CatalogSettings { plugins, compiler, cache_dir })
 }
 
 fn grant(text: &str) -> Result<String, String> {
@@ -98,6 +109,27 @@ fn grant(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a package or interface of wasi:cli, wasi:clocks, wasi:filesystem, wasi:io or wasi:random".to_owned())
+}
+
+fn settings(dir: PathBuf, cache: &Cache) -> Result<CatalogSettings, PluginError> {
+    let compiler = std::env::current_exe().map_err(|error| {
+        PluginError::new("plugin.compiler", format!("this program does not know where it is: {error}"))
+    })?;
+    let cache_dir = cache.plugin_cache.clone().unwrap_or_else(default_cache_dir);
+    let plugins = PluginSettings::new(dir);
+    Ok(CatalogSettings { plugins, compiler, cache_dir })
+}
+
+/// Says why a command ends; its exit code.
+fn print_error(error: &PluginError, json: bool) -> ExitCode {
+    if json {
+        println!("{}", json!({"error": {"code": error.code, "message": error.message}}));
+    } else {
+        eprintln!("error: {error}");
+    }
+    let not_right =
+        matches!(error.code, "plugin.project" | "plugin.fixtures" | "plugin.unknown_function" | "plugin.ambiguous");
+    ExitCode::from(if not_right { EXIT_CONFIGURATION } else { EXIT_FAILED })
 }
 
 /// Part of a digest that people see.
