@@ -22,7 +22,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn is_code(text: &str) -> bool {
     let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    text.split_once('.').is_some_and(|(area, rest)| AREAS.contains(&area) && word(rest))
+    // The files of a plugin's project are none.
+    let file = ["plugin.js", "plugin.json"].contains(&text);
+    !file && text.split_once('.').is_some_and(|(area, rest)| AREAS.contains(&area) && word(rest))
 }
 
 #[test]

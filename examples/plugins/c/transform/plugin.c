@@ -6,7 +6,7 @@
 
 #include "bindings/simple_transform_plugin.h"
 
-#define NAME "mask"
+#define NAME "last_four"
 
 // The bindings' names are long; these are the same types.
 typedef simple_transform_plugin_string_t text_t;

@@ -1,7 +1,7 @@
 // "Ada King-Lovelace" becomes "ada-king-lovelace": a field transform, one text per value.
 
-const slug = {
-  name: "slug",
+const pageName = {
+  name: "page_name",
   doc: "Small letters and digits with dashes between them: what stands in addresses of pages.",
   role: "field-transform",
   inputs: ["text"],
@@ -24,7 +24,7 @@ const slug = {
 };
 
 export const meta = {
-  describe: () => ({ name: "slug", version: "0.1.0", functions: [slug], extra: "{}" }),
+  describe: () => ({ name: "page_name", version: "0.1.0", functions: [pageName], extra: "{}" }),
 };
 
 export const simpleTransform = {
