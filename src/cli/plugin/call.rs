@@ -19,7 +19,7 @@ const CALL_LINES_MAX: usize = 1_000;
 const MORE_LINES: Duration = Duration::from_millis(2);
 
 pub(super) async fn run(function: FunctionRef, folder: Folder) -> anyhow::Result<ExitCode> {
-    let set = Catalog::start(settings(folder.plugins, folder.cache)?).await?.current();
+    let set = Catalog::start(settings(folder.plugins, &folder.cache)?).await?.current();
     warn_of_failures(&set);
     if let Err(error) = set.probe(&function).await {
         eprintln!("error: {error}");

@@ -1,4 +1,4 @@
-//! `tidelock plugin list`: every function that can be used.
+//! `tidelock plugin list`: every function that can be used, and the files that are not.
 
 use std::process::ExitCode;
 
@@ -18,12 +18,16 @@ pub(super) async fn run(folder: Folder, json: bool) -> anyhow::Result<ExitCode> 
         println!("{}", json!(rows));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new(&["function", "role", "plugin", "digest", "idempotent", "what it does"]);
+    let mut table =
+        Table::new(&["function", "role", "plugin", "digest", "state", "load ms", "idempotent", "what it does"]);
     for plugin in &plugins {
         for function in &plugin.functions {
             let idempotent = if function.idempotent { "yes" } else { "no" };
+            let state = if function.breaker_open { "breaker open" } else { plugin.state };
+            let load_ms = plugin.load_ms.to_string();
             let digest = short(&plugin.digest);
-            let cells = [&function.name, &function.role, &plugin.plugin, digest, idempotent, &function.doc];
+            let cells =
+                [&function.name, &function.role, &plugin.plugin, digest, state, &load_ms, idempotent, &function.doc];
             table.row(cells.map(str::to_owned));
         }
     }
@@ -37,13 +41,16 @@ struct FunctionRow<'a> {
     plugin: &'a str,
     version: &'a str,
     digest: &'a str,
+    state: &'a str,
+    load_ms: u64,
     #[serde(flatten)]
     function: &'a FunctionDetail,
 }
 
 impl<'a> FunctionRow<'a> {
     fn all(detail: &'a PluginDetail) -> impl Iterator<Item = Self> {
-        let PluginDetail { plugin, version, digest, .. } = detail;
-        detail.functions.iter().map(move |function| Self { plugin, version, digest, function })
+        let PluginDetail { plugin, version, digest, state, load_ms, .. } = detail;
+        let row = move |function| Self { plugin, version, digest, state, load_ms: *load_ms, function };
+        detail.functions.iter().map(row)
     }
 }
