@@ -176,7 +176,7 @@ async fn serve(service: Service, shutdown: CancellationToken, json: bool) -> any
     let _watch = service.watch_plugins();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let settings = &service.config.server;
-    let server = Server::bind(settings, supervisor.statuses()).await;
+    let server = Server::bind(settings, supervisor.statuses(), service.tell_plugins()).await;
     let server = server.with_context(|| {
         format!("cannot listen on {}: choose another with --listen or \"server\".\"listen\"", settings.listen)
     })?;

@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::{EXIT_CONFIGURATION, check};
 use crate::config::{self, Config, PluginSettings, Problem};
 use crate::connector::registry;
+use crate::http;
 use crate::pipeline::binding::check_functions;
 use crate::plugin::{Catalog, CatalogSettings, Catalogue, Watch, default_cache_dir};
 use crate::state::StateStore;
@@ -94,6 +95,15 @@ impl Service {
     /// Reloads plugins as their files change, for as long as the answer is held.
     pub fn watch_plugins(&self) -> Watch {
         self.catalog.watch()
+    }
+
+    /// What the plugins do, for the HTTP server.
+    pub fn tell_plugins(&self) -> http::Plugins {
+        let catalog = Arc::clone(&self.catalog);
+        Box::new(move || {
+            let set = catalog.current();
+            serde_json::json!({"plugins": set.details(), "refused": set.refused()})
+        })
     }
 
     /// The plugins.

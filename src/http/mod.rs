@@ -1,4 +1,4 @@
-//! The HTTP server (layer 8): health and readiness. On any address but loopback a bearer token is required.
+//! The HTTP server (layer 8): health, readiness, and what the plugins do. On any address but loopback a bearer token is required.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,9 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Secret, ServerSettings};
 use crate::runtime::supervisor::{Statuses, unready};
 
+/// Tells what the plugins do. The host of the plugins is not this layer's to know.
+pub type Plugins = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// What the handlers see.
 struct Context {
     statuses: Statuses,
+    plugins: Plugins,
     token: Option<Secret>,
 }
 
@@ -34,12 +38,13 @@ impl Server {
     ///
     /// # Errors
     /// Where the address cannot be had.
-    pub async fn bind(settings: &ServerSettings, statuses: Statuses) -> std::io::Result<Self> {
+    pub async fn bind(settings: &ServerSettings, statuses: Statuses, plugins: Plugins) -> std::io::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await?;
-        let context = Arc::new(Context { statuses, token: settings.token.clone() });
+        let context = Arc::new(Context { statuses, plugins, token: settings.token.clone() });
         let router = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
+            .route("/api/v1/plugins", get(list_plugins))
             .layer(middleware::from_fn_with_state(Arc::clone(&context), authorise))
             .with_state(context);
         Ok(Self { listener, router })
@@ -89,4 +94,9 @@ async fn readyz(State(context): State<Arc<Context>>) -> Response {
     let (code, word) =
         if pairs.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     (code, Json(json!({"status": word, "pairs": context.statuses.len(), "not_ready": pairs}))).into_response()
+}
+
+/// Every plugin that is in use, with what its functions did since this version was loaded, and the files that are not in use and why.
+async fn list_plugins(State(context): State<Arc<Context>>) -> Json<serde_json::Value> {
+    Json((context.plugins)())
 }

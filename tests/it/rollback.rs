@@ -48,6 +48,16 @@ async fn a_bad_version_leaves_nothing_behind() {
     source.execute(&insert(100, 400)).await;
     target.await_value(arrived, "400").await;
     assert!(service.log().contains("a plugin is rolled back"), "{}", service.log());
+    // The service says so.
+    let url = format!("http://{}/api/v1/plugins", service.address().await);
+    let said: serde_json::Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+    let refused = &said["refused"][0];
+    assert_eq!((&refused["plugin"], &refused["state"]), (&json!("suffix"), &json!("rolled_back")), "{said}");
+    let listed = said["plugins"].as_array().unwrap();
+    let plugin = listed.iter().find(|plugin| plugin["plugin"] == "suffix").unwrap();
+    assert_eq!((&plugin["digest"], &plugin["state"]), (&refused["kept"], &json!("in_use")), "{said}");
+    let counts = &plugin["functions"][0]["counts"];
+    assert!(counts["values"].as_u64().unwrap() >= 400 && counts["errors"] == 0, "{counts}");
     assert_eq!(service.stop(), 0, "{}", service.log());
     // Nothing waits for a person, and nothing differs.
     std::fs::write(plugins.join("suffix.wasm"), guest("suffix_v1")).unwrap();
