@@ -2,6 +2,7 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "called from tests only: a broken example is to stop them")]
 
 mod json;
+mod samples;
 
 use crate::batch::{Records, batch_of};
 use crate::bindings::meta::exports::tidelock::plugin::meta::{Example, FunctionInfo, Guest};
@@ -19,6 +20,9 @@ use crate::record_transform::open_record_transform;
 use crate::validator::open_validator;
 use crate::value::Value;
 use miniserde::json::{Value as Json, from_str};
+
+/// Sets of parameters that laws are tried with.
+const PARAM_SETS_MAX: usize = 4;
 
 /// The code of a failure: of the value, the parameters or the call.
 type Code = String;
@@ -63,7 +67,7 @@ pub fn call_json<P: Plugin>(function: &str, params: &str, input: &str) -> String
 }
 
 /// Panics unless every function of the plugin has a role that the plugin exports and examples, and those hold, and so do the declared laws
-/// on them.
+/// on them and on generated texts.
 pub fn assert_examples<P: Plugin>() {
     let functions = Component::<P>::describe().functions;
     for function in &functions {
@@ -73,6 +77,7 @@ pub fn assert_examples<P: Plugin>() {
         for example in &function.examples {
             assert_one::<P>(function, example, &functions);
         }
+        assert_generated::<P>(function, &functions);
     }
 }
 
@@ -88,6 +93,28 @@ fn assert_one<P: Plugin>(function: &FunctionInfo, example: &Example, functions: 
     }
 }
 
+/// The laws, on generated texts and with the parameters of the examples. A text that fails shows nothing.
+fn assert_generated<P: Plugin>(function: &FunctionInfo, functions: &[FunctionInfo]) {
+    if !(function.idempotent || functions.iter().any(|other| other.name == function.reverse)) {
+        return;
+    }
+    let text = |json: &String| from_str::<String>(json).ok();
+    let own: Vec<String> = function.examples.iter().flat_map(|e| [text(&e.input), text(&e.output)]).flatten().collect();
+    let mut params: Vec<&str> = function.examples.iter().map(|example| example.params.as_str()).collect();
+    params.sort_unstable();
+    params.dedup();
+    params.truncate(PARAM_SETS_MAX);
+    for sample in samples::texts(&own) {
+        let input = Value::from(sample.as_str());
+        let input = given(&input, function);
+        for params in &params {
+            if let Ok(once) = transform::<P>(&function.name, params, &input) {
+                assert_laws::<P>(function, params, &input, &once, functions);
+            }
+        }
+    }
+}
+
 fn assert_laws<P: Plugin>(
     function: &FunctionInfo,
     params: &str,
@@ -98,12 +125,12 @@ fn assert_laws<P: Plugin>(
     let FunctionInfo { name, reverse, .. } = function;
     if function.idempotent {
         let twice = transform::<P>(name, params, &given(once, function));
-        assert_eq!(twice.as_ref(), Ok(once), "{name} is declared idempotent, but is not with {params}");
+        assert_eq!(twice.as_ref(), Ok(once), "{name} is declared idempotent, but is not for {input:?} with {params}");
     }
     // The other function may be another plugin's, and may have other parameters.
     if let Some(other) = functions.iter().find(|other| other.name == *reverse).filter(|_| params == "{}") {
         let back = transform::<P>(reverse, params, &given(once, other));
-        assert_eq!(back.as_ref(), Ok(input), "{reverse} does not undo {name}");
+        assert_eq!(back.as_ref(), Ok(input), "{reverse} does not undo {name} for {input:?}");
     }
 }
 
