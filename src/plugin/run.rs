@@ -77,7 +77,7 @@ pub(super) async fn run<W: Work>(
     work: W,
 ) -> Result<Rows<W::Output>, PluginError> {
     let job = Arc::new(Job { target: target.clone(), context: context.clone(), work });
-    let mut done = unknown(job.work.rows());
+    let mut done = Vec::new();
     let mut todo: Vec<(Range<usize>, Attempt)> =
         calls(&job.work).into_iter().map(|range| (range, Attempt::First)).collect();
     todo.reverse();
@@ -88,6 +88,17 @@ pub(super) async fn run<W: Work>(
         // What has failed before must not take the processor from other pairs.
         let aside = attempt != Attempt::First || job.target.function()?.breaker.is_costly(Instant::now());
         let outcome = if aside { host.run_aside(work).await? } else { host.run(work).await? };
+        // The usual case: one call took every row, and nothing needs to be put together.
+        let outcome = match outcome {
+            Ok(rows) if range.len() == job.work.rows() => {
+                job.target.function()?.breaker.good(Instant::now(), rows.len());
+                return Ok(rows);
+            }
+            outcome => outcome,
+        };
+        if done.is_empty() {
+            done = unknown(job.work.rows());
+        }
         settle(&job.target, (range, attempt), outcome, &mut done, &mut todo)?;
     }
     Ok(complete(done))

@@ -101,14 +101,13 @@ pub(super) async fn transform(
     input: Vec<Value>,
 ) -> Result<Rows<Value>, PluginError> {
     target.check(Role::FieldTransform)?;
-    let mut results = unknown(input.len());
-    let mut groups = groups(target.function()?, input, &mut results);
-    // The usual case, one kind with nulls beside it, needs no sorting back.
-    if groups.first().is_some_and(|group| group.rows.len() == results.len())
-        && let Some(group) = groups.pop()
-    {
-        return group.run(target, context).await;
+    let function = target.function()?;
+    // The usual case, one kind with nulls beside it, needs no sorting.
+    if let Some(kind) = only_kind(&function.function, &input) {
+        return run(target, context, Values::new(&function.function, kind, input)).await;
     }
+    let mut results = unknown(input.len());
+    let groups = groups(function, input, &mut results);
     for mut group in groups {
         let rows = std::mem::take(&mut group.rows);
         let done = group.run(target, context).await?;
@@ -119,6 +118,13 @@ pub(super) async fn transform(
         }
     }
     Ok(complete(results))
+}
+
+/// The kind of all values but the nulls, where it is one that the function takes as it is.
+fn only_kind(function: &Function, values: &[Value]) -> Option<Kind> {
+    let kind = values.iter().find(|value| !value.is_null())?.kind();
+    let same = values.iter().all(|value| value.is_null() || value.kind() == kind);
+    (same && function.accepted_kind(kind) == Some(kind)).then_some(kind)
 }
 
 /// The values of one kind, and the rows they come from.
@@ -199,6 +205,15 @@ mod tests {
             counts: super::super::counts::Counts::default(),
             fields: super::super::host::WantedFields::default(),
         }
+    }
+
+    #[test]
+    fn values_of_one_kind_that_the_function_takes_need_no_sorting() {
+        let (ints, mixed) = ([Value::Null, Value::Int(1), Value::Int(2)], [Value::Int(1), Value::Text("a".into())]);
+        let only = |inputs: &[Kind], values: &[Value]| only_kind(&function(inputs).function, values);
+        assert_eq!(only(&[Kind::Int, Kind::Text], &ints), Some(Kind::Int));
+        assert_eq!(only(&[Kind::Text], &ints), None);
+        assert_eq!((only(&[], &mixed), only(&[], &[Value::Null])), (None, None));
     }
 
     #[test]
