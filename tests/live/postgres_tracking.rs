@@ -307,6 +307,26 @@ async fn a_truncation_a_dropped_trigger_and_a_restored_server_ask_for_a_reload()
 }
 
 #[tokio::test]
+async fn a_renamed_key_column_fails_no_write_and_asks_for_a_reload() {
+    with_db(|db| async move {
+        let mut side = tracked(&db).await.open().await;
+        let first = side.source.prepare().await.unwrap();
+        let head = side.source.head().await.unwrap();
+        db.run("ALTER TABLE t RENAME COLUMN id TO code").await;
+        db.run("INSERT INTO t VALUES (1, 'a'); UPDATE t SET name = 'b'; DELETE FROM t").await;
+        let error = side.source.next_batch(&head, 10).await.unwrap_err();
+        assert_error(&error, "source.tracking_lost", &["key column", "resync"]);
+
+        let mut renamed = db.table("t", &["code", "name"]).correlation(&["code"]).open().await;
+        assert_ne!(renamed.source.prepare().await.unwrap(), first, "both sides are compared in full");
+        let head = renamed.source.head().await.unwrap();
+        db.run("INSERT INTO t VALUES (2, 'c')").await;
+        assert_eq!(shown(&drain(renamed.source.as_mut(), &head).await.0), "U2");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn partitions_and_composite_keys_are_tracked() {
     with_db(|db| async move {
         db.run(

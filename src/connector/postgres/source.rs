@@ -233,6 +233,9 @@ impl Source for LogSource {
             let message = "the table was truncated; load the pair again (tidelock resync)";
             return Err(self.collection.place.error(ErrorKind::SchemaMismatch, "source.truncated", message));
         }
+        if page.entries.iter().any(|entry| entry.op == "L") {
+            return Err(self.lost("a key column of the table was renamed or changed its type"));
+        }
         let more = page.read >= max;
         let through = match page.entries.last() {
             Some(last) if more => {

@@ -114,7 +114,7 @@ async fn exists(connection: &mut PgConnection, relation: &str) -> Sql<bool> {
 fn key_columns(collection: &Collection) -> String {
     let columns =
         list(collection.key.iter().map(|column| format!("{} {}", quote(column.name()), column.tracked_type())));
-    format!("1: {columns}")
+    format!("2: {columns}")
 }
 
 /// Whether changes were recorded without a gap since the stream was made: else its positions are void.
@@ -196,13 +196,29 @@ fn rebuild(collection: &Collection, names: &Names) -> String {
 /// Runs with its owner's rights, so that applications need no grants on the change table.
 fn track_function(collection: &Collection, names: &Names) -> String {
     let columns = list((0..collection.key.len()).map(|index| format!("k{index}")));
-    let old = list(collection.key.iter().map(|column| column.of("OLD")));
-    let new = list(collection.key.iter().map(|column| column.of("NEW")));
+    let variables = |row: &str| list((0..collection.key.len()).map(|index| format!("{row}{index}")));
+    let (old, new) = (variables("old_k"), variables("new_k"));
+    let declared = |row: &str| -> String {
+        let one = |index| format!("{row}{index} {}.k{index}%TYPE; ", names.changes);
+        (0..collection.key.len()).map(one).collect()
+    };
+    let read = |row: &str, from: &str| -> String {
+        collection.key.iter().enumerate().map(|(index, key)| format!("{row}{index} := {}; ", key.of(from))).collect()
+    };
+    // An application's write never fails for a key column that was renamed or changed: the stream says that it is lost. The block
+    // around the reading writes nothing, so that it costs no transaction number.
     // Compares the bytes, of any type: a key type may have an `=` that is not on the search path.
     let body = format!(
-        "DECLARE writer text; \
+        "DECLARE writer text; {declared_old}{declared_new} \
          BEGIN \
            IF pg_trigger_depth() = 1 THEN writer := nullif(current_setting('tidelock.origin', true), ''); END IF; \
+           BEGIN \
+             IF TG_OP <> 'INSERT' THEN {read_old} END IF; \
+             IF TG_OP <> 'DELETE' THEN {read_new} END IF; \
+           EXCEPTION WHEN OTHERS THEN \
+             INSERT INTO {changes} (op) VALUES ('L'); \
+             RETURN NULL; \
+           END; \
            IF TG_OP = 'INSERT' THEN \
              INSERT INTO {changes} (op, {columns}, origin) VALUES ('U', {new}, writer); \
            ELSIF TG_OP = 'DELETE' THEN \
@@ -214,6 +230,10 @@ fn track_function(collection: &Collection, names: &Names) -> String {
            END IF; \
            RETURN NULL; \
          END",
+        declared_old = declared("old_k"),
+        declared_new = declared("new_k"),
+        read_old = read("old_k", "OLD"),
+        read_new = read("new_k", "NEW"),
         changes = names.changes,
     );
     function(&names.track, &body)
