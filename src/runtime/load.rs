@@ -15,9 +15,8 @@ use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
 use crate::state::Commit;
 
-/// Records in one batch of a load: large enough for bulk writes, small enough that memory stays flat.
+/// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
 const UPSERT_BATCH_MIN: usize = 5_000;
-const LINK_BATCH_MIN: usize = 2_000;
 
 /// Batches on their way at the same time, where their records cannot meet: one is mapped while others are written or committed.
 const LANES: usize = 3;
@@ -29,7 +28,7 @@ pub(super) async fn run(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let max = batch_size.max(if pipeline.binding.upsert_only { UPSERT_BATCH_MIN } else { LINK_BATCH_MIN });
+    let max = if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size };
     let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
     for end in [End::Source, End::Target] {
         if *pipeline.binding.flows.get(end) {
