@@ -93,6 +93,12 @@ pub(super) fn split_deadline(limits: &PluginLimits, rows: usize) -> Duration {
     call_deadline(limits, rows) / 4
 }
 
+/// Time of a row that runs alone. It runs at low priority, so on a busy machine it waits for most of its time; it must not be
+/// blamed for that.
+pub(super) fn alone_deadline(limits: &PluginLimits) -> Duration {
+    (call_deadline(limits, 1) * 4).min(Duration::from_millis(limits.max_call_ms))
+}
+
 /// Time of each step of loading (start functions, `describe`): it is off the sync's path, so it may take longer than a call.
 pub(super) fn load_deadline(limits: &PluginLimits) -> Duration {
     Duration::from_millis(limits.call_ms.saturating_mul(5).min(limits.max_call_ms))

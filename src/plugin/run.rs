@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bindings::CallError;
 use super::instance::{CallFailure, Entry, Instance};
-use super::limits::{CALL_BYTES_MAX, CALL_ROWS_MAX, Fault, call_deadline, guest_error, split_deadline};
+use super::limits::{CALL_BYTES_MAX, CALL_ROWS_MAX, Fault, alone_deadline, call_deadline, guest_error, split_deadline};
 use super::target::Target;
 use super::{CallContext, PluginError, ValueError};
 
@@ -217,7 +217,8 @@ impl<W: Work> Job<W> {
             None => host.instantiate(&plugin.image).map_err(|failure| unusable(self.target.unusable(failure)))?,
         };
         let deadline = match attempt {
-            Attempt::First | Attempt::Alone => call_deadline(&host.limits, range.len()),
+            Attempt::First => call_deadline(&host.limits, range.len()),
+            Attempt::Alone => alone_deadline(&host.limits),
             Attempt::Part => split_deadline(&host.limits, range.len()),
         };
         let entry = Entry { function: &function.name, params, context: &self.context, deadline };
