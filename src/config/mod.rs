@@ -105,6 +105,24 @@ pub struct PluginLimits {
     pub max_call_ms: u64,
     /// Linear memory of an instance, bytes.
     pub memory_bytes: usize,
+    /// Elements of each table of an instance.
+    pub table_elements: usize,
+    /// Stack of a call, bytes.
+    pub stack_bytes: usize,
+    /// Rows of a call.
+    pub call_rows: usize,
+    /// What the host copies out of one call, bytes.
+    pub output_bytes: usize,
+    /// One value of the output, bytes, where its input was not larger itself.
+    pub value_bytes: usize,
+    /// Violations of one record.
+    pub row_violations: usize,
+    /// Characters of a message that a plugin gives.
+    pub message_chars: usize,
+    /// Log lines of a call.
+    pub log_lines: u32,
+    /// Bytes of a call's log.
+    pub log_bytes: usize,
     /// Size of a plugin file, bytes.
     pub file_bytes: u64,
     /// CPU time of compiling one, seconds.
@@ -120,6 +138,15 @@ impl Default for PluginLimits {
             row_us: 20,
             max_call_ms: 5_000,
             memory_bytes: 64 << 20,
+            table_elements: 65_536,
+            stack_bytes: 512 << 10,
+            call_rows: 1_024,
+            output_bytes: 32 << 20,
+            value_bytes: 64 << 10,
+            row_violations: 100,
+            message_chars: 500,
+            log_lines: 20,
+            log_bytes: 8 << 10,
             file_bytes: 40 << 20,
             compile_seconds: 60,
             compile_memory_bytes: 4 << 30,

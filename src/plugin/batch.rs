@@ -217,13 +217,13 @@ impl<'a> Returned<'a> {
         Ok(Self { layout: layout(batch.columns.iter().map(|named| &named.name)), columns })
     }
 
-    /// The record of a row, for so many bytes of input.
+    /// The record of a row, each value of so many bytes at most.
     ///
     /// # Errors
     /// Where one of its values is not of its kind, or too large.
-    pub(super) fn record(&self, row: usize, input_size: usize) -> Result<Record, ValueError> {
+    pub(super) fn record(&self, row: usize, value_bytes_max: usize) -> Result<Record, ValueError> {
         let value = |(slots, presence): &(Slots<'a>, &[u8])| {
-            is_set(presence, row).then(|| slots.value(row, input_size)).transpose()
+            is_set(presence, row).then(|| slots.value(row, value_bytes_max)).transpose()
         };
         let values = self.columns.iter().map(value).collect::<Result<_, _>>()?;
         Ok(Record::new(Arc::clone(&self.layout), values))
@@ -286,7 +286,7 @@ mod tests {
         let batch = records.encode(0..records.records.len());
         let returned = Returned::check(&batch, records.records.len(), 0).unwrap();
         let given = records.records.iter().enumerate();
-        given.map(|(row, given)| records.shape.restore(returned.record(row, 0).unwrap(), given)).collect()
+        given.map(|(row, given)| records.shape.restore(returned.record(row, 1_000).unwrap(), given)).collect()
     }
 
     #[test]

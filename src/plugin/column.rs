@@ -3,6 +3,7 @@
 use super::ValueError;
 use super::bindings::{Column, RowError};
 use super::limits::{Fault, FaultKind, guest_error, output_bytes, value_bytes};
+use crate::config::PluginLimits;
 use crate::value::{Kind, Value};
 
 /// Names and codes of the kinds, in the order of their codes.
@@ -69,7 +70,7 @@ fn width(kind: Kind) -> Option<usize> {
     }
 }
 
-/// Packs values of one kind and nulls. The caller keeps to `CALL_ROWS_MAX` and to values below 4 GiB in all.
+/// Packs values of one kind and nulls. The caller keeps to the rows of a call and to values below 4 GiB in all.
 pub(super) fn encode<'a>(kind: Kind, values: impl ExactSizeIterator<Item = &'a Value> + Clone) -> Column {
     let rows = values.len();
     let width = width(kind);
@@ -119,6 +120,7 @@ pub(super) fn decode(
     errors: &[RowError],
     expected: Kind,
     input: &[Value],
+    limits: &PluginLimits,
 ) -> Result<Vec<Result<Value, ValueError>>, Fault> {
     let slots = Slots::check(column, input.len(), Some(expected))?;
     check_output(column.data.len(), input.iter().map(value_size).sum())?;
@@ -127,7 +129,7 @@ pub(super) fn decode(
     for (row, given) in input.iter().enumerate() {
         rows.push(match failures.get_mut(row).and_then(Option::take) {
             Some(failure) => Err(failure),
-            None => slots.value(row, value_size(given)),
+            None => slots.value(row, value_bytes(limits, value_size(given))),
         });
     }
     Ok(rows)
@@ -214,16 +216,16 @@ impl<'a> Slots<'a> {
         self.column.data.get(range).unwrap_or_default()
     }
 
-    /// The value of a row, for so many bytes of input.
+    /// The value of a row, of so many bytes at most.
     ///
     /// # Errors
     /// Where the value is not one of its kind, or too large.
-    pub(super) fn value(&self, row: usize, input_size: usize) -> Result<Value, ValueError> {
+    pub(super) fn value(&self, row: usize, bytes_max: usize) -> Result<Value, ValueError> {
         if self.kind == Kind::Null || self.is_null(row) {
             return Ok(Value::Null);
         }
         let bytes = self.bytes(row);
-        check_size(bytes.len(), input_size)?;
+        check_size(bytes.len(), bytes_max)?;
         let wrong = || bad(format!("a value that is not {}", kind_name(self.kind))).into_value_error();
         match self.kind {
             Kind::Null => Ok(Value::Null),
@@ -294,8 +296,7 @@ pub(super) fn check_output(size: usize, input_size: usize) -> Result<(), Fault> 
 }
 
 /// Whether one value of the output is small enough for its input.
-pub(super) fn check_size(size: usize, input_size: usize) -> Result<(), ValueError> {
-    let limit = value_bytes(input_size);
+pub(super) fn check_size(size: usize, limit: usize) -> Result<(), ValueError> {
     if size <= limit {
         return Ok(());
     }
@@ -314,6 +315,15 @@ fn on_a_known_day(micros: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(
+        column: &Column,
+        errors: &[RowError],
+        expected: Kind,
+        input: &[Value],
+    ) -> Result<Vec<Result<Value, ValueError>>, Fault> {
+        super::decode(column, errors, expected, input, &PluginLimits::default())
+    }
 
     fn text(text: &str) -> Value {
         Value::Text(text.to_owned())

@@ -9,14 +9,11 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::PluginError;
-use super::limits::{LIVE_INSTANCES_MAX, TABLE_ELEMENTS_MAX};
+use super::limits::LIVE_INSTANCES_MAX;
 use crate::config::PluginLimits;
 
 /// One step of the epoch: deadlines are this exact.
 pub(super) const TICK: Duration = Duration::from_millis(5);
-
-/// Guest stack. Host threads have 2 MiB, so a guest's overflow is always a trap of its own.
-const STACK_BYTES: usize = 512 << 10;
 
 /// Part of a memory that stays mapped when its instance ends: cheaper than asking the system for the pages again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
@@ -28,7 +25,6 @@ fn settings() -> Config {
         .concurrency_support(false)
         // The deadline. Fuel costs as much and is not wall time.
         .epoch_interruption(true)
-        .max_wasm_stack(STACK_BYTES)
         // Guests made from a snapshot (JavaScript, Python) start in microseconds only by this.
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(16))
@@ -53,14 +49,17 @@ pub(super) fn for_running(limits: &PluginLimits) -> Result<Engine, PluginError> 
     let failed = |error: &dyn std::fmt::Display| {
         PluginError::new("plugin.engine", format!("the WebAssembly engine does not start: {error}"))
     };
-    let mut pooled = settings();
+    let mut on_demand = settings();
+    // Host threads have 2 MiB and the configuration allows half of that, so a guest's overflow is always a trap of its own.
+    on_demand.max_wasm_stack(limits.stack_bytes);
+    let mut pooled = on_demand.clone();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
     let engine = match Engine::new(&pooled) {
         Ok(engine) => engine,
         // A container or `ulimit -v` may be short of address space; instances are then made one by one.
         Err(error) => {
             tracing::debug!(%error, "no address space for a pool of plugin instances: allocating on demand");
-            Engine::new(&settings()).map_err(|error| failed(&error))?
+            Engine::new(&on_demand).map_err(|error| failed(&error))?
         }
     };
     start_ticker(&engine).map_err(|error| failed(&error))?;
@@ -74,7 +73,7 @@ fn pool(limits: &PluginLimits) -> PoolingAllocationConfig {
         .total_core_instances(4 * LIVE_INSTANCES_MAX)
         .total_memories(LIVE_INSTANCES_MAX + LIVE_INSTANCES_MAX / 4)
         .total_tables(4 * LIVE_INSTANCES_MAX)
-        .table_elements(TABLE_ELEMENTS_MAX)
+        .table_elements(limits.table_elements)
         .total_stacks(0)
         .max_memory_size(limits.memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);

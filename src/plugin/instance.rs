@@ -112,7 +112,6 @@ pub(super) struct Instance {
     bound: Bound,
     opened: HashMap<(Arc<str>, Arc<str>), ResourceAny>,
     calls: u32,
-    limits: PluginLimits,
 }
 
 impl Instance {
@@ -131,12 +130,13 @@ impl Instance {
             Err(error) => return Err(CallFailure::Fault(fault(&error, store.data()))),
         };
         let bound = image.exports.bind(&mut store, &instance).map_err(CallFailure::Unusable)?;
-        Ok(Self { store, bound, opened: HashMap::new(), calls: 0, limits: *limits })
+        Ok(Self { store, bound, opened: HashMap::new(), calls: 0 })
     }
 
     /// `meta.describe`.
     pub(super) fn describe(&mut self) -> Result<PluginInfo, CallFailure> {
-        arm(&mut self.store, load_deadline(&self.limits), 0);
+        let deadline = load_deadline(&self.limits());
+        arm(&mut self.store, deadline, 0);
         let described = self.bound.describe.call(&mut self.store, ());
         described.map(|(info,)| info).map_err(|error| self.failed(&error))
     }
@@ -144,6 +144,11 @@ impl Instance {
     /// The instance's typed functions.
     pub(super) fn bound(&self) -> &Bound {
         &self.bound
+    }
+
+    /// What the guest may use up.
+    pub(super) fn limits(&self) -> PluginLimits {
+        self.store.data().usage.limits()
     }
 
     /// Enters the guest once with an input of so many bytes, within all limits. `params` adds what goes with the input.
@@ -201,7 +206,8 @@ impl Instance {
         }
         // Opened once for many calls: nothing of this one may stay.
         self.store.data_mut().fix_world(&CallContext::none(), ());
-        arm(&mut self.store, load_deadline(&self.limits), params.len());
+        let deadline = load_deadline(&self.limits());
+        arm(&mut self.store, deadline, params.len());
         let opened = opener.open.call(&mut self.store, key.clone());
         let handle = match opened {
             Ok((Ok(handle),)) => handle,
@@ -240,7 +246,8 @@ pub(super) fn lacks(role: Role) -> CallFailure {
 fn arm(store: &mut Store<Guest>, deadline: Duration, input_bytes: usize) {
     store.data_mut().usage.reset_call();
     store.set_epoch_deadline(ticks(deadline));
-    store.set_hostcall_fuel(hostcall_bytes(input_bytes));
+    let limits = store.data().usage.limits();
+    store.set_hostcall_fuel(hostcall_bytes(&limits, input_bytes));
 }
 
 /// Names the failure of an entry. The deadline comes first: a guest that is out of memory may loop.

@@ -10,8 +10,6 @@ use crate::config::PluginLimits;
 
 /// Live instances of all plugins and pairs. Each reserves about 4 GiB of address space (guard pages), not memory.
 pub(super) const LIVE_INSTANCES_MAX: u32 = 128;
-/// Function tables of interpreters have some ten thousand entries.
-pub(super) const TABLE_ELEMENTS_MAX: usize = 65_536;
 /// Core instances, memories and tables of one plugin. A component for Python has some forty.
 const STORE_INSTANCES_MAX: usize = 100;
 const STORE_MEMORIES_MAX: usize = 4;
@@ -25,17 +23,11 @@ pub(super) const CALLS_PER_INSTANCE: u32 = 10_000;
 /// Opened (function, parameters) per instance; configurations have a handful.
 pub(super) const OPENED_PER_INSTANCE: usize = 64;
 
-/// Rows of one call. Cost per value hardly falls beyond, and a shorter call is farther from its deadline and splits sooner.
-pub(super) const CALL_ROWS_MAX: usize = 1_024;
-/// Input of one call: four times this is still within [`HOSTCALL_BYTES_MAX`].
+/// Input of one call: four times this is still within the output that a call may have by default.
 pub(super) const CALL_BYTES_MAX: usize = 4 << 20;
 
-/// What a guest may make the host allocate in one call: a guest can return a million texts that all point at the same 60 MiB.
-const HOSTCALL_BYTES_MAX: usize = 32 << 20;
 const HOSTCALL_BYTES_FLOOR: usize = 1 << 20;
-/// One value of the output, where its input was not larger itself.
-const VALUE_BYTES_MAX: usize = 64 << 10;
-/// A value may grow to this many times its input even beyond [`VALUE_BYTES_MAX`]: long texts can be trimmed and mapped too.
+/// A value may grow to this many times its input even beyond the limit of a value: long texts can be trimmed and mapped too.
 const VALUE_GROWTH_MAX: usize = 4;
 /// Output of one call in relation to its input.
 const OUTPUT_GROWTH_MAX: usize = 16;
@@ -46,9 +38,6 @@ const CODE_CHARS_MAX: usize = 64;
 /// Messages that come from a guest.
 pub(super) const MESSAGE_CHARS_MAX: usize = 500;
 
-/// Log lines and bytes of one call.
-const LOG_LINES_MAX: u32 = 20;
-const LOG_BYTES_MAX: usize = 8 << 10;
 /// Characters of one line.
 pub(super) const LOG_LINE_CHARS_MAX: usize = 1_000;
 
@@ -71,8 +60,6 @@ pub(super) const ROLLED_BACK_MAX: usize = 16;
 pub(super) const FIELDS_MAX: usize = 1_024;
 /// Bytes of a field's name that a guest gives: no system allows longer ones.
 pub(super) const FIELD_NAME_BYTES_MAX: usize = 256;
-/// Violations of one record.
-pub(super) const ROW_VIOLATIONS_MAX: usize = 100;
 /// Parameters of one function whose fields are remembered; configurations have a handful.
 pub(super) const PARAMS_KEPT_MAX: usize = 256;
 
@@ -109,9 +96,9 @@ pub(super) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// What a guest may make the host allocate for so much input.
-pub(super) fn hostcall_bytes(input_bytes: usize) -> usize {
-    input_bytes.saturating_mul(4).saturating_add(HOSTCALL_BYTES_FLOOR).min(HOSTCALL_BYTES_MAX)
+/// What a guest may make the host allocate for so much input: it can return a million texts that all point at the same 60 MiB.
+pub(super) fn hostcall_bytes(limits: &PluginLimits, input_bytes: usize) -> usize {
+    input_bytes.saturating_mul(4).saturating_add(HOSTCALL_BYTES_FLOOR).min(limits.output_bytes)
 }
 
 /// Largest output of a call with so much input.
@@ -120,8 +107,8 @@ pub(super) fn output_bytes(input_bytes: usize) -> usize {
 }
 
 /// Largest output of one value with so much input.
-pub(super) fn value_bytes(input_bytes: usize) -> usize {
-    input_bytes.saturating_mul(VALUE_GROWTH_MAX).max(VALUE_BYTES_MAX)
+pub(super) fn value_bytes(limits: &PluginLimits, input_bytes: usize) -> usize {
+    input_bytes.saturating_mul(VALUE_GROWTH_MAX).max(limits.value_bytes)
 }
 
 /// A guest's error, made fit for logs and reviews: the code in kebab case, both of bounded length, without control characters.
@@ -212,7 +199,7 @@ impl Fault {
 /// What a store's guest has used up: memory for its life, log volume per call.
 #[derive(Debug)]
 pub(super) struct Usage {
-    memory_max: usize,
+    limits: PluginLimits,
     memory: usize,
     growth: usize,
     denied: bool,
@@ -222,7 +209,7 @@ pub(super) struct Usage {
 
 impl Usage {
     pub(super) fn new(limits: &PluginLimits) -> Self {
-        Self { memory_max: limits.memory_bytes, memory: 0, growth: 0, denied: false, log_lines: 0, log_bytes: 0 }
+        Self { limits: *limits, memory: 0, growth: 0, denied: false, log_lines: 0, log_bytes: 0 }
     }
 
     /// A new call begins.
@@ -232,6 +219,11 @@ impl Usage {
         self.log_bytes = 0;
     }
 
+    /// What this was made with.
+    pub(super) fn limits(&self) -> PluginLimits {
+        self.limits
+    }
+
     /// Whether memory was refused during this call.
     pub(super) fn memory_denied(&self) -> bool {
         self.denied
@@ -239,23 +231,23 @@ impl Usage {
 
     /// Linear memory that the guest may have.
     pub(super) fn memory_max(&self) -> usize {
-        self.memory_max
+        self.limits.memory_bytes
     }
 
     /// Whether the guest holds so much memory that a fresh instance is better.
     pub(super) fn memory_is_high(&self) -> bool {
-        self.memory > self.memory_max / 2
+        self.memory > self.limits.memory_bytes / 2
     }
 
     /// The text to log, or `None` where the call has logged enough. The last line that fits says so.
     pub(super) fn log_line(&mut self, message: &str) -> Option<String> {
-        if self.log_lines >= LOG_LINES_MAX || self.log_bytes >= LOG_BYTES_MAX {
+        if self.log_lines >= self.limits.log_lines || self.log_bytes >= self.limits.log_bytes {
             return None;
         }
         let mut line = printable(message, LOG_LINE_CHARS_MAX);
         self.log_lines += 1;
         self.log_bytes += line.len();
-        if self.log_lines == LOG_LINES_MAX || self.log_bytes >= LOG_BYTES_MAX {
+        if self.log_lines == self.limits.log_lines || self.log_bytes >= self.limits.log_bytes {
             line.push_str(" (further lines of this call are dropped)");
         }
         Some(line)
@@ -266,7 +258,7 @@ impl ResourceLimiter for Usage {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.growth = desired.saturating_sub(current);
         let wanted = self.memory.saturating_add(self.growth);
-        let fits = wanted <= self.memory_max;
+        let fits = wanted <= self.limits.memory_bytes;
         if fits {
             self.memory = wanted;
         } else {
@@ -282,7 +274,7 @@ impl ResourceLimiter for Usage {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = desired <= TABLE_ELEMENTS_MAX;
+        let fits = desired <= self.limits.table_elements;
         self.denied |= !fits;
         Ok(fits)
     }
@@ -338,7 +330,7 @@ mod tests {
     fn logging_ends_at_the_cap() {
         let mut usage = Usage::new(&PluginLimits::default());
         let lines = (0..1_000).filter_map(|_| usage.log_line("x")).count();
-        assert_eq!(lines, usize::try_from(LOG_LINES_MAX).unwrap());
+        assert_eq!(lines, 20);
         usage.reset_call();
         assert!(usage.log_line(&"y".repeat(100_000)).unwrap().len() < 2_000);
     }

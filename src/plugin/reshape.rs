@@ -6,10 +6,11 @@ use super::batch::{Records, Returned};
 use super::bindings::{BatchOutcome, Form, Role};
 use super::column::{bad, failures_by_row};
 use super::instance::{CallFailure, Entry, Instance, lacks};
-use super::limits::Fault;
+use super::limits::{Fault, value_bytes};
 use super::run::{Rows, Work, run};
 use super::target::Target;
 use super::{CallContext, PluginError, Reshaped, ValueError};
+use crate::config::PluginLimits;
 use crate::record::Record;
 
 /// Records to reshape.
@@ -45,12 +46,17 @@ impl Work for Reshape {
         let handle = instance.handle(opener, entry.function, entry.params)?;
         let input = (self.0.encode(range.clone()), self.bytes(range.clone()));
         let outcome = instance.enter(apply, entry, input, |batch| entry.columnar(handle, batch))?;
-        self.decode(&outcome, range).map_err(CallFailure::Fault)
+        self.decode(&outcome, range, &instance.limits()).map_err(CallFailure::Fault)
     }
 }
 
 impl Reshape {
-    fn decode(&self, outcome: &BatchOutcome, range: Range<usize>) -> Result<Rows<Reshaped>, Fault> {
+    fn decode(
+        &self,
+        outcome: &BatchOutcome,
+        range: Range<usize>,
+        limits: &PluginLimits,
+    ) -> Result<Rows<Reshaped>, Fault> {
         let rows = range.len();
         let returned = Returned::check(&outcome.output, rows, self.bytes(range.clone()))?;
         if !outcome.disposition.is_empty() && outcome.disposition.len() != rows {
@@ -62,7 +68,7 @@ impl Reshape {
                 return Err(failure);
             }
             match outcome.disposition.get(row).copied().unwrap_or(0) {
-                0 => self.keep(&returned, row, given),
+                0 => self.keep(&returned, (row, given), limits),
                 1 => Ok(Reshaped::Skip),
                 2 => Ok(Reshaped::Review),
                 other => Err(bad(format!("disposition {other}")).into_value_error()),
@@ -71,8 +77,13 @@ impl Reshape {
         Ok(range.enumerate().map(row).collect())
     }
 
-    fn keep(&self, returned: &Returned<'_>, row: usize, given: usize) -> Result<Reshaped, ValueError> {
-        let record = returned.record(row, self.0.size(given))?;
+    fn keep(
+        &self,
+        returned: &Returned<'_>,
+        (row, given): (usize, usize),
+        limits: &PluginLimits,
+    ) -> Result<Reshaped, ValueError> {
+        let record = returned.record(row, value_bytes(limits, self.0.size(given)))?;
         let Some(given) = self.0.records.get(given) else { return Ok(Reshaped::Keep(record)) };
         Ok(Reshaped::Keep(self.0.shape.restore(record, given)))
     }
@@ -111,10 +122,10 @@ mod tests {
     fn rows_are_kept_skipped_or_sent_to_a_person() {
         let error = RowError { row: 0, code: "no".to_owned(), message: String::new() };
         let outcome = BatchOutcome { disposition: vec![9, 1, 2], errors: vec![error], ..outcome() };
-        let rows = work().decode(&outcome, 1..4).unwrap();
+        let rows = work().decode(&outcome, 1..4, &PluginLimits::default()).unwrap();
         assert_eq!(rows[0].as_ref().unwrap_err().code, "no");
         assert_eq!(rows[1..], [Ok(Reshaped::Skip), Ok(Reshaped::Review)]);
-        let kept = work().decode(&self::outcome(), 1..4).unwrap();
+        let kept = work().decode(&self::outcome(), 1..4, &PluginLimits::default()).unwrap();
         assert_eq!(kept[0], Ok(Reshaped::Keep(Record::of([("a", Value::Int(2))]))));
     }
 
@@ -126,10 +137,10 @@ mod tests {
             BatchOutcome { errors: vec![row(3)], ..outcome() },
             BatchOutcome { errors: vec![row(0), row(0)], ..outcome() },
         ] {
-            assert!(work().decode(&outcome, 1..4).is_err());
+            assert!(work().decode(&outcome, 1..4, &PluginLimits::default()).is_err());
         }
         let odd = BatchOutcome { disposition: vec![0, 3, 0], ..outcome() };
-        let rows = work().decode(&odd, 1..4).unwrap();
+        let rows = work().decode(&odd, 1..4, &PluginLimits::default()).unwrap();
         assert!(rows[0].is_ok() && rows[1].as_ref().unwrap_err().code == "bad-output" && rows[2].is_ok());
     }
 }

@@ -10,11 +10,12 @@ use super::batch::{Shape, check_names, slots};
 use super::bindings::{BatchResolution, Conflicts, ContestedField, Form, Role, Side};
 use super::column::{Slots, bad, bitmap, check_output, check_size, encode};
 use super::instance::{CallFailure, Entry, Instance, lacks};
-use super::limits::{Fault, MESSAGE_CHARS_MAX, printable};
+use super::limits::{Fault, MESSAGE_CHARS_MAX, printable, value_bytes};
 use super::run::{Rows, Work, run};
 use super::target::Target;
 use super::{CallContext, Choice, Contested, PluginError, Resolution, ValueError, json};
 use crate::change::{End, Ends};
+use crate::config::PluginLimits;
 use crate::record::Record;
 use crate::value::{Kind, Value};
 
@@ -86,14 +87,14 @@ impl Work for Conflict {
                 let sizes = self.sizes.get(range).unwrap_or_default();
                 let input = (self.encode(rows, entry.context), sizes.iter().sum());
                 let resolution = instance.enter(resolve, entry, input, |input| entry.columnar(handle, input))?;
-                self.decode(&resolution, rows, sizes).map_err(CallFailure::Fault)
+                self.decode(&resolution, rows, sizes, &instance.limits()).map_err(CallFailure::Fault)
             }
             Some(Form::Simple(resolve)) => {
                 let texts: Vec<String> = rows.iter().map(json::write_conflict).collect();
                 let sizes: Vec<usize> = texts.iter().map(String::len).collect();
                 let answers =
                     instance.enter(resolve, entry, (texts, sizes.iter().sum()), |texts| entry.simple(texts))?;
-                simple_rows(&answers, rows, &sizes).map_err(CallFailure::Fault)
+                simple_rows(&answers, rows, &sizes, &instance.limits()).map_err(CallFailure::Fault)
             }
         }
     }
@@ -127,10 +128,20 @@ impl Conflict {
         }
     }
 
-    fn decode(&self, given: &BatchResolution, rows: &[Contested], sizes: &[usize]) -> Result<Rows<Resolution>, Fault> {
+    fn decode(
+        &self,
+        given: &BatchResolution,
+        rows: &[Contested],
+        sizes: &[usize],
+        limits: &PluginLimits,
+    ) -> Result<Rows<Resolution>, Fault> {
         let answer = Answer::check(given, self, rows.len(), sizes.iter().sum())?;
         let rows = rows.iter().zip(sizes).enumerate();
-        Ok(rows.map(|(row, (conflict, size))| answer.resolution(row, conflict, *size)).collect())
+        Ok(rows
+            .map(|(row, (conflict, size))| {
+                answer.resolution(row, conflict, (value_bytes(limits, *size), limits.message_chars))
+            })
+            .collect())
     }
 }
 
@@ -163,8 +174,13 @@ impl<'a> Answer<'a> {
         Ok(Self { disposition: &given.disposition, choices, reasons: reasons.transpose()? })
     }
 
-    fn resolution(&self, row: usize, conflict: &Contested, size: usize) -> Result<Resolution, ValueError> {
-        let reason = self.reason(row, size)?;
+    fn resolution(
+        &self,
+        row: usize,
+        conflict: &Contested,
+        (bytes_max, chars_max): (usize, usize),
+    ) -> Result<Resolution, ValueError> {
+        let reason = self.reason(row, bytes_max, chars_max)?;
         match self.disposition.get(row).copied().unwrap_or(0) {
             0 => {}
             1 => return Ok(Resolution::Review { reason }),
@@ -174,27 +190,27 @@ impl<'a> Answer<'a> {
         for name in &conflict.fields {
             if let Some((choices, custom)) = self.choices.get(name.as_str()) {
                 let code = choices.get(row).copied().unwrap_or_default();
-                fields.push((name.clone(), choose(code, custom.as_ref(), row, size)?));
+                fields.push((name.clone(), choose(code, custom.as_ref(), row, bytes_max)?));
             }
         }
         check_carried(conflict, &fields)?;
         Ok(Resolution::Settled { fields, reason })
     }
 
-    fn reason(&self, row: usize, size: usize) -> Result<String, ValueError> {
-        Ok(match self.reasons.as_ref().map(|reasons| reasons.value(row, size)).transpose()? {
-            Some(Value::Text(text)) => printable(&text, MESSAGE_CHARS_MAX),
+    fn reason(&self, row: usize, bytes_max: usize, chars_max: usize) -> Result<String, ValueError> {
+        Ok(match self.reasons.as_ref().map(|reasons| reasons.value(row, bytes_max)).transpose()? {
+            Some(Value::Text(text)) => printable(&text, chars_max),
             Some(_) | None => String::new(),
         })
     }
 }
 
-fn choose(code: u8, custom: Option<&Slots<'_>>, row: usize, size: usize) -> Result<Choice, ValueError> {
+fn choose(code: u8, custom: Option<&Slots<'_>>, row: usize, bytes_max: usize) -> Result<Choice, ValueError> {
     match (code, custom) {
         (0, _) => Ok(Choice::Base),
         (1, _) => Ok(Choice::Source),
         (2, _) => Ok(Choice::Target),
-        (3, Some(custom)) => Ok(Choice::Custom(custom.value(row, size)?)),
+        (3, Some(custom)) => Ok(Choice::Custom(custom.value(row, bytes_max)?)),
         (3, None) => Err(bad("choice 3 without a custom column").into_value_error()),
         _ => Err(bad(format!("choice {code}")).into_value_error()),
     }
@@ -217,16 +233,23 @@ fn check_carried(conflict: &Contested, fields: &[(String, Choice)]) -> Result<()
     Ok(())
 }
 
-fn simple_rows(answers: &[String], rows: &[Contested], sizes: &[usize]) -> Result<Rows<Resolution>, Fault> {
+fn simple_rows(
+    answers: &[String],
+    rows: &[Contested],
+    sizes: &[usize],
+    limits: &PluginLimits,
+) -> Result<Rows<Resolution>, Fault> {
     if answers.len() != rows.len() {
         return Err(bad(format!("{} results for {} conflicts", answers.len(), rows.len())));
     }
     let given = answers.iter().zip(rows).zip(sizes);
-    Ok(given.map(|((answer, conflict), size)| simple_resolution(answer, conflict, *size)).collect())
+    Ok(given
+        .map(|((answer, conflict), size)| simple_resolution(answer, conflict, value_bytes(limits, *size)))
+        .collect())
 }
 
-fn simple_resolution(answer: &str, conflict: &Contested, size: usize) -> Result<Resolution, ValueError> {
-    check_size(answer.len(), size)?;
+fn simple_resolution(answer: &str, conflict: &Contested, bytes_max: usize) -> Result<Resolution, ValueError> {
+    check_size(answer.len(), bytes_max)?;
     let values: Option<HashMap<String, &RawValue>> = serde_json::from_str(answer)
         .map_err(|_| bad("an answer that is neither a JSON object nor null").into_value_error())?;
     let Some(values) = values else { return Ok(Resolution::Review { reason: String::new() }) };

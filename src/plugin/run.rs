@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::bindings::CallError;
 use super::instance::{CallFailure, Entry, Instance};
-use super::limits::{CALL_BYTES_MAX, CALL_ROWS_MAX, Fault, alone_deadline, call_deadline, guest_error, split_deadline};
+use super::limits::{CALL_BYTES_MAX, Fault, alone_deadline, call_deadline, guest_error, printable, split_deadline};
 use super::target::Target;
 use super::{CallContext, PluginError, ValueError};
 
@@ -79,7 +79,7 @@ pub(super) async fn run<W: Work>(
     let job = Arc::new(Job { target: target.clone(), context: context.clone(), work });
     let mut done = Vec::new();
     let mut todo: Vec<(Range<usize>, Attempt)> =
-        calls(&job.work).into_iter().map(|range| (range, Attempt::First)).collect();
+        calls(&job.work, job.target.host.limits.call_rows).into_iter().map(|range| (range, Attempt::First)).collect();
     todo.reverse();
     while let Some((range, attempt)) = todo.pop() {
         let host = Arc::clone(&job.target.host);
@@ -104,6 +104,11 @@ pub(super) async fn run<W: Work>(
     Ok(complete(done))
 }
 
+/// The error with a message of bounded length.
+fn cut(error: ValueError, chars_max: usize) -> ValueError {
+    ValueError { message: printable(&error.message, chars_max), ..error }
+}
+
 /// Nothing is known of any row.
 pub(super) fn unknown<T>(rows: usize) -> Done<T> {
     let mut done = Vec::new();
@@ -118,12 +123,12 @@ pub(super) fn complete<T>(done: Done<T>) -> Rows<T> {
 }
 
 /// Ranges that are each one call: bounded rows and bytes.
-fn calls(work: &impl Work) -> Vec<Range<usize>> {
+fn calls(work: &impl Work, rows_max: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let (mut start, mut bytes) = (0, 0_usize);
     for row in 0..work.rows() {
         let size = work.row_bytes(row);
-        if row > start && (row - start >= CALL_ROWS_MAX || bytes.saturating_add(size) > CALL_BYTES_MAX) {
+        if row > start && (row - start >= rows_max || bytes.saturating_add(size) > CALL_BYTES_MAX) {
             ranges.push(start..row);
             (start, bytes) = (row, 0);
         }
@@ -227,6 +232,9 @@ impl<W: Work> Job<W> {
         if sound && instance.is_reusable() && !plugin.is_retired() {
             host.pool.put(&plugin.digest, &self.context.pair, instance);
         }
+        let chars_max = host.limits.message_chars;
+        let result =
+            result.map(|rows| rows.into_iter().map(|row| row.map_err(|error| cut(error, chars_max))).collect());
         result.map_err(|failure| match failure {
             CallFailure::Fault(fault) => RunError::Fault { fault, reused, lost: started.elapsed() },
             CallFailure::Refused(error) => RunError::Refused(error),
@@ -262,9 +270,8 @@ mod tests {
 
     #[test]
     fn calls_are_bounded_by_rows_and_bytes() {
-        assert!(calls(&Sizes(Vec::new())).is_empty());
-        let many = Sizes(vec![1; CALL_ROWS_MAX + 1]);
-        assert_eq!(calls(&many), [0..CALL_ROWS_MAX, CALL_ROWS_MAX..CALL_ROWS_MAX + 1]);
-        assert_eq!(calls(&Sizes(vec![CALL_BYTES_MAX, 1, CALL_BYTES_MAX])), [0..1, 1..2, 2..3]);
+        assert!(calls(&Sizes(Vec::new()), 10).is_empty());
+        assert_eq!(calls(&Sizes(vec![1; 11]), 10), [0..10, 10..11]);
+        assert_eq!(calls(&Sizes(vec![CALL_BYTES_MAX, 1, CALL_BYTES_MAX]), 10), [0..1, 1..2, 2..3]);
     }
 }

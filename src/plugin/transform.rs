@@ -7,10 +7,11 @@ use super::column::{bad, check_size, decode, encode, kind_code, kind_name, value
 use super::describe::Function;
 use super::host::LoadedFunction;
 use super::instance::{CallFailure, Entry, Instance, lacks};
-use super::limits::{Fault, guest_error};
+use super::limits::{Fault, guest_error, value_bytes};
 use super::run::{Rows, Work, complete, run, unknown};
 use super::target::Target;
 use super::{CallContext, PluginError, ValueError};
+use crate::config::PluginLimits;
 use crate::value::{Kind, Value};
 
 /// Values of one kind, and nulls.
@@ -59,7 +60,8 @@ impl Work for Values {
                 let handle = instance.handle(opener, entry.function, entry.params)?;
                 let column = encode(self.kind, values.iter());
                 let outcome = instance.enter(apply, entry, (column, bytes), |column| entry.columnar(handle, column))?;
-                decode(&outcome.output, &outcome.errors, self.output, values).map_err(CallFailure::Fault)
+                decode(&outcome.output, &outcome.errors, self.output, values, &instance.limits())
+                    .map_err(CallFailure::Fault)
             }
             Some(Form::Simple(apply)) => {
                 let texts: Vec<Option<String>> = values.iter().map(Value::to_text).collect();
@@ -68,14 +70,19 @@ impl Work for Values {
                     let (context, function, params, texts) = entry.simple(texts);
                     (context, function, params, kind, texts)
                 })?;
-                self.simple_rows(answers, values).map_err(CallFailure::Fault)
+                self.simple_rows(answers, values, &instance.limits()).map_err(CallFailure::Fault)
             }
         }
     }
 }
 
 impl Values {
-    fn simple_rows(&self, answers: Vec<SimpleAnswer>, given: &[Value]) -> Result<Rows<Value>, Fault> {
+    fn simple_rows(
+        &self,
+        answers: Vec<SimpleAnswer>,
+        given: &[Value],
+        limits: &PluginLimits,
+    ) -> Result<Rows<Value>, Fault> {
         if answers.len() != given.len() {
             return Err(bad(format!("{} results for {} values", answers.len(), given.len())));
         }
@@ -83,7 +90,7 @@ impl Values {
             Err(failure) => Err(guest_error(&failure.code, &failure.message)),
             Ok(None) => Ok(Value::Null),
             Ok(Some(text)) => {
-                check_size(text.len(), value_size(given))?;
+                check_size(text.len(), value_bytes(limits, value_size(given)))?;
                 Value::from_text(self.output, &text).map_err(|error| bad(error.to_string()).into_value_error())
             }
         };

@@ -6,10 +6,11 @@ use super::batch::Records;
 use super::bindings::{Form, Role, RowViolation, SimpleViolation};
 use super::column::bad;
 use super::instance::{CallFailure, Entry, Instance, lacks};
-use super::limits::{FIELD_NAME_BYTES_MAX, Fault, FaultKind, ROW_VIOLATIONS_MAX, guest_error, printable};
+use super::limits::{FIELD_NAME_BYTES_MAX, Fault, FaultKind, guest_error, printable};
 use super::run::{Rows, Work, run};
 use super::target::Target;
 use super::{CallContext, PluginError, ValueError, Violation, json};
+use crate::config::PluginLimits;
 use crate::record::Record;
 
 /// Records to check.
@@ -50,53 +51,58 @@ impl Work for Checks {
                 let handle = instance.handle(opener, entry.function, entry.params)?;
                 let input = (self.0.encode(range.clone()), self.bytes(range.clone()));
                 let violations = instance.enter(check, entry, input, |batch| entry.columnar(handle, batch))?;
-                by_row(violations, range.len()).map_err(CallFailure::Fault)
+                by_row(violations, range.len(), &instance.limits()).map_err(CallFailure::Fault)
             }
             Some(Form::Simple(check)) => {
                 let texts: Vec<String> = self.0.range(range.clone()).iter().map(json::write_record).collect();
                 let bytes = texts.iter().map(String::len).sum();
                 let answers = instance.enter(check, entry, (texts, bytes), |texts| entry.simple(texts))?;
-                simple_rows(answers, range.len()).map_err(CallFailure::Fault)
+                simple_rows(answers, range.len(), &instance.limits()).map_err(CallFailure::Fault)
             }
         }
     }
 }
 
 /// Sorts violations to their rows. A row with too many is an error of that row.
-fn by_row(violations: Vec<RowViolation>, rows: usize) -> Result<Rows<Vec<Violation>>, Fault> {
+fn by_row(violations: Vec<RowViolation>, rows: usize, limits: &PluginLimits) -> Result<Rows<Vec<Violation>>, Fault> {
     let mut by_row: Rows<Vec<Violation>> = (0..rows).map(|_| Ok(Vec::new())).collect();
     for RowViolation { row, field, code, message } in violations {
         let slot = usize::try_from(row).ok().and_then(|row| by_row.get_mut(row));
         let slot = slot.ok_or_else(|| bad(format!("a violation of row {row} of {rows}")))?;
         match slot {
-            Ok(known) if known.len() < ROW_VIOLATIONS_MAX => known.push(violation(&field, &code, &message)),
-            Ok(_) => *slot = Err(too_many()),
+            Ok(known) if known.len() < limits.row_violations => known.push(violation(&field, &code, &message, limits)),
+            Ok(_) => *slot = Err(too_many(limits)),
             Err(_) => {}
         }
     }
     Ok(by_row)
 }
 
-fn simple_rows(answers: Vec<Vec<SimpleViolation>>, rows: usize) -> Result<Rows<Vec<Violation>>, Fault> {
+fn simple_rows(
+    answers: Vec<Vec<SimpleViolation>>,
+    rows: usize,
+    limits: &PluginLimits,
+) -> Result<Rows<Vec<Violation>>, Fault> {
     if answers.len() != rows {
         return Err(bad(format!("{} results for {rows} records", answers.len())));
     }
     let row = |violations: Vec<SimpleViolation>| {
-        if violations.len() > ROW_VIOLATIONS_MAX {
-            return Err(too_many());
+        if violations.len() > limits.row_violations {
+            return Err(too_many(limits));
         }
-        Ok(violations.iter().map(|found| violation(&found.field, &found.code, &found.message)).collect())
+        Ok(violations.iter().map(|found| violation(&found.field, &found.code, &found.message, limits)).collect())
     };
     Ok(answers.into_iter().map(row).collect())
 }
 
-fn too_many() -> ValueError {
-    let message = format!("more than {ROW_VIOLATIONS_MAX} violations of one record");
+fn too_many(limits: &PluginLimits) -> ValueError {
+    let message = format!("more than {} violations of one record", limits.row_violations);
     Fault::new(FaultKind::OutputLimit, message).into_value_error()
 }
 
-fn violation(field: &str, code: &str, message: &str) -> Violation {
+fn violation(field: &str, code: &str, message: &str, limits: &PluginLimits) -> Violation {
     let ValueError { code, message } = guest_error(code, message);
+    let message = printable(&message, limits.message_chars);
     Violation { field: (!field.is_empty()).then(|| printable(field, FIELD_NAME_BYTES_MAX)), code, message }
 }
 
@@ -117,6 +123,20 @@ pub(super) async fn validate(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ROW_VIOLATIONS_MAX: usize = 3;
+
+    fn limits() -> PluginLimits {
+        PluginLimits { row_violations: ROW_VIOLATIONS_MAX, ..PluginLimits::default() }
+    }
+
+    fn by_row(violations: Vec<RowViolation>, rows: usize) -> Result<Rows<Vec<Violation>>, Fault> {
+        super::by_row(violations, rows, &limits())
+    }
+
+    fn simple_rows(answers: Vec<Vec<SimpleViolation>>, rows: usize) -> Result<Rows<Vec<Violation>>, Fault> {
+        super::simple_rows(answers, rows, &limits())
+    }
 
     fn of_row(row: u32, field: &str) -> RowViolation {
         RowViolation { row, field: field.to_owned(), code: "Too Long".to_owned(), message: "m\n".to_owned() }

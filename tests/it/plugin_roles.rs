@@ -2,7 +2,7 @@
 //! nobody but its own records (I10).
 
 use tidelock::change::Ends;
-use tidelock::plugin::{CallContext, Catalogue, Choice, Contested, FunctionRef, Reshaped, Resolution};
+use tidelock::plugin::{CallContext, Catalogue, Choice, Contested, Reshaped, Resolution};
 use tidelock::record::{Record, layout};
 use tidelock::value::Value;
 
@@ -14,10 +14,6 @@ fn text(text: &str) -> Value {
 
 fn context() -> CallContext {
     CallContext { pair: "test".into(), input_system: "crm".into(), output_system: "erp".into(), ..CallContext::none() }
-}
-
-fn params(name: &str, params: &str) -> FunctionRef {
-    function(name, params)
 }
 
 /// One contested field.
@@ -36,8 +32,11 @@ fn conflict(base: Option<&str>, source: &str, target: &str) -> Contested {
 async fn standard_plugins_play_every_role() {
     let (_dir, catalog) = with_guests(&[]).await;
     let set = catalog.snapshot();
-    let (split, email, merge) =
-        (params("split_name", r#"{"full_name":"name"}"#), params("email_format", "{}"), params("merge_text", "{}"));
+    let (split, email, merge) = (
+        function("split_name", r#"{"full_name":"name"}"#),
+        function("email_format", "{}"),
+        function("merge_text", "{}"),
+    );
     assert_eq!(set.fields(&split).await.unwrap(), ["name"]);
     let mut without = Record::empty(layout(["name", "id"]));
     without.set("id", Value::Int(3));
@@ -81,24 +80,24 @@ async fn a_function_is_called_in_its_own_role_only() {
     let (_dir, catalog) = with_guests(&[]).await;
     let set = catalog.snapshot();
     let code = |result: Result<(), tidelock::plugin::PluginError>| result.unwrap_err().code;
-    let trim = params("trim", "{}");
+    let trim = function("trim", "{}");
     assert_eq!(code(set.fields(&trim).await.map(drop)), "plugin.wrong_role");
     assert_eq!(code(set.reshape(&trim, &context(), vec![]).await.map(drop)), "plugin.wrong_role");
     assert_eq!(
-        code(set.validate(&params("split_name", "{}"), &context(), vec![]).await.map(drop)),
+        code(set.validate(&function("split_name", "{}"), &context(), vec![]).await.map(drop)),
         "plugin.wrong_role"
     );
     assert_eq!(
-        code(set.resolve(&params("email_format", "{}"), &context(), vec![]).await.map(drop)),
+        code(set.resolve(&function("email_format", "{}"), &context(), vec![]).await.map(drop)),
         "plugin.wrong_role"
     );
     assert_eq!(
-        code(set.transform(&params("merge_text", "{}"), &context(), vec![]).await.map(drop)),
+        code(set.transform(&function("merge_text", "{}"), &context(), vec![]).await.map(drop)),
         "plugin.wrong_role"
     );
     for name in ["trim", "split_name", "email_format", "merge_text"] {
-        assert_eq!(set.probe(&params(name, "{}")).await, Ok(()), "{name}");
-        assert_eq!(code(set.probe(&params(name, r#"{"field": 1, "nonsense": []}"#)).await), "plugin.invalid_params");
+        assert_eq!(set.probe(&function(name, "{}")).await, Ok(()), "{name}");
+        assert_eq!(code(set.probe(&function(name, r#"{"field": 1, "nonsense": []}"#)).await), "plugin.invalid_params");
     }
 }
 

@@ -273,6 +273,31 @@ pub(crate) struct Limits {
     /// Memory of an instance (default 64 MiB).
     #[schemars(range(min = 65536))]
     pub(crate) memory_bytes: Option<usize>,
+    /// Elements of each table of an instance (default 65536).
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) table_elements: Option<usize>,
+    /// Stack of a call (default 512 KiB).
+    #[schemars(range(min = 65536, max = 1_048_576))]
+    pub(crate) stack_bytes: Option<usize>,
+    /// Rows of a call (default 1024).
+    #[schemars(range(min = 1, max = 65536))]
+    pub(crate) call_rows: Option<usize>,
+    /// What is copied out of one call (default 32 MiB; for small inputs it is less).
+    #[schemars(range(min = 65536))]
+    pub(crate) output_bytes: Option<usize>,
+    /// One value of the output (default 64 KiB; 4 times its input where that is more).
+    #[schemars(range(min = 1))]
+    pub(crate) value_bytes: Option<usize>,
+    /// Violations of one record (default 100).
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(crate) row_violations: Option<usize>,
+    /// Characters of a message that a plugin gives (default 500).
+    #[schemars(range(min = 1, max = 500))]
+    pub(crate) message_chars: Option<usize>,
+    /// Log lines of a call (default 20).
+    pub(crate) log_lines: Option<u32>,
+    /// Bytes of a call's log (default 8 KiB).
+    pub(crate) log_bytes: Option<usize>,
     /// Size of a plugin file (default 40 MiB).
     #[schemars(range(min = 1))]
     pub(crate) file_bytes: Option<u64>,

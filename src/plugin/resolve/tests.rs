@@ -31,7 +31,7 @@ fn answer(fields: Vec<FieldChoice>) -> BatchResolution {
 
 fn decode(given: &BatchResolution) -> Result<Rows<Resolution>, Fault> {
     let work = Conflict::new(two(), &[]);
-    work.decode(given, &work.contested, &work.sizes)
+    work.decode(given, &work.contested, &work.sizes, &PluginLimits::default())
 }
 
 fn settled(fields: &[(&str, Choice)]) -> Resolution {
@@ -125,5 +125,5 @@ fn simple_answers_are_typed_by_the_field() {
     }
     let long = format!("{{\"name\": \"{}\"}}", "x".repeat(70_000));
     assert_eq!(read(&long).unwrap_err().code, "output-limit");
-    assert!(simple_rows(&[], &contested, &[1, 1]).is_err());
+    assert!(simple_rows(&[], &contested, &[1, 1], &PluginLimits::default()).is_err());
 }
