@@ -21,18 +21,20 @@ mod secret;
 mod source_line;
 mod structure;
 mod suggest;
+mod validation_rules;
 mod variables;
 
 pub use load::{Loaded, Registry, load, load_with_environment};
 pub use pair::{
     CaptureMethod, ConflictPolicy, Credentials, Deletes, Endpoint, FieldMapping, KeyMapping, Mappings, Nulls, OnError,
-    PairConfig, Retry, Rule, TransformCall,
+    PairConfig, RecordTransform, Retry, Rule, TransformCall,
 };
 pub use problem::{Location, Problem, Severity};
 pub use schema::schema;
 pub use secret::{Secret, environment};
 pub use source_line::{below, source_line};
 pub use suggest::{nearest, suggestion};
+pub use validation_rules::{Check, OnInvalid, ValidationRule};
 
 /// A whole service.
 #[derive(Debug, Clone)]

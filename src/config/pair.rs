@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::planned::Planned;
-use super::{Location, Secret};
+use super::{Location, Secret, ValidationRule};
 use crate::change::End;
 
 /// Two collections that are kept in step.
@@ -30,6 +30,10 @@ pub struct PairConfig {
     pub match_on: Vec<String>,
     /// The fields.
     pub mappings: Mappings,
+    /// Functions that make fields of one side from several of the other.
+    pub record_transforms: Vec<RecordTransform>,
+    /// What a record must look like before it is written.
+    pub validation_rules: Vec<ValidationRule>,
     /// How conflicts are settled.
     pub conflict: ConflictPolicy,
     /// How changes are found.
@@ -147,6 +151,17 @@ pub struct TransformCall {
     pub params: String,
 }
 
+/// A function that makes fields of one side from several of the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordTransform {
+    /// The function.
+    pub call: TransformCall,
+    /// The side that it reads.
+    pub from: End,
+    /// The other side's fields that it makes; `None` = what it returns for a record of nulls.
+    pub outputs: Option<Vec<String>>,
+}
+
 /// What a failed transform does to its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
@@ -198,6 +213,10 @@ pub struct ConflictPolicy {
     pub default: Rule,
     /// By the target's name of the field.
     pub fields: BTreeMap<String, Rule>,
+    /// For what a resolver is not asked about: update against delete, and computed fields.
+    pub fallback: Rule,
+    /// The plugins' functions that [`Rule::Plugin`] names by their place.
+    pub resolvers: Vec<TransformCall>,
     /// Source's field (or the target's it maps to) that says when a record changed; else commit time.
     pub timestamp_field: Option<String>,
 }
@@ -209,6 +228,8 @@ pub enum Rule {
     LastWriteWins,
     /// That end wins.
     Prefer(End),
+    /// The resolver of that place in [`ConflictPolicy::resolvers`] decides.
+    Plugin(usize),
 }
 
 /// Retries of what may pass by itself.

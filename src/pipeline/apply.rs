@@ -39,9 +39,11 @@ pub fn key_of(binding: &Binding, end: End, record: &Record) -> Option<Key> {
     binding.keys.get(end).iter().map(value).collect::<Option<Vec<_>>>().map(Key)
 }
 
-/// The mapped fields of an image.
+/// The fields of an image that the pair reads or writes.
 fn assumption(binding: &Binding, end: End, now: &Record) -> Record {
-    let fields = binding.mappings.iter().map(|mapping| mapping.fields.get(end));
+    let mapped = binding.mappings.iter().map(|mapping| mapping.fields.get(end));
+    let computed = binding.computed.iter().flat_map(|one| if one.from == end { &one.inputs } else { &one.outputs });
+    let fields = mapped.chain(computed);
     binding.record(end, fields.filter_map(|of| Some((of.position, reconcile::field(now, of)?))))
 }
 

@@ -4,10 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod ask;
+mod computed;
+mod functions;
+mod rules;
+
+pub use ask::{Answered, ask};
+pub use computed::{Computed, Group};
+pub use functions::check_params;
+pub use rules::{BoundCheck, BoundRule, comparable};
+
 use crate::change::{End, Ends};
 use crate::config::{
-    Deletes, FieldMapping, Location, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, below,
-    suggestion,
+    Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, suggestion,
 };
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
@@ -67,8 +76,16 @@ pub struct Binding {
     pub apart: bool,
     /// Rule per mapping.
     pub rules: Vec<Rule>,
-    /// For update against delete.
+    /// For update against delete, and for computed fields that a resolver would settle.
     pub default_rule: Rule,
+    /// What [`Rule::Plugin`] names by its place.
+    pub resolvers: Vec<FunctionRef>,
+    /// The record transforms.
+    pub computed: Vec<Computed>,
+    /// Record transforms that belong together.
+    pub groups: Vec<Group>,
+    /// The validation rules.
+    pub checks: Vec<BoundRule>,
     /// What becomes of deletes.
     pub deletes: Deletes,
     /// What stands in for null.
@@ -76,6 +93,24 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Every function that the pair calls, once.
+    pub fn functions(&self) -> Vec<FunctionRef> {
+        let mappings = self.mappings.iter().flat_map(|mapping| [&mapping.functions.source, &mapping.functions.target]);
+        let mut functions: Vec<FunctionRef> = Vec::new();
+        let called = mappings
+            .flatten()
+            .flatten()
+            .chain(self.computed.iter().map(|computed| &computed.function))
+            .chain(self.checks.iter().flat_map(BoundRule::functions))
+            .chain(&self.resolvers);
+        for function in called {
+            if !functions.contains(function) {
+                functions.push(function.clone());
+            }
+        }
+        functions
+    }
+
     /// A record of `end` that carries these fields, given by their places, and no others. A later value of a place replaces an
     /// earlier one.
     pub fn record<'a>(&self, end: End, fields: impl IntoIterator<Item = (usize, &'a Value)>) -> Record {
@@ -90,7 +125,7 @@ impl Binding {
     }
 }
 
-/// Checks every name of `pair` against `schemas` and `plugins`.
+/// Checks every name of `pair` against `schemas`, `plugins` and what these answered to [`ask`].
 ///
 /// # Errors
 /// All problems at once, each with its place in the configuration. Warnings come with the binding.
@@ -98,9 +133,10 @@ pub fn bind(
     pair: &PairConfig,
     schemas: &Ends<Schema>,
     plugins: &dyn Plugins,
+    answered: &[Answered],
 ) -> Result<(Binding, Vec<Problem>), Vec<Problem>> {
     let mut binder = Binder { pair, schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
-    let binding = binder.bind();
+    let binding = binder.bind(answered);
     let (errors, warnings): (Vec<_>, Vec<_>) = binder.problems.into_iter().partition(Problem::is_error);
     if errors.is_empty() { Ok((binding, warnings)) } else { Err(errors) }
 }
@@ -116,21 +152,9 @@ pub fn check_functions(pair: &PairConfig, plugins: &dyn Plugins) -> Vec<Problem>
             binder.backward(&mapping);
         }
     }
+    binder.check_roles();
     binder.problems.dedup();
     binder.problems
-}
-
-/// What is wrong with the parameters of a call by the function's own schema. `at`: where the call stands, whose `params` they are.
-pub fn check_params(function: &FunctionRef, at: &Location, plugins: &dyn Plugins) -> Vec<Problem> {
-    let problems = plugins.param_problems(function).into_iter().map(|wrong| {
-        let at = below(at, &format!("/params{}", wrong.pointer));
-        let problem = Problem::error("plugin.invalid_params", &at, format!("\"{}\": {}", function.name, wrong.message));
-        match wrong.suggestion {
-            Some(suggestion) => problem.suggest(suggestion),
-            None => problem,
-        }
-    });
-    problems.collect()
 }
 
 struct Binder<'a> {
@@ -142,7 +166,7 @@ struct Binder<'a> {
 }
 
 impl Binder<'_> {
-    fn bind(&mut self) -> Binding {
+    fn bind(&mut self, answered: &[Answered]) -> Binding {
         let pair = self.pair;
         let mut listed = self.listed();
         let correlation = self.correlation(&mut listed);
@@ -151,7 +175,10 @@ impl Binder<'_> {
         let mappings: Vec<BoundMapping> =
             listed.iter().filter_map(|mapping| self.mapping(mapping, correlates(&correlation, mapping))).collect();
         let flows = Ends { source: pair.source_to_target, target: pair.target_to_source };
-        self.check_required(&mappings, &flows);
+        let (computed, groups) = self.computed(&mappings, answered);
+        self.check_required(&mappings, &computed, &flows);
+        let checks = self.checks(&mappings, &computed);
+        let resolvers = self.resolvers();
         let upsert_only = !pair.target_to_source
             && correlation.source == self.schemas.source.key
             && self.schemas.target.is_unique(&correlation.target);
@@ -170,7 +197,11 @@ impl Binder<'_> {
             upsert_only,
             apart,
             rules,
-            default_rule: pair.conflict.default,
+            default_rule: pair.conflict.fallback,
+            resolvers,
+            computed,
+            groups,
+            checks,
             deletes: pair.deletes,
             nulls: pair.nulls,
         }
@@ -333,30 +364,7 @@ impl Binder<'_> {
     }
 
     fn functions(&mut self, calls: &[TransformCall], mapping: &FieldMapping) -> Vec<FunctionRef> {
-        calls
-            .iter()
-            .filter_map(|call| {
-                let at = if call.at.line == 0 { &mapping.at } else { &call.at };
-                match self.plugins.info(&call.name) {
-                    Ok(info) if info.role == "field-transform" => {
-                        let function = FunctionRef { name: call.name.clone(), params: call.params.clone() };
-                        let problems = check_params(&function, at, self.plugins);
-                        let new = problems.into_iter().filter(|problem| !self.problems.contains(problem));
-                        self.problems.extend(new.collect::<Vec<_>>());
-                        Some(function)
-                    }
-                    Ok(info) => {
-                        let text = format!("\"{}\" is a {}, not a field transform", call.name, info.role);
-                        self.problems.push(Problem::error("plugin.wrong_role", at, text));
-                        None
-                    }
-                    Err(error) => {
-                        self.problems.push(Problem::error(error.code, at, error.message));
-                        None
-                    }
-                }
-            })
-            .collect()
+        calls.iter().filter_map(|call| self.function(call, "field-transform", &mapping.at)).collect()
     }
 
     /// What runs target → source: what the mapping says, else the forward functions where all are normalisers, else their inverses.
@@ -392,7 +400,7 @@ impl Binder<'_> {
     }
 
     /// A column that must not be null, has no default and is not mapped would refuse every created record.
-    fn check_required(&mut self, mappings: &[BoundMapping], flows: &Ends<bool>) {
+    fn check_required(&mut self, mappings: &[BoundMapping], computed: &[Computed], flows: &Ends<bool>) {
         for end in [End::Source, End::Target] {
             if !flows.get(end.other()) {
                 continue;
@@ -400,7 +408,10 @@ impl Binder<'_> {
             for column in &self.schemas.get(end).columns {
                 let filled = column.nullable || column.has_default || !column.writable;
                 let mapped = mappings.iter().any(|mapping| mapping.fields.get(end).name == column.name);
-                if !filled && !mapped {
+                let made = computed
+                    .iter()
+                    .any(|one| one.from == end.other() && one.outputs.iter().any(|of| of.name == column.name));
+                if !filled && !mapped && !made {
                     let text = format!(
                         "the {}'s column \"{}\" must not be null, but nothing is mapped to it: creating records will fail",
                         end.name(),

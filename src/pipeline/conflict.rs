@@ -6,12 +6,12 @@ use crate::config::Rule;
 /// When each side last changed: microseconds since 1970-01-01 UTC; `None` where nothing knows, which is older than any time.
 pub type Times = Ends<Option<i64>>;
 
-/// The end that wins under `rule`.
+/// The end that wins under `rule`; a resolver that is not asked leaves it to the later change.
 pub fn winner(rule: Rule, times: &Times) -> End {
     match rule {
         Rule::Prefer(end) => end,
-        Rule::LastWriteWins if times.target > times.source => End::Target,
-        Rule::LastWriteWins => End::Source,
+        Rule::LastWriteWins | Rule::Plugin(_) if times.target > times.source => End::Target,
+        Rule::LastWriteWins | Rule::Plugin(_) => End::Source,
     }
 }
 
@@ -20,6 +20,7 @@ pub fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::Prefer(_) => "system_priority",
         Rule::LastWriteWins => "last_write_wins",
+        Rule::Plugin(_) => "plugin",
     }
 }
 

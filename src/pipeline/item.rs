@@ -1,15 +1,16 @@
 //! One link on its way through the linked pipeline: what is known of it, and how outcomes change that (row 6, no I/O).
 
 use super::apply::key_of;
-use super::binding::Binding;
-use super::reconcile::{Contest, Decision, Images, Intent};
-use super::transform::Mapped;
+use super::binding::{Binding, BoundField, Computed};
+use super::reconcile::{Answer, Contest, Decision, Images, Intent, Subject};
+use super::transform::{Cell, Mapped, Rejection};
 use super::{Done, conflict, reconcile};
 use crate::change::{End, Ends};
+use crate::config::Rule;
 use crate::connector::{Write, WriteOutcome};
 use crate::error::SyncError;
 use crate::record::{Key, Record};
-use crate::state::{Conflict, Link};
+use crate::state::{Conflict, Link, Resolver};
 use crate::telemetry::clock;
 use crate::value::Value;
 
@@ -46,6 +47,8 @@ pub(super) struct Item {
     pub now: Ends<Now>,
     /// Both images in the other side's terms, where asked for.
     pub mapped: Ends<Option<Mapped>>,
+    /// When each side changed, where that was asked.
+    pub times: Ends<Option<i64>>,
     /// Where it stands.
     pub step: Step,
     /// The source has just generated its key, which the target does not know yet.
@@ -54,6 +57,8 @@ pub(super) struct Item {
     pub rounds: u32,
     /// What the state store has.
     stored: Option<Link>,
+    answers: Vec<(usize, Answer)>,
+    resolvers: Vec<(usize, Resolver)>,
     decision: Decision,
     conflicts: Vec<Settled>,
     wrote: bool,
@@ -83,10 +88,13 @@ impl Item {
             base,
             now,
             mapped: Ends::default(),
+            times: Ends::default(),
             step: Step::Open,
             fresh: false,
             rounds: 0,
             stored: link,
+            answers: Vec::new(),
+            resolvers: Vec::new(),
             decision: Decision::default(),
             conflicts: Vec::new(),
             wrote: false,
@@ -121,6 +129,7 @@ impl Item {
             base: self.base.as_ref(),
             mapped: Ends::from_fn(|end| self.mapped.get(end).as_ref()),
             times,
+            answers: &self.answers,
         };
         let decision = reconcile::reconcile(binding, &images);
         let settled = decision.contests.iter().map(|contest| self.settled(binding, *contest)).collect::<Vec<_>>();
@@ -134,8 +143,12 @@ impl Item {
 
     /// A contest with the values that it was about, as they are before anything is overwritten.
     fn settled(&self, binding: &Binding, contest: Contest) -> Settled {
-        let Some((index, mapping)) = contest.mapping.and_then(|index| Some((index, binding.mappings.get(index)?)))
-        else {
+        let mapping = match contest.subject {
+            Subject::Field(index) => binding.mappings.get(index).map(|mapping| (index, mapping)),
+            Subject::Group(place) => return self.settled_group(binding, place, contest),
+            Subject::Record => None,
+        };
+        let Some((index, mapping)) = mapping else {
             return Settled { field: None, base: None, values: Ends::default(), contest };
         };
         let of = &mapping.fields.target;
@@ -151,6 +164,48 @@ impl Item {
         }
     }
 
+    /// A contest about computed fields: their names on the target's side; what they were is in the base and in both images.
+    fn settled_group(&self, binding: &Binding, place: usize, contest: Contest) -> Settled {
+        let group = binding.groups.get(place);
+        let members = |end: End| group.into_iter().flat_map(move |group| group.members.get(end)).copied();
+        let computed = |place: usize| binding.computed.get(place);
+        let mut fields: Vec<&BoundField> =
+            members(End::Source).filter_map(computed).flat_map(|computed| &computed.outputs).collect();
+        if fields.is_empty() {
+            fields = members(End::Target).filter_map(computed).flat_map(|computed| &computed.inputs).collect();
+        }
+        let names: Vec<&str> = fields.iter().map(|of| of.name.as_str()).collect();
+        let texts = |record: &Record| {
+            let text = |of: &&BoundField| reconcile::field(record, of).and_then(Value::to_text).unwrap_or_default();
+            Value::Text(fields.iter().map(text).collect::<Vec<_>>().join(", "))
+        };
+        let made = |cells: &Mapped| {
+            let all = members(End::Source).filter_map(computed);
+            let cells = all.flat_map(|one| cells.iter().skip(one.first).take(one.outputs.len()));
+            let text = |cell: &Cell| cell.as_ref().ok()?.as_ref()?.to_text();
+            Value::Text(cells.map(|cell| text(cell).unwrap_or_default()).collect::<Vec<_>>().join(", "))
+        };
+        Settled {
+            field: Some(names.join(", ")),
+            base: self.base.as_ref().map(|base| texts(&base.target)),
+            values: Ends { source: self.mapped.source.as_ref().map(made), target: self.image(End::Target).map(texts) },
+            contest,
+        }
+    }
+
+    /// The fields that wait for this resolver.
+    pub(super) fn open(&self, resolver: usize) -> Vec<usize> {
+        let open = self.decision.open.iter().filter(|(_, of)| *of == resolver);
+        open.map(|(place, _)| *place).collect()
+    }
+
+    /// What a resolver said.
+    pub(super) fn answer(&mut self, resolver: (usize, Resolver), answers: Vec<(usize, Answer)>) {
+        self.resolvers.retain(|(place, _)| *place != resolver.0);
+        self.resolvers.push(resolver);
+        self.answers.extend(answers);
+    }
+
     /// Takes the write of an end out of the decision.
     pub(super) fn take_write(&mut self, end: End) -> Option<Intent> {
         if self.step == Step::Open { self.decision.writes.get_mut(end).take() } else { None }
@@ -158,12 +213,26 @@ impl Item {
 
     /// Puts a refused record in review; true if it was.
     pub(super) fn reject(&mut self, done: &mut Done) -> bool {
-        let Some((end, rejection)) = self.decision.rejection.take() else { return false };
+        let waits = self.decision.open.first().map(|(_, resolver)| (self.origin, self.unsettled(*resolver)));
+        let Some((end, rejection)) = self.decision.rejection.take().or(waits) else { return false };
         if let Some(key) = self.keys.get(end).clone() {
             done.reject(end, key, rejection);
         }
         self.step = Step::Closed;
         true
+    }
+
+    /// A resolver has left a contested field to a person.
+    fn unsettled(&self, resolver: usize) -> Rejection {
+        let said = self.resolvers.iter().find(|(place, _)| *place == resolver).map(|(_, said)| said);
+        let reason = said.map(|said| said.reason.as_str()).filter(|reason| !reason.is_empty());
+        Rejection {
+            code: "conflict.review".to_owned(),
+            message: format!("a conflict waits for a person: {}", reason.unwrap_or("the resolver did not settle it")),
+            field: None,
+            digest: said.and_then(|said| said.digest.clone()),
+            skipped: false,
+        }
     }
 
     /// What the outcome of a write at `end` changes.
@@ -227,6 +296,14 @@ impl Item {
                 base.get_mut(from).set(&of.name, value);
             }
         }
+        // What computed fields were made of.
+        let made = |one: &&Computed| one.from == from && one.outputs.iter().any(|of| fields.get(&of.name).is_some());
+        for of in binding.computed.iter().filter(made).flat_map(|one| &one.inputs) {
+            let value = self.image(from).and_then(|image| reconcile::field(image, of)).cloned();
+            if let (Some(base), Some(value)) = (self.base.as_mut(), value) {
+                base.get_mut(from).set(&of.name, value);
+            }
+        }
     }
 
     /// Closes a settled item: its link, its conflicts, its counters.
@@ -278,7 +355,11 @@ impl Item {
             let keys = Ends { source: source.clone(), target: target.clone() };
             let rule = conflict::rule_name(contest.rule).to_owned();
             done.commit.counts.conflicts += 1;
-            done.commit.conflicts.push(Conflict { keys, field, base, values, winner: contest.winner, rule, at });
+            let of =
+                |place: usize| self.resolvers.iter().find(|(known, _)| *known == place).map(|(_, said)| said.clone());
+            let resolver = if let Rule::Plugin(place) = contest.rule { of(place) } else { None };
+            let winner = contest.winner;
+            done.commit.conflicts.push(Conflict { keys, field, base, values, winner, rule, resolver, at });
         }
     }
 
@@ -289,5 +370,7 @@ impl Item {
         }
         *self.now.get_mut(end) = Now::Known(image);
         *self.mapped.get_mut(end) = None;
+        // They were about other values.
+        self.answers.clear();
     }
 }

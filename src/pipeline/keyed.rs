@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::binding::Binding;
 use super::transform::{self, Mapped};
-use super::{Done, Pipeline, apply};
+use super::{Done, Pipeline, apply, validation};
 use crate::change::{Change, End};
 use crate::error::Result;
 use crate::plugin::Plugins;
@@ -25,7 +25,9 @@ impl Pipeline {
             }
         }
         let records: Vec<&Record> = images.iter().map(|(_, record)| record).collect();
-        let mapped = transform::map_records(&self.binding, End::Source, &records, plugins).await?;
+        let checked = validation::check_records(&self.binding, End::Source, &records, plugins).await?;
+        done.commit.counts.warnings += checked.warnings;
+        let mapped = checked.into_cells();
         let columns = columns(&self.binding);
         let names = layout(columns.iter().map(|(_, name)| name));
         let (mut keys, mut rows) = (Vec::with_capacity(mapped.len()), Vec::with_capacity(mapped.len()));
@@ -107,10 +109,14 @@ impl Pipeline {
     }
 }
 
-/// The mappings that reach the target: place and target's name.
+/// What reaches the target of a one-way pair: place of the cell and target's name.
 fn columns(binding: &Binding) -> Vec<(usize, String)> {
     let flows = binding.mappings.iter().enumerate().filter(|(_, mapping)| mapping.functions.source.is_some());
-    flows.map(|(place, mapping)| (place, mapping.fields.target.name.clone())).collect()
+    let made = binding.computed.iter().flat_map(|computed| {
+        let outputs = computed.outputs.iter().enumerate();
+        outputs.map(|(offset, output)| (computed.first + offset, output.name.clone()))
+    });
+    flows.map(|(place, mapping)| (place, mapping.fields.target.name.clone())).chain(made).collect()
 }
 
 fn row(

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use super::item::{Item, Step};
-use super::transform;
-use super::{Done, Pipeline, apply};
+use super::{Done, Pipeline, apply, validation};
 use crate::change::{Change, End, Ends};
 use crate::connector::Write;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -62,6 +61,7 @@ impl Pipeline {
             }
             let mut done = Done::default();
             self.settle(items, &plugins, &mut done).await?;
+            done.commit.plugins = self.plugin_set(plugins.as_ref());
             self.state.commit(&self.binding.pair, &done.commit).await?;
             self.targets.get(end).forget_creates(&tokens).await?;
         }
@@ -95,8 +95,8 @@ impl Pipeline {
     async fn settle(&self, mut items: Vec<Item>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         loop {
             self.correlate(&mut items, plugins, done).await?;
-            self.map(&mut items, plugins).await?;
-            self.decide(&mut items, done).await?;
+            self.map(&mut items, plugins, done).await?;
+            self.decide(&mut items, plugins, done).await?;
             // The target first: a record's source is never touched for a target that refuses it.
             for end in [End::Target, End::Source] {
                 self.write(end, &mut items, done).await?;
@@ -116,7 +116,7 @@ impl Pipeline {
     }
 
     /// Puts the images that need it in the other side's terms, one batch an end.
-    async fn map(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>) -> Result<()> {
+    async fn map(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         for end in [End::Source, End::Target] {
             let binding = &self.binding;
             let mut asking: Vec<&mut Item> =
@@ -125,8 +125,9 @@ impl Pipeline {
                 continue;
             }
             let images: Vec<&Record> = asking.iter().filter_map(|item| item.image(end)).collect();
-            let mapped = transform::map_records(binding, end, &images, plugins).await?;
-            for (item, cells) in asking.iter_mut().zip(mapped) {
+            let checked = validation::check_records(binding, end, &images, plugins).await?;
+            done.commit.counts.warnings += checked.warnings;
+            for (item, cells) in asking.iter_mut().zip(checked.into_cells()) {
                 *item.mapped.get_mut(end) = Some(cells);
             }
         }
@@ -134,7 +135,7 @@ impl Pipeline {
     }
 
     /// Decides every open item; those that hang on times once more with the times.
-    async fn decide(&self, items: &mut [Item], done: &mut Done) -> Result<()> {
+    async fn decide(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         let mut contested: Vec<&mut Item> = Vec::new();
         for item in items.iter_mut().filter(|item| item.step == Step::Open) {
             if item.decide(&self.binding, Ends::default()) {
@@ -146,7 +147,9 @@ impl Pipeline {
             let target = self.times(End::Target, &contested).await?;
             for (item, (source, target)) in contested.into_iter().zip(source.into_iter().zip(target)) {
                 item.decide(&self.binding, Ends { source, target });
+                item.times = Ends { source, target };
             }
+            self.ask_resolvers(items, plugins).await?;
         }
         for item in items.iter_mut().filter(|item| item.step == Step::Open) {
             item.fresh = false;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::apply::key_of;
 use super::binding::Binding;
 use super::item::{Item, Now, Step};
-use super::transform::{self, Mapped};
-use super::{Done, Pipeline};
+use super::transform::Mapped;
+use super::{Done, Pipeline, validation};
 use crate::change::End;
 use crate::error::Result;
 use crate::plugin::Plugins;
@@ -30,17 +30,24 @@ impl Pipeline {
                 })
                 .collect();
             if !alone.is_empty() && self.binding.flows.get(end) == &true {
-                self.map_alone(&mut alone, end, plugins).await?;
+                self.map_alone(&mut alone, end, plugins, done).await?;
                 self.match_alone(&mut alone, end, done).await?;
             }
         }
         Ok(())
     }
 
-    async fn map_alone(&self, alone: &mut [&mut Item], end: End, plugins: &Arc<dyn Plugins>) -> Result<()> {
+    async fn map_alone(
+        &self,
+        alone: &mut [&mut Item],
+        end: End,
+        plugins: &Arc<dyn Plugins>,
+        done: &mut Done,
+    ) -> Result<()> {
         let images: Vec<&Record> = alone.iter().filter_map(|item| item.image(end)).collect();
-        let mapped = transform::map_records(&self.binding, end, &images, plugins).await?;
-        for (item, cells) in alone.iter_mut().zip(mapped) {
+        let checked = validation::check_records(&self.binding, end, &images, plugins).await?;
+        done.commit.counts.warnings += checked.warnings;
+        for (item, cells) in alone.iter_mut().zip(checked.into_cells()) {
             *item.mapped.get_mut(end) = Some(cells);
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! The way of a batch: read, call the stages in order, write, commit (layer 6). The one place below the runtime that does I/O; what is
 //! decided is decided by the pure stages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::change::{Change, End, Ends, Position};
 use crate::connector::Target;
 use crate::error::{Result, SyncError};
-use crate::plugin::Catalogue;
+use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Record};
 use crate::state::{Commit, Counts, Review, StateStore};
 
@@ -16,11 +17,13 @@ pub mod coalesce;
 pub mod conflict;
 pub mod reconcile;
 pub mod transform;
+pub mod validation;
 
 mod item;
 mod keyed;
 mod linked;
 mod matching;
+mod resolve;
 
 use binding::Binding;
 use transform::Rejection;
@@ -66,6 +69,8 @@ impl Pipeline {
             self.link(batch.end, changes, &plugins).await?
         };
         *done.commit.positions.get_mut(batch.end) = batch.through;
+        done.commit.end = Some(batch.end);
+        done.commit.plugins = self.plugin_set(plugins.as_ref());
         self.state.commit(&self.binding.pair, &done.commit).await?;
         for end in [End::Source, End::Target] {
             let tokens = done.tokens.get(end);
@@ -91,6 +96,13 @@ impl Pipeline {
         };
         changes.into_iter().map(&mut image).collect()
     }
+
+    /// Digests of the plugins whose functions the pair calls.
+    fn plugin_set(&self, plugins: &dyn Plugins) -> BTreeMap<String, String> {
+        let functions = self.binding.functions();
+        let infos = functions.iter().filter_map(|function| plugins.info(&function.name).ok());
+        infos.map(|info| (info.plugin, info.digest)).collect()
+    }
 }
 
 /// What a batch came to.
@@ -103,9 +115,14 @@ struct Done {
 
 impl Done {
     fn reject(&mut self, end: End, key: Key, rejection: Rejection) {
-        let Rejection { code, message, field, digest } = rejection;
+        let Rejection { code, message, field, digest, skipped } = rejection;
+        if skipped {
+            self.commit.counts.skipped += 1;
+            self.commit.cleared.push((end, key));
+            return;
+        }
         self.commit.counts.rejected += 1;
-        self.commit.reviews.push(Review { end, key, code, message, field: Some(field), digest });
+        self.commit.reviews.push(Review { end, key, code, message, field, digest });
     }
 
     fn refuse(&mut self, end: End, key: Key, code: &str, message: impl Into<String>) {

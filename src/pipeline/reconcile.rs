@@ -7,7 +7,12 @@ use super::transform::{Cell, Mapped, Rejection};
 use crate::change::{End, Ends};
 use crate::config::{Deletes, Nulls, Rule};
 use crate::record::Record;
+use crate::state::Winner;
 use crate::value::Value;
+
+mod group;
+
+pub use group::group_agrees;
 
 /// What is known of one link when it is decided.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +25,28 @@ pub struct Images<'a> {
     pub mapped: Ends<Option<&'a Mapped>>,
     /// When each side changed.
     pub times: Times,
+    /// What resolvers said about fields.
+    pub answers: &'a [(usize, Answer)],
+}
+
+/// How a resolver settles one field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Whose value it is.
+    pub winner: Winner,
+    /// What each end is to have; `None`: it keeps what it has.
+    pub cells: Ends<Option<Cell>>,
+}
+
+/// What was contested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The record: update against delete.
+    Record,
+    /// The field of this mapping.
+    Field(usize),
+    /// What this group of record transforms makes.
+    Group(usize),
 }
 
 /// What to do at one end.
@@ -36,10 +63,10 @@ pub enum Intent {
 /// A disagreement that the policy settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contest {
-    /// The mapping; `None` for update against delete.
-    pub mapping: Option<usize>,
+    /// What it is about.
+    pub subject: Subject,
     /// Who won.
-    pub winner: End,
+    pub winner: Winner,
     /// The rule that said so.
     pub rule: Rule,
 }
@@ -51,6 +78,8 @@ pub struct Decision {
     pub writes: Ends<Option<Intent>>,
     /// What was contested.
     pub contests: Vec<Contest>,
+    /// Fields that hang on a resolver, which has not settled them: nothing is written. Place of the mapping, and of the resolver.
+    pub open: Vec<(usize, usize)>,
     /// The record of this end was refused: nothing is written, it waits in review (I8).
     pub rejection: Option<(End, Rejection)>,
 }
@@ -58,7 +87,7 @@ pub struct Decision {
 impl Decision {
     /// Whether the outcome hangs on when the sides changed.
     pub fn depends_on_times(&self) -> bool {
-        self.contests.iter().any(|contest| contest.rule == Rule::LastWriteWins)
+        !self.open.is_empty() || self.contests.iter().any(|contest| contest.rule == Rule::LastWriteWins)
     }
 }
 
@@ -73,6 +102,10 @@ pub fn needs(binding: &Binding, now: Ends<Option<&Record>>, base: Option<&Ends<R
         let target_changed = changed(target, &base.target, &mapping.fields.target);
         needs.source |= source_changed || (mapping.correlation && target_changed);
         needs.target |= target_changed;
+    }
+    for computed in &binding.computed {
+        let (now, base) = if computed.from == End::Source { (source, &base.source) } else { (target, &base.target) };
+        *needs.get_mut(computed.from) |= computed.inputs.iter().any(|of| changed(now, base, of));
     }
     needs
 }
@@ -118,6 +151,7 @@ fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
             Ok(None) => {}
         }
     }
+    group::create(binding, at, images, &mut fields, &mut decision);
     if decision.rejection.is_none() {
         *decision.writes.get_mut(at) = Some(Intent::Create(binding.record(at, fields)));
     }
@@ -137,10 +171,12 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
         mapping.functions.get(survives).is_some() && changed(survivor, base, mapping.fields.get(survives))
     };
     let mut contests = Vec::new();
-    if *binding.flows.get(survives) && binding.mappings.iter().any(touched) {
+    let computed_touched =
+        || group::of(binding, survives).any(|one| one.inputs.iter().any(|of| changed(survivor, base, of)));
+    if *binding.flows.get(survives) && (binding.mappings.iter().any(touched) || computed_touched()) {
         let rule = binding.default_rule;
         let winner = conflict::winner(rule, &images.times);
-        contests.push(Contest { mapping: None, winner, rule });
+        contests.push(Contest { subject: Subject::Record, winner: winner.into(), rule });
         if winner == survives {
             return Decision { contests, ..created(binding, gone, images) };
         }
@@ -150,34 +186,43 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
     decision
 }
 
-/// What one field does.
-enum Flow<'a> {
-    Nothing,
-    To(End, &'a Cell),
-}
+/// What each end is to have; `None`: nothing is written there.
+type Flow<'a> = Ends<Option<&'a Cell>>;
 
 fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'_>) -> Decision {
     let mut decision = Decision::default();
     let mut updates: Ends<Vec<(usize, &Value)>> = Ends::default();
     for (index, mapping) in binding.mappings.iter().enumerate() {
         let one = Field::of(binding, index, mapping, source, target, images);
-        match one.decide(&mut decision.contests) {
-            Flow::Nothing | Flow::To(_, Ok(None)) => {}
-            Flow::To(end, Err(rejection)) => {
-                decision.rejection = decision.rejection.or_else(|| Some((end.other(), rejection.clone())));
-            }
-            Flow::To(end, Ok(Some(value))) => {
-                updates.get_mut(end).push((mapping.fields.get(end).position, value));
-            }
+        let flow = one.decide(&mut decision);
+        for end in [End::Target, End::Source] {
+            add(&mut decision, &mut updates, end, (*flow.get(end), mapping.fields.get(end)));
         }
     }
-    if decision.rejection.is_none() {
+    group::decide(binding, source, target, images, &mut decision, &mut updates);
+    if decision.rejection.is_none() && decision.open.is_empty() {
         decision.writes = Ends::from_fn(|end| {
             let fields = std::mem::take(updates.get_mut(end));
             (!fields.is_empty()).then(|| Intent::Update(binding.record(end, fields)))
         });
     }
     decision
+}
+
+/// Adds what flows into one field of `end`.
+fn add<'a>(
+    decision: &mut Decision,
+    updates: &mut Ends<Vec<(usize, &'a Value)>>,
+    end: End,
+    (cell, of): (Option<&'a Cell>, &BoundField),
+) {
+    match cell {
+        None | Some(Ok(None)) => {}
+        Some(Ok(Some(value))) => updates.get_mut(end).push((of.position, value)),
+        Some(Err(rejection)) => {
+            decision.rejection = decision.rejection.take().or_else(|| Some((end.other(), rejection.clone())));
+        }
+    }
 }
 
 /// One field of two records that both exist.
@@ -192,6 +237,7 @@ struct Field<'a> {
     /// Each side's value in the other side's terms.
     proposed: Ends<Option<&'a Cell>>,
     times: Times,
+    answer: Option<&'a Answer>,
 }
 
 impl<'a> Field<'a> {
@@ -216,20 +262,21 @@ impl<'a> Field<'a> {
             },
             proposed: Ends::from_fn(|end| images.mapped.get(end).and_then(|cells| cells.get(index))),
             times: images.times,
+            answer: images.answers.iter().find(|(place, _)| *place == index).map(|(_, answer)| answer),
         }
     }
 
-    fn decide(&self, contests: &mut Vec<Contest>) -> Flow<'a> {
+    fn decide(&self, decision: &mut Decision) -> Flow<'a> {
         if self.mapping.correlation {
             // The source's key is what the target's field refers to: it is never overwritten from there.
             return self.toward(End::Target);
         }
         let flows = Ends::from_fn(|end| self.mapping.functions.get(end).is_some() && self.changed(end));
         match (flows.source, flows.target) {
-            (false, false) => Flow::Nothing,
+            (false, false) => Flow::default(),
             (true, false) => self.toward(End::Target),
             (false, true) => self.toward(End::Source),
-            (true, true) => self.contested(contests),
+            (true, true) => self.contested(decision),
         }
     }
 
@@ -247,16 +294,19 @@ impl<'a> Field<'a> {
     }
 
     fn toward(&self, end: End) -> Flow<'a> {
-        match self.proposed.get(end.other()) {
-            Some(Ok(Some(Value::Null))) if self.nulls == Nulls::Ignore => Flow::Nothing,
-            Some(cell) if !self.agrees(end) => Flow::To(end, cell),
-            Some(_) | None => Flow::Nothing,
-        }
+        let cell = match self.proposed.get(end.other()) {
+            Some(Ok(Some(Value::Null))) if self.nulls == Nulls::Ignore => None,
+            Some(cell) if !self.agrees(end) => Some(*cell),
+            Some(_) | None => None,
+        };
+        let mut flow = Flow::default();
+        *flow.get_mut(end) = cell;
+        flow
     }
 
-    fn contested(&self, contests: &mut Vec<Contest>) -> Flow<'a> {
+    fn contested(&self, decision: &mut Decision) -> Flow<'a> {
         if self.agrees(End::Target) || self.agrees(End::Source) {
-            return Flow::Nothing;
+            return Flow::default();
         }
         if self.base.source.is_none() || self.base.target.is_none() {
             // First contact: a null says nothing, the other side's value fills it.
@@ -266,9 +316,37 @@ impl<'a> Field<'a> {
                 (true, true) | (false, false) => {}
             }
         }
-        let winner = conflict::winner(self.rule, &self.times);
-        contests.push(Contest { mapping: Some(self.index), winner, rule: self.rule });
-        self.toward(winner.other())
+        match (self.rule, self.answer) {
+            (Rule::Plugin(resolver), None) => {
+                decision.open.push((self.index, resolver));
+                Flow::default()
+            }
+            (Rule::Plugin(_), Some(answer)) => {
+                self.contest(decision, answer.winner);
+                self.answered(answer)
+            }
+            (Rule::LastWriteWins | Rule::Prefer(_), _) => {
+                let winner = conflict::winner(self.rule, &self.times);
+                self.contest(decision, winner.into());
+                self.toward(winner.other())
+            }
+        }
+    }
+
+    fn contest(&self, decision: &mut Decision, winner: Winner) {
+        decision.contests.push(Contest { subject: Subject::Field(self.index), winner, rule: self.rule });
+    }
+
+    /// A side whose value wins is written to the other as ever; another value goes to both, as far as they differ from it.
+    fn answered(&self, answer: &'a Answer) -> Flow<'a> {
+        match answer.winner {
+            Winner::Source => self.toward(End::Target),
+            Winner::Target => self.toward(End::Source),
+            Winner::Base | Winner::Merged => Ends::from_fn(|end| {
+                let has = |cell: &&Cell| matches!(cell, Ok(Some(value)) if *self.now.get(end) == Some(value));
+                answer.cells.get(end).as_ref().filter(|cell| !has(cell))
+            }),
+        }
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::binding::{Binding, BoundMapping};
-use crate::change::{End, Ends};
+use super::binding::{Binding, BoundField, BoundMapping};
+use crate::change::End;
 use crate::config::OnError;
 use crate::error::{ErrorKind, Result, SyncError};
-use crate::plugin::{CallContext, FunctionRef, PluginError, Plugins};
+use crate::plugin::{CallContext, FunctionRef, PluginError, Plugins, ValueError};
 use crate::record::Record;
 use crate::telemetry::clock;
 use crate::value::Value;
+
+mod reshape;
 
 /// Why a field of a record was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,19 +20,80 @@ pub struct Rejection {
     pub code: String,
     /// For people; no values.
     pub message: String,
-    /// The field that was refused, on the side that it comes from.
-    pub field: String,
+    /// The field that was refused; `None`: the whole record.
+    pub field: Option<String>,
     /// Digest of the plugin that refused it.
     pub digest: Option<String>,
+    /// A record transform leaves the record out: nobody has to look at it.
+    pub skipped: bool,
+}
+
+impl Rejection {
+    /// What a function has against a field.
+    pub fn by(plugins: &dyn Plugins, function: &FunctionRef, field: Option<&str>, error: ValueError) -> Self {
+        Self {
+            code: error.code,
+            message: format!("{}: {}", function.name, error.message),
+            field: field.map(str::to_owned),
+            digest: plugins.info(&function.name).ok().map(|info| info.digest),
+            skipped: false,
+        }
+    }
 }
 
 /// One field in the other side's terms: a value, absent, or refused.
 pub type Cell = std::result::Result<Option<Value>, Rejection>;
 
-/// A record in the other side's terms: one cell per mapping, `Ok(None)` where nothing flows that way.
+/// A record in the other side's terms: one cell per mapping, `Ok(None)` where nothing flows that way; then one for each field that the
+/// record transforms of its side make.
 pub type Mapped = Vec<Cell>;
 
-/// Maps records that come from `from`: out come as many, in order.
+/// What a batch's calls know of each other.
+pub(super) struct Stage<'a> {
+    pub binding: &'a Binding,
+    /// The side that the records come from.
+    pub from: End,
+    pub plugins: &'a Arc<dyn Plugins>,
+    pub context: CallContext,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(binding: &'a Binding, from: End, plugins: &'a Arc<dyn Plugins>) -> Self {
+        let context = CallContext {
+            now_micros: clock::now_micros(),
+            pair: Arc::clone(&binding.pair),
+            input_system: Arc::clone(binding.systems.get(from)),
+            output_system: Arc::clone(binding.systems.get(from.other())),
+        };
+        Self { binding, from, plugins, context }
+    }
+
+    /// Runs one function over the cells that still hold a value.
+    pub(super) async fn call(&self, function: &FunctionRef, field: &str, cells: &mut [Cell]) -> Result<()> {
+        let (rows, input): (Vec<usize>, Vec<Value>) = cells
+            .iter()
+            .enumerate()
+            .filter_map(|(row, cell)| match cell {
+                Ok(Some(value)) if !value.is_null() => Some((row, value.clone())),
+                Ok(_) | Err(_) => None,
+            })
+            .unzip();
+        if input.is_empty() {
+            return Ok(());
+        }
+        let output = self.plugins.transform(function, &self.context, input).await;
+        let output = output.map_err(|error| unusable(function, &error))?;
+        for (row, result) in rows.into_iter().zip(output) {
+            if let Some(cell) = cells.get_mut(row) {
+                let refused = |error| Rejection::by(self.plugins.as_ref(), function, Some(field), error);
+                *cell = result.map(Some).map_err(refused);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Maps records that come from `from`: out come as many, in order. Nothing is validated.
 ///
 /// # Errors
 /// Where a function cannot be called at all: the pair waits until it can.
@@ -40,21 +103,19 @@ pub async fn map_records(
     records: &[&Record],
     plugins: &Arc<dyn Plugins>,
 ) -> Result<Vec<Mapped>> {
-    let context = CallContext {
-        now_micros: clock::now_micros(),
-        pair: Arc::clone(&binding.pair),
-        input_system: Arc::clone(binding.systems.get(from)),
-        output_system: Arc::clone(binding.systems.get(from.other())),
-    };
+    let stage = Stage::new(binding, from, plugins);
     let mut out: Vec<Mapped> = records.iter().map(|_| Vec::with_capacity(binding.mappings.len())).collect();
     for mapping in &binding.mappings {
         let column = match mapping.functions.get(from) {
             None => records.iter().map(|_| Ok(None)).collect(),
-            Some(functions) => Column { mapping, from, plugins, context: &context }.map(records, functions).await?,
+            Some(functions) => Column { mapping, stage: &stage }.map(records, functions).await?,
         };
         for (record, cell) in out.iter_mut().zip(column) {
             record.push(cell);
         }
+    }
+    for computed in binding.computed.iter().filter(|computed| computed.from == from) {
+        stage.reshape(computed, records, &mut out).await?;
     }
     Ok(out)
 }
@@ -62,9 +123,7 @@ pub async fn map_records(
 /// One mapping of one batch.
 struct Column<'a> {
     mapping: &'a BoundMapping,
-    from: End,
-    plugins: &'a Arc<dyn Plugins>,
-    context: &'a CallContext,
+    stage: &'a Stage<'a>,
 }
 
 impl Column<'_> {
@@ -72,20 +131,20 @@ impl Column<'_> {
         let mut cells: Vec<Cell> =
             records.iter().map(|record| Ok(self.original(record).map(|value| self.literals(value)))).collect();
         for function in functions {
-            self.call(function, &mut cells).await?;
+            self.stage.call(function, &self.mapping.fields.get(self.stage.from).name, &mut cells).await?;
         }
         Ok(cells.into_iter().zip(records).map(|(cell, record)| self.finish(cell, record)).collect())
     }
 
     /// The value as it comes.
     fn original(&self, record: &Record) -> Option<Value> {
-        record.values().get(self.mapping.fields.get(self.from).position).cloned().flatten()
+        record.values().get(self.mapping.fields.get(self.stage.from).position).cloned().flatten()
     }
 
     /// `value_map` and, source → target, `default`.
     fn literals(&self, value: Value) -> Value {
         let map = &self.mapping.value_map;
-        let mapped = match self.from {
+        let mapped = match self.stage.from {
             _ if map.is_empty() || value.is_null() => None,
             End::Source => {
                 let text = value.to_text();
@@ -94,39 +153,9 @@ impl Column<'_> {
             End::Target => map.iter().find(|(_, to)| *to == value).map(|(from, _)| Value::Text(from.clone())),
         };
         match (mapped.unwrap_or(value), &self.mapping.default) {
-            (Value::Null, Some(default)) if self.from == End::Source => default.clone(),
+            (Value::Null, Some(default)) if self.stage.from == End::Source => default.clone(),
             (value, _) => value,
         }
-    }
-
-    /// Runs one function over the cells that still hold a value.
-    async fn call(&self, function: &FunctionRef, cells: &mut [Cell]) -> Result<()> {
-        let (rows, input): (Vec<usize>, Vec<Value>) = cells
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(row, cell)| match cell {
-                // Every one of them is put back below.
-                Ok(value) => Some((row, value.take_if(|value| !value.is_null())?)),
-                Err(_) => None,
-            })
-            .unzip();
-        if input.is_empty() {
-            return Ok(());
-        }
-        let output =
-            self.plugins.transform(function, self.context, input).await.map_err(|error| unusable(function, &error))?;
-        let digest = self.plugins.info(&function.name).ok().map(|info| info.digest);
-        for (row, result) in rows.into_iter().zip(output) {
-            if let Some(cell) = cells.get_mut(row) {
-                *cell = result.map(Some).map_err(|error| Rejection {
-                    code: error.code,
-                    message: format!("{}: {}", function.name, error.message),
-                    field: self.mapping.fields.get(self.from).name.clone(),
-                    digest: digest.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// `on_error`, then the kind of the other side's column.
@@ -137,18 +166,23 @@ impl Column<'_> {
             (Err(_), OnError::SetNull) => Some(Value::Null),
             (Err(rejection), OnError::RejectRecord | OnError::QueueForManualReview) => return Err(rejection),
         };
-        let fields: &Ends<_> = &self.mapping.fields;
-        let to = fields.get(self.from.other());
-        value.map(|value| value.convert(to.kind)).transpose().map_err(|error| Rejection {
-            code: "value.does_not_fit".to_owned(),
-            message: format!("\"{}\" cannot become \"{}\": {error}", fields.get(self.from).name, to.name),
-            field: fields.get(self.from).name.clone(),
-            digest: None,
-        })
+        let from = &self.mapping.fields.get(self.stage.from).name;
+        fit(value, from, self.mapping.fields.get(self.stage.from.other()))
     }
 }
 
-fn unusable(function: &FunctionRef, error: &PluginError) -> SyncError {
+/// A value in the kind of the field that takes it.
+pub(super) fn fit(value: Option<Value>, from: &str, to: &BoundField) -> Cell {
+    value.map(|value| value.convert(to.kind)).transpose().map_err(|error| Rejection {
+        code: "value.does_not_fit".to_owned(),
+        message: format!("\"{from}\" cannot become \"{}\": {error}", to.name),
+        field: Some(from.to_owned()),
+        digest: None,
+        skipped: false,
+    })
+}
+
+pub(super) fn unusable(function: &FunctionRef, error: &PluginError) -> SyncError {
     let kind = if error.may_pass() { ErrorKind::Unavailable } else { ErrorKind::SchemaMismatch };
     SyncError::new(kind, error.code, format!("calling the plugin function \"{}\": {}", function.name, error.message))
 }

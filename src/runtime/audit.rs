@@ -11,8 +11,9 @@ use crate::change::{End, Ends};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::Result;
 use crate::pipeline::binding::Binding;
-use crate::pipeline::reconcile::field;
-use crate::pipeline::transform::{Mapped, map_records};
+use crate::pipeline::reconcile::{field, group_agrees};
+use crate::pipeline::transform::Mapped;
+use crate::pipeline::validation::check_records;
 use crate::pipeline::{Pipeline, apply};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
@@ -155,10 +156,9 @@ impl Stream {
             self.ended = records.is_empty();
             let mapped = match self.end {
                 End::Source => {
-                    let mapped =
-                        map_records(&pipeline.binding, End::Source, &records.iter().collect::<Vec<_>>(), plugins)
-                            .await?;
-                    mapped.into_iter().map(Some).collect()
+                    let records: Vec<&Record> = records.iter().collect();
+                    let checked = check_records(&pipeline.binding, End::Source, &records, plugins).await?;
+                    checked.mapped.into_iter().map(Some).collect()
                 }
                 End::Target => vec![None; records.len()],
             };
@@ -217,7 +217,7 @@ impl Merge<'_> {
         self.doubtful.push(Doubt { kind, key, fields, records });
     }
 
-    /// Mappings that reach the target and whose value is not what the source maps to.
+    /// Mappings that reach the target and whose value is not what the source maps to; behind them, groups of computed fields.
     fn differing(&self, source: &Row, target: &Record) -> Vec<usize> {
         let mappings = self.pipeline.binding.mappings.iter().enumerate();
         mappings
@@ -233,7 +233,19 @@ impl Merge<'_> {
                 }
             })
             .map(|(index, _)| index)
+            .chain(self.differing_groups(source, target))
             .collect()
+    }
+
+    /// Groups whose computed fields are not what the source makes: numbered behind the mappings.
+    fn differing_groups(&self, source: &Row, target: &Record) -> Vec<usize> {
+        let binding = &self.pipeline.binding;
+        let groups = binding.groups.iter().enumerate();
+        let differs = groups.filter(|(_, group)| {
+            let cells = source.mapped.as_ref();
+            !cells.is_some_and(|cells| group_agrees(binding, group, End::Source, cells, target))
+        });
+        differs.map(|(place, _)| binding.mappings.len() + place).collect()
     }
 
     /// Looks at the doubtful again: a field that flows both ways is equal too if the target's value maps to the source's.
@@ -241,12 +253,16 @@ impl Merge<'_> {
         let doubtful = std::mem::take(&mut self.doubtful);
         let binding = &self.pipeline.binding;
         let targets: Vec<&Record> = doubtful.iter().filter_map(|doubt| doubt.records.target.as_ref()).collect();
-        let mut back = map_records(binding, End::Target, &targets, &self.plugins).await?.into_iter();
+        let mut back = check_records(binding, End::Target, &targets, &self.plugins).await?.mapped.into_iter();
         let mut open = Vec::new();
         for mut doubt in doubtful {
             let back = if doubt.records.target.is_some() { back.next() } else { None };
             if let (Some(source), Some(cells)) = (&doubt.records.source, back) {
                 doubt.fields.retain(|index| {
+                    let group = index.checked_sub(binding.mappings.len()).and_then(|place| binding.groups.get(place));
+                    if let Some(group) = group {
+                        return !group_agrees(binding, group, End::Target, &cells, source);
+                    }
                     let of = binding.mappings.get(*index).map(|mapping| &mapping.fields.source);
                     let now = of.and_then(|of| field(source, of)).unwrap_or(&Value::Null);
                     !matches!(cells.get(*index), Some(Ok(Some(value))) if value == now)
@@ -276,7 +292,9 @@ impl Merge<'_> {
             *counter += 1;
             if !source && !target && self.report.samples.len() < NAMED_MAX {
                 let name = |index: &usize| {
-                    self.pipeline.binding.mappings.get(*index).map(|mapping| mapping.fields.target.name.clone())
+                    let binding = &self.pipeline.binding;
+                    let mapped = binding.mappings.get(*index).map(|mapping| mapping.fields.target.name.clone());
+                    mapped.or_else(|| Some("computed fields".to_owned()))
                 };
                 let fields = doubt.fields.iter().filter_map(name).collect();
                 self.report.samples.push(Difference { kind: doubt.kind, key: doubt.key.to_string(), fields });

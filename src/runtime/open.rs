@@ -8,7 +8,7 @@ use crate::config::{CaptureMethod, Endpoint, PairConfig, Problem};
 use crate::connector::{Connector, OpenOptions, Schema, Side, Source, registry};
 use crate::error::SyncError;
 use crate::pipeline::Pipeline;
-use crate::pipeline::binding::{Binding, bind, suggested};
+use crate::pipeline::binding::{Binding, ask, bind, suggested};
 use crate::plugin::{Catalogue, Plugins};
 use crate::state::StateStore;
 use crate::value::Kind;
@@ -73,9 +73,16 @@ pub async fn check(
     let target = connectors.target.describe(&config.target).await?;
     let schemas = Ends { source, target };
     let mut problems = polling_problems(config, &schemas);
-    match bind(config, &schemas, plugins) {
+    let answered = match ask(config, &schemas, plugins).await {
+        Ok(answered) => answered,
+        Err(more) => {
+            problems.extend(more);
+            return Err(OpenError::Configuration(problems));
+        }
+    };
+    match bind(config, &schemas, plugins, &answered) {
         Ok((binding, warnings)) if problems.is_empty() => {
-            for function in functions(&binding) {
+            for function in binding.functions() {
                 if let Err(error) = plugins.probe(&function).await {
                     problems.push(Problem::error(error.code, &config.at, error.message));
                 }
@@ -88,19 +95,6 @@ pub async fn check(
             Err(OpenError::Configuration(problems))
         }
     }
-}
-
-/// Every function that the pair calls, once.
-fn functions(binding: &Binding) -> Vec<crate::plugin::FunctionRef> {
-    let mut functions = Vec::new();
-    for mapping in &binding.mappings {
-        for function in [&mapping.functions.source, &mapping.functions.target].into_iter().flatten().flatten() {
-            if !functions.contains(function) {
-                functions.push(function.clone());
-            }
-        }
-    }
-    functions
 }
 
 fn polling_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem> {

@@ -2,6 +2,8 @@
 //!
 //! Everything of one batch is one [`Commit`], one transaction (I2).
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::change::Position;
@@ -49,12 +51,59 @@ pub struct Conflict {
     pub base: Option<crate::value::Value>,
     /// Both sides' values, in the target's terms.
     pub values: Ends<Option<crate::value::Value>>,
-    /// Who won.
-    pub winner: End,
+    /// Whose value it is now.
+    pub winner: Winner,
     /// The rule that settled it (`last_write_wins`, …).
     pub rule: String,
+    /// The resolver that was asked, where the rule is `plugin`.
+    pub resolver: Option<Resolver>,
     /// When it was settled: microseconds since 1970-01-01 UTC.
     pub at: i64,
+}
+
+/// A plugin's function that settled a conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolver {
+    /// Its name.
+    pub name: String,
+    /// Digest of its plugin.
+    pub digest: Option<String>,
+    /// What it said why; may be empty.
+    pub reason: String,
+}
+
+/// Whose value a contested field has in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Winner {
+    /// The source's.
+    Source,
+    /// The target's.
+    Target,
+    /// What was agreed before.
+    Base,
+    /// A new one, made of both.
+    Merged,
+}
+
+impl Winner {
+    /// `source`, `target`, `base` or `merged`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => End::Source.name(),
+            Self::Target => End::Target.name(),
+            Self::Base => "base",
+            Self::Merged => "merged",
+        }
+    }
+}
+
+impl From<End> for Winner {
+    fn from(end: End) -> Self {
+        match end {
+            End::Source => Self::Source,
+            End::Target => Self::Target,
+        }
+    }
 }
 
 /// Everything that one batch changes.
@@ -74,6 +123,10 @@ pub struct Commit {
     pub loaded: bool,
     /// Counters to add, for `status`.
     pub counts: Counts,
+    /// The end whose changes it processed; `None`: nothing but state.
+    pub end: Option<End>,
+    /// Digests of the plugins whose functions the pair uses, by their names: what shaped the batch's writes (I9).
+    pub plugins: BTreeMap<String, String>,
 }
 
 /// What a pair did: the columns of `run --once --json` and `status`.
@@ -91,6 +144,8 @@ pub struct Counts {
     pub conflicts: u64,
     /// Records that a transform, a rule or a system refused.
     pub rejected: u64,
+    /// Values that broke a rule which only warns.
+    pub warnings: u64,
 }
 
 impl Counts {
@@ -102,6 +157,7 @@ impl Counts {
         self.skipped += other.skipped;
         self.conflicts += other.conflicts;
         self.rejected += other.rejected;
+        self.warnings += other.warnings;
     }
 }
 

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS pairs (
     skipped INTEGER NOT NULL DEFAULT 0,
     conflicts INTEGER NOT NULL DEFAULT 0,
     rejected INTEGER NOT NULL DEFAULT 0,
+    warnings INTEGER NOT NULL DEFAULT 0,
     last_commit INTEGER
 );
 -- The field names of bases: a few per pair, so that a link stores values only.
@@ -28,6 +29,7 @@ CREATE TABLE IF NOT EXISTS links (
     source_base BLOB,
     target_layout INTEGER,
     target_base BLOB,
+    plugin_set INTEGER,
     PRIMARY KEY (pair, source_key)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS links_by_target ON links (pair, target_key);
@@ -41,6 +43,7 @@ CREATE TABLE IF NOT EXISTS reviews (
     field TEXT,
     digest TEXT,
     at INTEGER NOT NULL,
+    plugin_set INTEGER,
     UNIQUE (pair, side, key)
 );
 CREATE TABLE IF NOT EXISTS conflicts (
@@ -54,5 +57,26 @@ CREATE TABLE IF NOT EXISTS conflicts (
     target_value BLOB,
     winner TEXT NOT NULL,
     rule TEXT NOT NULL,
-    at INTEGER NOT NULL
+    at INTEGER NOT NULL,
+    resolver TEXT,
+    digest TEXT,
+    reason TEXT,
+    plugin_set INTEGER
+);
+-- Which plugins a batch saw (I9): a JSON object, plugin → digest, in the order of the names; each set stands here once.
+CREATE TABLE IF NOT EXISTS plugin_sets (id INTEGER PRIMARY KEY, plugins TEXT NOT NULL UNIQUE);
+-- What was committed, so that writes without a link are covered too; the oldest rows are dropped.
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    at INTEGER NOT NULL,
+    side TEXT NOT NULL,
+    position TEXT,
+    read INTEGER NOT NULL,
+    written_source INTEGER NOT NULL,
+    written_target INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    conflicts INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    plugin_set INTEGER
 );

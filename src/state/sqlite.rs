@@ -24,7 +24,10 @@ mod commit;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Version of the schema that this program reads and writes.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+
+/// From version 1, which knew no plugin sets and no warnings.
+const FROM_VERSION_1: &str = include_str!("from_version_1.sql");
 
 /// Keys in one `IN` list: fixed sizes, so that statements are prepared once.
 const KEYS_PER_QUERY: usize = 256;
@@ -111,24 +114,31 @@ fn lock(path: &Path) -> Result<std::fs::File> {
     Ok(file)
 }
 
+/// On one connection: one that was opened before would not know the columns that are added.
 async fn initialise(pool: &SqlitePool) -> Result<String> {
-    sqlx::raw_sql(SCHEMA).execute(pool).await.map_err(failed)?;
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let connection = &mut *connection;
+    sqlx::raw_sql(SCHEMA).execute(&mut *connection).await.map_err(failed)?;
     let fresh = uuid::Uuid::from_bytes(random_bytes()).simple().to_string();
     for (name, value) in [("id", fresh.as_str()), ("version", VERSION)] {
         sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(name)
             .bind(value)
-            .execute(pool)
+            .execute(&mut *connection)
             .await
             .map_err(failed)?;
     }
-    let version: String =
-        sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'").fetch_one(pool).await.map_err(failed)?;
-    if version != VERSION {
+    let version: String = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if version == "1" {
+        sqlx::raw_sql(FROM_VERSION_1).execute(&mut *connection).await.map_err(failed)?;
+    } else if version != VERSION {
         let text = format!("the state file is of version {version}, this program reads version {VERSION}");
         return Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text));
     }
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'id'").fetch_one(pool).await.map_err(failed)
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'id'").fetch_one(&mut *connection).await.map_err(failed)
 }
 
 /// Randomness of the standard library's hasher keys: enough for a name that must only be unlike others.
@@ -168,6 +178,7 @@ fn counts(row: &SqliteRow) -> Counts {
         skipped: count("skipped"),
         conflicts: count("conflicts"),
         rejected: count("rejected"),
+        warnings: count("warnings"),
     }
 }
 

@@ -26,14 +26,20 @@ const ROWS: &[(&str, &[&str])] = &[
     // The stages, in the order of a record's way: a later one may use an earlier one.
     (
         "5a",
-        &["pipeline/binding", "pipeline/coalesce", "pipeline/mapping", "pipeline/conflict", "pipeline/loop_prevention"],
+        &[
+            "pipeline/binding/..",
+            "pipeline/coalesce",
+            "pipeline/mapping",
+            "pipeline/conflict",
+            "pipeline/loop_prevention",
+        ],
     ),
     ("5b", &["pipeline/transform/.."]),
     ("5c", &["pipeline/validation/.."]),
     ("5d", &["pipeline/reconcile/.."]),
     ("5e", &["pipeline/apply/.."]),
     // What reads, calls the stages, writes and commits.
-    ("6", &["pipeline pipeline/item pipeline/keyed pipeline/linked pipeline/matching"]),
+    ("6", &["pipeline pipeline/item pipeline/keyed pipeline/linked pipeline/matching pipeline/resolve"]),
     ("7", &["runtime/.."]),
     ("8a", &["http/.."]),
     ("8b", &["cli/.."]),

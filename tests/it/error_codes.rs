@@ -5,8 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The first words of codes.
-const AREAS: [&str; 11] =
-    ["capture", "http", "mapping", "match", "plugin", "postgres", "record", "run", "source", "sqlite", "state"];
+const AREAS: [&str; 13] = [
+    "capture",
+    "conflict",
+    "http",
+    "mapping",
+    "match",
+    "plugin",
+    "postgres",
+    "record",
+    "run",
+    "source",
+    "sqlite",
+    "state",
+    "validation",
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

@@ -42,4 +42,5 @@ mod sqlite_files;
 mod sqlite_tables;
 mod sqlite_tracking;
 mod standard_plugins;
+mod state_versions;
 mod sync;

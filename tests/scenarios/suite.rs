@@ -4,7 +4,9 @@
 macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
-            use crate::scenarios::{Kind, chinook, conflicts, correlation, crash, live, one_way, polling, two_way};
+            use crate::scenarios::{
+                Kind, chinook, conflicts, correlation, crash, live, one_way, plugins, polling, two_way,
+            };
 
             crate::scenarios::suite::scenarios! {
                 ($source, $target)
@@ -13,6 +15,8 @@ macro_rules! suite {
                 conflicts: last_write_wins_by_commit_time, last_write_wins_by_timestamp_field, a_system_has_priority,
                     fields_have_rules_of_their_own, delete_against_update;
                 correlation: generated_keys_are_written_back, the_reference_is_restored;
+                plugins: rules_keep_records_out, computed_fields_flow_both_ways, computed_fields_are_copied_and_audited,
+                    a_resolver_settles_a_conflict;
                 polling: both_ways;
                 live: changes_travel, pause_and_resume;
                 crash: during_the_initial_load, during_ongoing_sync;

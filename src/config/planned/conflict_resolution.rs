@@ -5,9 +5,4 @@
 pub enum PlannedRule {
     /// A person, in review.
     Manual,
-    /// The function of a plugin.
-    Plugin {
-        /// Its name.
-        resolver: String,
-    },
 }

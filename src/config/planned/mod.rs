@@ -11,7 +11,6 @@ mod mapping_options;
 mod monitoring;
 mod notifications;
 mod performance_settings;
-mod validation_rules;
 
 pub use conflict_resolution::PlannedRule;
 pub use delete_guard::DeleteGuard;
@@ -20,13 +19,10 @@ pub use mapping_options::TimestampFormat;
 pub use monitoring::{Alerting, Metric, Monitoring};
 pub use notifications::{Channel, Notifications, Threshold};
 pub use performance_settings::PerformanceSettings;
-pub use validation_rules::{Check, OnInvalid, ValidationRule};
 
 /// What a pair's configuration says but has no effect yet; `check` names each in a `config.no_effect` warning.
 #[derive(Debug, Clone, Default)]
 pub struct Planned {
-    /// `validation_rules`.
-    pub validation_rules: Vec<ValidationRule>,
     /// `monitoring`, but for the log level.
     pub monitoring: Monitoring,
     /// `error_handling.notifications`.

@@ -49,7 +49,7 @@ pub(crate) enum Transformation {
 }
 
 /// A function.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Transform {
     /// By its name: `format_phone`, or `PLUGIN/format_phone` where two plugins have it.
@@ -59,7 +59,7 @@ pub(crate) enum Transform {
 }
 
 /// A function with parameters.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TransformCall {
     #[serde(rename = "$at")]
@@ -69,6 +69,13 @@ pub(crate) struct TransformCall {
     pub(crate) name: String,
     /// Its parameters.
     pub(crate) params: Option<Map<String, Value>>,
+}
+
+/// Equal where they say the same, wherever they stand.
+impl PartialEq for TransformCall {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.params == other.params
+    }
 }
 
 /// Which way a field flows.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 mod endpoint;
 mod field_mappings;
+mod record_transforms;
 mod rules;
 mod settings;
 mod sync_settings;
@@ -19,8 +20,9 @@ pub(crate) use field_mappings::{
     Direction, FieldMapping, FieldSelection, HandleNulls, MappingOptions, OnMappingError, TimestampFormat, Transform,
     Transformation,
 };
+pub(crate) use record_transforms::{From, RecordTransform};
 pub(crate) use rules::{
-    ConflictObject, ConflictResolution, ConflictStrategy, DeleteGuard, Deletes, FieldRule, Filter, Key, Names,
+    Bound, ConflictObject, ConflictResolution, ConflictStrategy, DeleteGuard, Deletes, FieldRule, Filter, Key, Names,
     OnValidationError, PlainDeletes, ValidationRule,
 };
 pub(crate) use settings::{
@@ -156,6 +158,8 @@ pub(crate) struct SyncKeys {
     pub(crate) filter: Option<Filter>,
     /// Which fields are kept in step, and how their values are changed on the way; default: every field of the same name.
     pub(crate) field_mappings: Option<Vec<FieldMapping>>,
+    /// Functions that make fields of one side from several of the other.
+    pub(crate) record_transforms: Option<Vec<RecordTransform>>,
     /// How nulls and times are mapped.
     pub(crate) mapping_options: Option<MappingOptions>,
     /// `explicit`: only `include_fields` and mapped fields; `all` (default).

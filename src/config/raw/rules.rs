@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
-use super::Place;
+use super::{Place, Transform};
 
 /// The fields whose equal values mean the same thing.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -79,14 +79,14 @@ pub(crate) struct ConflictObject {
     pub(crate) strategy: ConflictStrategy,
     /// The source's field (or the target's it maps to) that says when a record changed; default: the time of the commit.
     pub(crate) timestamp_field: Option<String>,
-    /// Name of the system that wins.
+    /// Name of the system that wins; with `plugin`, where the resolver is not asked.
     pub(crate) priority_system: Option<String>,
     /// Rules per field.
     pub(crate) field_rules: Option<Vec<FieldRule>>,
     /// With `field_level_priority`: what holds for fields without a rule (default `last_write_wins`).
     pub(crate) default: Option<ConflictStrategy>,
-    /// The plugin's function.
-    pub(crate) resolver: Option<String>,
+    /// The plugin's function, by name or with parameters.
+    pub(crate) resolver: Option<Transform>,
 }
 
 /// The rule of one field.
@@ -103,8 +103,8 @@ pub(crate) struct FieldRule {
     pub(crate) priority_system: Option<String>,
     /// A strategy, in place of `priority_system`.
     pub(crate) strategy: Option<ConflictStrategy>,
-    /// With the strategy `plugin`: the plugin's function.
-    pub(crate) resolver: Option<String>,
+    /// With the strategy `plugin`: the plugin's function, by name or with parameters.
+    pub(crate) resolver: Option<Transform>,
 }
 
 /// What becomes of deletes.
@@ -180,9 +180,9 @@ pub(crate) struct ValidationRule {
     /// With `regex`: the pattern.
     pub(crate) pattern: Option<String>,
     /// With `length` and `range`: the least.
-    pub(crate) min: Option<f64>,
+    pub(crate) min: Option<Bound>,
     /// With `length` and `range`: the most.
-    pub(crate) max: Option<f64>,
+    pub(crate) max: Option<Bound>,
     /// With `one_of`: the values.
     pub(crate) values: Option<Vec<Value>>,
     /// With `type`: the type.
@@ -194,6 +194,16 @@ pub(crate) struct ValidationRule {
     pub(crate) on_error: Option<OnValidationError>,
     /// With `standardize_format`: the function that is tried; default: the field's transformation.
     pub(crate) standardizer: Option<String>,
+}
+
+/// The least or the most.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Bound {
+    /// A number.
+    Number(Number),
+    /// A number of any precision, a date or a time, as text.
+    Text(String),
 }
 
 /// What becomes of a value that fails validation.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use super::field_mappings::target_names;
+use super::field_mappings::{target_names, transform};
 use super::scope::Scope;
 use crate::change::{End, Ends};
 use crate::config::planned::{Planned, PlannedRule};
 use crate::config::raw::{self, ConflictObject, ConflictStrategy, FieldRule, Place, SyncKeys};
-use crate::config::{ConflictPolicy, Location, Mappings, Problem, Rule, codes, suggestion};
+use crate::config::{ConflictPolicy, Location, Mappings, Problem, Rule, TransformCall, codes, suggestion};
 
 /// What stands in a field rule's `priority_system` for "the later change".
 const LAST_UPDATED: &str = "last_updated";
@@ -20,19 +20,26 @@ pub(super) fn policy(
     systems: Ends<&str>,
     planned: &mut Planned,
 ) -> ConflictPolicy {
-    let mut policy = ConflictPolicy { default: Rule::LastWriteWins, fields: BTreeMap::new(), timestamp_field: None };
+    let mut policy = ConflictPolicy {
+        default: Rule::LastWriteWins,
+        fields: BTreeMap::new(),
+        fallback: Rule::LastWriteWins,
+        resolvers: Vec::new(),
+        timestamp_field: None,
+    };
     let Some((place, (at, said))) = scope.find(|keys| nearest(keys)) else { return policy };
     if let Some((_, keys)) = scope.find(|keys| nearest(keys).map(|_| keys)) {
         check_spellings(context, keys);
     }
     let at = context.at_key(at.unwrap_or(place), "conflict_resolution");
-    let mut resolver = Resolver { context, mappings, systems, planned };
+    let mut resolver = Resolver { context, mappings, systems, planned, calls: Vec::new() };
     match said {
         raw::ConflictResolution::Strategy(strategy) => {
             policy.default = resolver.plain(*strategy, &at);
         }
         raw::ConflictResolution::Object(object) => resolver.object(object, &mut policy),
     }
+    policy.resolvers = resolver.calls;
     policy
 }
 
@@ -102,6 +109,8 @@ struct Resolver<'r, 'c> {
     mappings: &'r Mappings,
     systems: Ends<&'r str>,
     planned: &'r mut Planned,
+    /// The resolvers that were named so far, each once.
+    calls: Vec<TransformCall>,
 }
 
 impl Resolver<'_, '_> {
@@ -130,10 +139,11 @@ impl Resolver<'_, '_> {
         let default = if by_field { object.default } else { Some(object.strategy) };
         policy.default = match default {
             Some(strategy) => self.default_rule(strategy, object),
-            None => match &object.priority_system {
-                Some(name) => self.system(name, object.at, false),
-                None => Rule::LastWriteWins,
-            },
+            None => self.priority(object),
+        };
+        policy.fallback = match policy.default {
+            Rule::Plugin(_) => self.priority(object),
+            rule @ (Rule::LastWriteWins | Rule::Prefer(_)) => rule,
         };
         if by_field && object.field_rules.is_none() && !self.context.is_broken(object.at, "field_rules") {
             let message = "the strategy \"field_level_priority\" needs \"field_rules\"";
@@ -168,12 +178,7 @@ impl Resolver<'_, '_> {
                 self.planned_rule(None, PlannedRule::Manual, &at, "manual");
                 Rule::LastWriteWins
             }
-            ConflictStrategy::Plugin => {
-                if let Some(resolver) = self.resolver(object.at, object.resolver.as_ref()) {
-                    self.planned_rule(None, PlannedRule::Plugin { resolver }, &at, "plugin");
-                }
-                Rule::LastWriteWins
-            }
+            ConflictStrategy::Plugin => self.resolver(object.at, object.resolver.as_ref()),
         }
     }
 
@@ -200,10 +205,7 @@ impl Resolver<'_, '_> {
             (None | Some(ConflictStrategy::SystemPriority), Some(name)) => return self.system(name, raw.at, true),
             (Some(ConflictStrategy::LastWriteWins), _) => return Rule::LastWriteWins,
             (Some(ConflictStrategy::Manual), _) => Some((PlannedRule::Manual, "manual")),
-            (Some(ConflictStrategy::Plugin), _) => {
-                let resolver = self.resolver(raw.at, raw.resolver.as_ref());
-                resolver.map(|resolver| (PlannedRule::Plugin { resolver }, "plugin"))
-            }
+            (Some(ConflictStrategy::Plugin), _) => return self.resolver(raw.at, raw.resolver.as_ref()),
             (None | Some(ConflictStrategy::SystemPriority | ConflictStrategy::FieldLevelPriority), _) => {
                 let message = format!("the rule of \"{}\" does not say who wins", raw.field);
                 let suggestion = format!("add \"priority_system\": {}, or \"{LAST_UPDATED}\"", self.either_system());
@@ -248,12 +250,26 @@ impl Resolver<'_, '_> {
         format!("\"{}\" or \"{}\"", self.systems.source, self.systems.target)
     }
 
-    fn resolver(&mut self, place: Place, said: Option<&String>) -> Option<String> {
-        if said.is_none() {
+    /// Who wins where a field or a resolver has no say.
+    fn priority(&mut self, object: &ConflictObject) -> Rule {
+        match &object.priority_system {
+            Some(name) => self.system(name, object.at, false),
+            None => Rule::LastWriteWins,
+        }
+    }
+
+    fn resolver(&mut self, place: Place, said: Option<&raw::Transform>) -> Rule {
+        let at = self.context.at_key(place, "resolver");
+        let Some(call) = said.and_then(|said| transform(said, at)) else {
             let message = "the strategy \"plugin\" needs \"resolver\"";
             self.context.missing(place, "resolver", message, "add \"resolver\": \"FUNCTION\"");
-        }
-        said.cloned()
+            return Rule::LastWriteWins;
+        };
+        let known = self.calls.iter().position(|other| other.name == call.name && other.params == call.params);
+        Rule::Plugin(known.unwrap_or_else(|| {
+            self.calls.push(call);
+            self.calls.len() - 1
+        }))
     }
 
     fn planned_rule(&mut self, field: Option<String>, rule: PlannedRule, at: &Location, name: &str) {

@@ -157,7 +157,7 @@ fn transforms(context: &Context<'_>, place: Place, key: &str, raw: &raw::Transfo
     }
 }
 
-fn transform(raw: &raw::Transform, at: Location) -> Option<TransformCall> {
+pub(super) fn transform(raw: &raw::Transform, at: Location) -> Option<TransformCall> {
     let (name, params) = match raw {
         raw::Transform::Name(name) => (name, None),
         raw::Transform::Call(call) => (&call.name, call.params.as_ref()),

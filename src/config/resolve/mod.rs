@@ -19,6 +19,7 @@ mod hub;
 mod monitoring;
 mod names;
 mod pair;
+mod record_transforms;
 mod scope;
 mod service;
 mod sync_type;

@@ -6,8 +6,8 @@ use super::capture::Capture;
 use super::field_mappings::Fields;
 use super::scope::Scope;
 use super::{
-    Context, capture, conflict_resolution, error_handling, field_mappings, monitoring, names, sync_type,
-    validation_rules,
+    Context, capture, conflict_resolution, error_handling, field_mappings, monitoring, names, record_transforms,
+    sync_type, validation_rules,
 };
 use crate::change::Ends;
 use crate::config::planned::{DeleteGuard, LoopPrevention, PerformanceSettings, Planned, TimestampFormat};
@@ -44,7 +44,8 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     let Capture { method, interval, updated_at } =
         capture::capture(context, &scope, place, (&source, &target), (&mappings, &conflict), sync_type);
     (source.updated_at, target.updated_at) = (updated_at.source, updated_at.target);
-    planned.validation_rules = validation_rules::rules(context, &scope, &mappings);
+    let record_transforms = record_transforms::transforms(context, &scope, &mappings, sync_type);
+    let validation_rules = validation_rules::rules(context, &scope, (&mappings, &record_transforms));
     planned.monitoring = monitoring::monitoring(context, &scope);
     let (retry, notifications) = error_handling::error_handling(context, &scope);
     planned.notifications = notifications;
@@ -60,6 +61,8 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         key,
         match_on: match_on(context, &scope, &mappings),
         mappings,
+        record_transforms,
+        validation_rules,
         conflict,
         capture: method,
         polling_interval: interval,

@@ -1,11 +1,12 @@
 //! `validation_rules` (layer 2).
 
+use serde_json::{Number, Value};
+
 use super::Context;
 use super::field_mappings::{params_text, target_names};
 use super::scope::Scope;
-use crate::config::planned::{Check, OnInvalid, ValidationRule};
-use crate::config::raw::{self, OnValidationError};
-use crate::config::{Mappings, Problem, codes, suggestion};
+use crate::config::raw::{self, Bound, OnValidationError};
+use crate::config::{Check, Mappings, OnInvalid, Problem, RecordTransform, ValidationRule, codes, suggestion};
 
 /// The keys that a rule may have beside `field`, `rule`, `on_error` and `standardizer`.
 const PARAMETERS: &[(&str, &[&str])] = &[
@@ -21,17 +22,18 @@ const PARAMETERS: &[(&str, &[&str])] = &[
 const TYPES: &[&str] =
     &["boolean", "integer", "number", "string", "date", "time", "timestamp", "uuid", "bytes", "json"];
 
-pub(super) fn rules(context: &mut Context<'_>, scope: &Scope<'_>, mappings: &Mappings) -> Vec<ValidationRule> {
-    let Some((place, rules)) = scope.find(|keys| keys.validation_rules.as_ref()) else { return Vec::new() };
-    if !rules.is_empty() {
-        let at = context.at_key(place, "validation_rules");
-        context.no_effect(&at, "validation_rules", "values are written without these checks");
-    }
-    rules.iter().map(|raw| rule(context, raw, mappings)).collect()
+/// What may be checked: mapped fields, and those that record transforms make.
+type Written<'a> = (&'a Mappings, &'a [RecordTransform]);
+
+pub(super) fn rules(context: &mut Context<'_>, scope: &Scope<'_>, written: Written<'_>) -> Vec<ValidationRule> {
+    let Some((_, rules)) = scope.find(|keys| keys.validation_rules.as_ref()) else { return Vec::new() };
+    rules.iter().map(|raw| rule(context, raw, written)).collect()
 }
 
-fn rule(context: &mut Context<'_>, raw: &raw::ValidationRule, mappings: &Mappings) -> ValidationRule {
-    if target_names(mappings, &raw.field).is_empty() {
+fn rule(context: &mut Context<'_>, raw: &raw::ValidationRule, (mappings, transforms): Written<'_>) -> ValidationRule {
+    // What a transform makes may be known only when it is asked: `bind` looks again.
+    let made = |transform: &RecordTransform| transform.outputs.as_ref().is_none_or(|made| made.contains(&raw.field));
+    if target_names(mappings, &raw.field).is_empty() && !transforms.iter().any(made) {
         let at = context.at_key(raw.at, "field");
         let message = format!("the rule of \"{}\" has no effect: no mapping has such a field", raw.field);
         context.report(Problem::warning(codes::UNMAPPED_FIELD, &at, message));
@@ -84,11 +86,14 @@ fn check(context: &mut Context<'_>, raw: &raw::ValidationRule) -> Check {
         "regex" => Check::Regex(required(context, raw, "pattern", raw.pattern.clone()).unwrap_or_default()),
         "length" => {
             check_bounds(context, raw);
-            Check::Length { min: whole(context, raw, "min", raw.min), max: whole(context, raw, "max", raw.max) }
+            Check::Length {
+                min: whole(context, raw, "min", raw.min.as_ref()),
+                max: whole(context, raw, "max", raw.max.as_ref()),
+            }
         }
         "range" => {
             check_bounds(context, raw);
-            Check::Range { min: raw.min, max: raw.max }
+            Check::Range { min: bound(raw.min.as_ref()), max: bound(raw.max.as_ref()) }
         }
         "one_of" => Check::OneOf(required(context, raw, "values", raw.values.clone()).unwrap_or_default()),
         "type" => {
@@ -114,14 +119,14 @@ fn required<T>(context: &mut Context<'_>, raw: &raw::ValidationRule, key: &str, 
 }
 
 fn check_bounds(context: &mut Context<'_>, raw: &raw::ValidationRule) {
-    match (raw.min, raw.max) {
+    match (&raw.min, &raw.max) {
         (None, None) => {
             if !context.is_broken(raw.at, "min") {
                 let message = format!("the rule \"{}\" needs \"min\" or \"max\"", raw.rule);
                 context.missing(raw.at, "max", &message, "add \"max\": …");
             }
         }
-        (Some(min), Some(max)) if min > max => {
+        (Some(Bound::Number(min)), Some(Bound::Number(max))) if is_less(max, min) => {
             let at = context.at_key(raw.at, "max");
             context.report(Problem::error(codes::INVALID_VALUE, &at, "\"max\" is less than \"min\""));
         }
@@ -129,10 +134,31 @@ fn check_bounds(context: &mut Context<'_>, raw: &raw::ValidationRule) {
     }
 }
 
+/// Whether `a < b`; whole numbers are not taken for floating ones.
+fn is_less(a: &Number, b: &Number) -> bool {
+    match (a.as_i64(), b.as_i64()) {
+        (Some(a), Some(b)) => a < b,
+        _ => a.as_f64() < b.as_f64(),
+    }
+}
+
+fn bound(said: Option<&Bound>) -> Option<Value> {
+    said.map(|bound| match bound {
+        Bound::Number(number) => Value::Number(number.clone()),
+        Bound::Text(text) => Value::String(text.clone()),
+    })
+}
+
 /// A number of characters.
-fn whole(context: &mut Context<'_>, raw: &raw::ValidationRule, key: &str, value: Option<f64>) -> Option<u64> {
-    let value = value?;
-    let whole = serde_json::from_str(&format!("{value:.0}")).ok().filter(|_| value.fract() == 0.0);
+fn whole(context: &mut Context<'_>, raw: &raw::ValidationRule, key: &str, said: Option<&Bound>) -> Option<u64> {
+    let said = said?;
+    let whole = match said {
+        Bound::Number(number) => number.as_u64().or_else(|| {
+            let value = number.as_f64().filter(|value| value.fract() == 0.0)?;
+            serde_json::from_str(&format!("{value:.0}")).ok()
+        }),
+        Bound::Text(_) => None,
+    };
     if whole.is_none() {
         let at = context.at_key(raw.at, key);
         let message = format!("\"{key}\" of the rule \"length\" is a number of characters");

@@ -41,6 +41,10 @@ fn binding(rule: Rule) -> Binding {
         default_rule: rule,
         deletes: Deletes::Propagate,
         nulls: Nulls::Preserve,
+        resolvers: Vec::new(),
+        computed: Vec::new(),
+        groups: Vec::new(),
+        checks: Vec::new(),
     }
 }
 
@@ -74,6 +78,7 @@ fn decide(
         base,
         mapped: Ends { source: mapped.source.as_ref(), target: mapped.target.as_ref() },
         times,
+        answers: &[],
     };
     reconcile(binding, &images)
 }
@@ -123,7 +128,7 @@ fn the_same_field_changed_on_both_sides_is_settled_by_time_or_system() {
         (Rule::Prefer(End::Source), later(End::Target), End::Source),
     ] {
         let decision = decide(&binding(rule), Some(&base), Some(&ours), Some(&theirs), times);
-        assert_eq!(decision.contests, [Contest { mapping: Some(1), winner, rule }]);
+        assert_eq!(decision.contests, [Contest { subject: Subject::Field(1), winner: winner.into(), rule }]);
         let value = if winner == End::Source { "s" } else { "t" };
         let expected = sets("a", value);
         assert_eq!(decision.writes.get(winner.other()), &expected);
@@ -144,7 +149,10 @@ fn at_first_contact_a_null_is_filled_and_a_difference_is_a_conflict() {
     let decision =
         decide(&binding(Rule::LastWriteWins), None, Some(&record("", "s")), Some(&record("x", "t")), Times::default());
     assert_eq!(decision.writes.source, sets("a", "x"));
-    assert_eq!(decision.contests, [Contest { mapping: Some(2), winner: End::Source, rule: Rule::LastWriteWins }]);
+    assert_eq!(
+        decision.contests,
+        [Contest { subject: Subject::Field(2), winner: Winner::Source, rule: Rule::LastWriteWins }]
+    );
 }
 
 #[test]
@@ -157,7 +165,7 @@ fn a_delete_travels_unless_the_other_side_was_edited_later() {
 
     let edited = record("z", "y");
     let decision = decide(&binding(rule), Some(&base), None, Some(&edited), later(End::Target));
-    assert_eq!(decision.contests, [Contest { mapping: None, winner: End::Target, rule }]);
+    assert_eq!(decision.contests, [Contest { subject: Subject::Record, winner: Winner::Target, rule }]);
     assert!(matches!(decision.writes.source, Some(Intent::Create(_))));
 
     let decision = decide(&binding(rule), Some(&base), None, Some(&edited), later(End::Source));
@@ -195,7 +203,13 @@ fn a_one_way_pair_never_writes_to_its_source() {
 fn a_refused_field_stops_the_whole_record() {
     let base = both(&record("x", "y"));
     let (now, target) = (record("x2", "y2"), record("x", "y"));
-    let rejection = Rejection { code: "invalid-phone".into(), message: "no".into(), field: "a".into(), digest: None };
+    let rejection = Rejection {
+        code: "invalid-phone".into(),
+        message: "no".into(),
+        field: Some("a".into()),
+        digest: None,
+        skipped: false,
+    };
     let mut mapped = cells(&now);
     mapped[1] = Err(rejection.clone());
     let images = Images {
@@ -203,6 +217,7 @@ fn a_refused_field_stops_the_whole_record() {
         base: Some(&base),
         mapped: Ends { source: Some(&mapped), target: None },
         times: Times::default(),
+        answers: &[],
     };
     let decision = reconcile(&binding(Rule::LastWriteWins), &images);
     assert_eq!(decision.writes, Ends::default());
@@ -260,7 +275,7 @@ proptest! {
                 let agreed = base.as_ref().and_then(|base| field(base.get(end), mapping.fields.get(end))).cloned();
                 let edited = value(old).is_some_and(|value| !value.is_null() && Some(value) != agreed);
                 if edited && value(new) != value(old) {
-                    let known = decision.contests.iter().any(|contest| contest.mapping.is_none_or(|place| place == index));
+                    let known = decision.contests.iter().any(|contest| [Subject::Record, Subject::Field(index)].contains(&contest.subject));
                     prop_assert!(known, "an edit of {} was overwritten in silence", mapping.fields.get(end).name);
                 }
             }

@@ -1,5 +1,6 @@
 //! One batch, one transaction (I2).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -13,29 +14,38 @@ use crate::value::Value;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
+/// A pair and the plugin set of its batch.
+type Ids = (i64, Option<i64>);
+
+/// Rows of `batches` that are kept, over all pairs.
+const BATCHES_KEPT: i64 = 100_000;
+
 /// Rows in one statement.
 const ROWS_PER_STATEMENT: usize = 128;
 
 /// Writes a commit within a transaction.
 pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit: &Commit) -> Result<()> {
     let pair = pair_id(connection, pair).await?;
-    links(connection, pair, &commit.links).await?;
+    let plugin_set = plugin_set(connection, &commit.plugins).await?;
+    links(connection, (pair, plugin_set), &commit.links).await?;
     for conflict in &commit.conflicts {
-        insert_conflict(connection, pair, conflict).await?;
+        insert_conflict(connection, (pair, plugin_set), conflict).await?;
     }
     clear(connection, pair, commit).await?;
     for review in &commit.reviews {
-        insert_review(connection, pair, review).await?;
+        insert_review(connection, (pair, plugin_set), review).await?;
     }
     let counts = &commit.counts;
-    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    if let Some(end) = commit.end.filter(|_| counts.read > 0) {
+        insert_batch(connection, (pair, plugin_set), end, commit).await?;
+    }
     let position =
         |end| commit.positions.get(end).as_ref().map(|position: &crate::change::Position| position.0.clone());
     sqlx::query(
         "UPDATE pairs SET loaded = loaded OR ?, source_position = coalesce(?, source_position),
                           target_position = coalesce(?, target_position), read = read + ?, written_source = written_source + ?,
                           written_target = written_target + ?, skipped = skipped + ?, conflicts = conflicts + ?,
-                          rejected = rejected + ?, last_commit = ?
+                          rejected = rejected + ?, warnings = warnings + ?, last_commit = ?
          WHERE id = ?",
     )
     .bind(commit.loaded)
@@ -47,11 +57,57 @@ pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit:
     .bind(number(counts.skipped))
     .bind(number(counts.conflicts))
     .bind(number(counts.rejected))
+    .bind(number(counts.warnings))
     .bind(clock::now_micros())
     .bind(pair)
     .execute(connection)
     .await
     .map(drop)
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The id of a set of plugins, made where it is new; `None` where no plugin took part.
+async fn plugin_set(connection: &mut SqliteConnection, plugins: &BTreeMap<String, String>) -> Result<Option<i64>> {
+    if plugins.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::json!(plugins).to_string();
+    let select = "SELECT id FROM plugin_sets WHERE plugins = ?";
+    if let Some(id) = sqlx::query_scalar(select).bind(&text).fetch_optional(&mut *connection).await? {
+        return Ok(Some(id));
+    }
+    let insert = "INSERT INTO plugin_sets (plugins) VALUES (?) RETURNING id";
+    sqlx::query_scalar(insert).bind(&text).fetch_one(connection).await.map(Some)
+}
+
+/// Keeps what a batch did, and drops the oldest.
+async fn insert_batch(connection: &mut SqliteConnection, ids: Ids, end: End, commit: &Commit) -> Result<()> {
+    let counts = &commit.counts;
+    sqlx::query(
+        "INSERT INTO batches (pair, at, side, position, read, written_source, written_target, skipped, conflicts, rejected, plugin_set)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(ids.0)
+    .bind(clock::now_micros())
+    .bind(end.name())
+    .bind(commit.positions.get(end).as_ref().map(|position| position.0.clone()))
+    .bind(number(counts.read))
+    .bind(number(counts.written_source))
+    .bind(number(counts.written_target))
+    .bind(number(counts.skipped))
+    .bind(number(counts.conflicts))
+    .bind(number(counts.rejected))
+    .bind(ids.1)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM batches WHERE id <= (SELECT max(id) FROM batches) - ?")
+        .bind(BATCHES_KEPT)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
@@ -63,7 +119,7 @@ async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
 }
 
 /// `REPLACE` removes whatever link has either key, which is what finding by either key means.
-async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> Result<()> {
+async fn links(connection: &mut SqliteConnection, (pair, plugin_set): Ids, links: &[Link]) -> Result<()> {
     // A few at most, shared by most records.
     let mut ids: Vec<(Layout, i64)> = Vec::new();
     for record in links.iter().filter_map(|link| link.base.as_ref()).flat_map(|base| [&base.source, &base.target]) {
@@ -73,7 +129,7 @@ async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> 
     }
     for part in links.chunks(ROWS_PER_STATEMENT) {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "REPLACE INTO links (pair, source_key, target_key, source_layout, source_base, target_layout, target_base) ",
+            "REPLACE INTO links (pair, source_key, target_key, source_layout, source_base, target_layout, target_base, plugin_set) ",
         );
         query.push_values(part, |mut row, link| {
             let source = link.base.as_ref().map(|base| &base.source);
@@ -83,6 +139,7 @@ async fn links(connection: &mut SqliteConnection, pair: i64, links: &[Link]) -> 
                 row.push_bind(record.and_then(|record| known_id(&ids, record.layout())))
                     .push_bind(record.map(encode_base));
             }
+            row.push_bind(plugin_set);
         });
         query.build().execute(&mut *connection).await?;
     }
@@ -115,10 +172,11 @@ async fn clear(connection: &mut SqliteConnection, pair: i64, commit: &Commit) ->
     Ok(())
 }
 
-async fn insert_review(connection: &mut SqliteConnection, pair: i64, review: &Review) -> Result<()> {
+async fn insert_review(connection: &mut SqliteConnection, (pair, plugin_set): Ids, review: &Review) -> Result<()> {
     sqlx::query(
-        "INSERT INTO reviews (pair, side, key, code, message, field, digest, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (pair, side, key) DO UPDATE SET code = ?4, message = ?5, field = ?6, digest = ?7, at = ?8",
+        "INSERT INTO reviews (pair, side, key, code, message, field, digest, at, plugin_set)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (pair, side, key) DO UPDATE SET code = ?4, message = ?5, field = ?6, digest = ?7, at = ?8, plugin_set = ?9",
     )
     .bind(pair)
     .bind(review.end.name())
@@ -128,16 +186,22 @@ async fn insert_review(connection: &mut SqliteConnection, pair: i64, review: &Re
     .bind(&review.field)
     .bind(&review.digest)
     .bind(clock::now_micros())
+    .bind(plugin_set)
     .execute(connection)
     .await
     .map(drop)
 }
 
-async fn insert_conflict(connection: &mut SqliteConnection, pair: i64, conflict: &Conflict) -> Result<()> {
+async fn insert_conflict(
+    connection: &mut SqliteConnection,
+    (pair, plugin_set): Ids,
+    conflict: &Conflict,
+) -> Result<()> {
     let value = |value: &Option<Value>| value.as_ref().map(|value| encode_values(&[Some(value.clone())]));
     sqlx::query(
-        "INSERT INTO conflicts (pair, source_key, target_key, field, base, source_value, target_value, winner, rule, at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO conflicts (pair, source_key, target_key, field, base, source_value, target_value, winner, rule, at,
+                                resolver, digest, reason, plugin_set)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(pair)
     .bind(conflict.keys.source.encode())
@@ -149,6 +213,10 @@ async fn insert_conflict(connection: &mut SqliteConnection, pair: i64, conflict:
     .bind(conflict.winner.name())
     .bind(&conflict.rule)
     .bind(conflict.at)
+    .bind(conflict.resolver.as_ref().map(|resolver| resolver.name.clone()))
+    .bind(conflict.resolver.as_ref().and_then(|resolver| resolver.digest.clone()))
+    .bind(conflict.resolver.as_ref().map(|resolver| resolver.reason.clone()))
+    .bind(plugin_set)
     .execute(connection)
     .await
     .map(drop)

@@ -136,11 +136,9 @@ fn field_rules_name_fields_as_either_side_calls_them() {
     assert_eq!(pair.conflict.default, Rule::Prefer(End::Target));
     assert_eq!(pair.conflict.fields["mail"], Rule::Prefer(End::Source));
     assert_eq!(pair.conflict.fields["phone"], Rule::LastWriteWins);
-    let resolver = "merge_tags".to_owned();
-    assert_eq!(
-        pair.planned.conflict_resolution,
-        [(Some("tags".to_owned()), PlannedRule::Plugin { resolver }), (Some("notes".to_owned()), PlannedRule::Manual)]
-    );
+    assert_eq!(pair.conflict.fields["tags"], Rule::Plugin(0));
+    assert_eq!(pair.conflict.resolvers[0].name, "merge_tags");
+    assert_eq!(pair.planned.conflict_resolution, [(Some("notes".to_owned()), PlannedRule::Manual)]);
     assert_eq!(pair.capture, CaptureMethod::DatabaseTriggers);
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidelock::change::End;
-use tidelock::config::planned::{Check, Metric, OnInvalid, Threshold};
-use tidelock::config::{CaptureMethod, Mappings, Nulls, Problem, Rule, codes, schema};
+use tidelock::config::planned::{Metric, Threshold};
+use tidelock::config::{CaptureMethod, Check, Mappings, Nulls, OnInvalid, Problem, Rule, codes, schema};
 
 use super::{accepted, base, merge, pair};
 
@@ -25,6 +25,7 @@ fn over_bare_base(name: &str) -> Value {
 
 /// Keys of the seeds that have an effect; every other one has to be named in a warning.
 const EFFECTIVE: &[&str] = &[
+    "validation_rules",
     "type",
     "object",
     "table",
@@ -201,7 +202,7 @@ fn s09_field_selection() {
 #[test]
 fn s10_validation_rules() {
     let (pair, warnings) = pair(&seed("10-validation-rules"));
-    let rules = &pair.planned.validation_rules;
+    let rules = &pair.validation_rules;
     assert_eq!((&rules[0].check, rules[0].on_error), (&Check::EmailFormat, OnInvalid::RejectRecord));
     let pattern = Check::Regex("^\\+[1-9]\\d{1,14}$".to_owned());
     assert_eq!((&rules[1].check, rules[1].on_error), (&pattern, OnInvalid::StandardizeFormat));

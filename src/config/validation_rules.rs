@@ -1,6 +1,6 @@
 //! `validation_rules` (layer 2).
 
-use crate::config::Location;
+use super::Location;
 
 /// What the values of a field must look like.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct ValidationRule {
 pub enum Check {
     /// An e-mail address.
     EmailFormat,
-    /// A regular expression; not compiled yet.
+    /// A regular expression; compiled when the pair is bound.
     Regex(String),
     /// Not null.
     Required,
@@ -33,12 +33,12 @@ pub enum Check {
         /// At most.
         max: Option<u64>,
     },
-    /// A number.
+    /// A number or a point in time. Bounds are JSON numbers or texts.
     Range {
         /// At least.
-        min: Option<f64>,
+        min: Option<serde_json::Value>,
         /// At most.
-        max: Option<f64>,
+        max: Option<serde_json::Value>,
     },
     /// One of these values.
     OneOf(Vec<serde_json::Value>),

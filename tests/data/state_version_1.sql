@@ -1,0 +1,58 @@
+-- The state store (layer 4). Keys, bases and values are in the binary form of src/record/codec.rs.
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pairs (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    loaded INTEGER NOT NULL DEFAULT 0,
+    paused INTEGER NOT NULL DEFAULT 0,
+    source_incarnation TEXT,
+    target_incarnation TEXT,
+    source_position TEXT,
+    target_position TEXT,
+    read INTEGER NOT NULL DEFAULT 0,
+    written_source INTEGER NOT NULL DEFAULT 0,
+    written_target INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    conflicts INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    last_commit INTEGER
+);
+-- The field names of bases: a few per pair, so that a link stores values only.
+CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, fields TEXT NOT NULL UNIQUE);
+-- A link without bases is a tombstone (I7).
+CREATE TABLE IF NOT EXISTS links (
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    source_key BLOB NOT NULL,
+    target_key BLOB NOT NULL,
+    source_layout INTEGER,
+    source_base BLOB,
+    target_layout INTEGER,
+    target_base BLOB,
+    PRIMARY KEY (pair, source_key)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS links_by_target ON links (pair, target_key);
+CREATE TABLE IF NOT EXISTS reviews (
+    id INTEGER PRIMARY KEY,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    side TEXT NOT NULL,
+    key BLOB NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    field TEXT,
+    digest TEXT,
+    at INTEGER NOT NULL,
+    UNIQUE (pair, side, key)
+);
+CREATE TABLE IF NOT EXISTS conflicts (
+    id INTEGER PRIMARY KEY,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    source_key BLOB NOT NULL,
+    target_key BLOB NOT NULL,
+    field TEXT,
+    base BLOB,
+    source_value BLOB,
+    target_value BLOB,
+    winner TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    at INTEGER NOT NULL
+);

@@ -1,0 +1,28 @@
+//! A state file of an earlier version is brought to this one, with all that is in it.
+
+use tidelock::state::StateStore;
+use tidelock::state::sqlite::SqliteState;
+
+#[tokio::test]
+async fn version_1_is_read_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = crate::harness::Database::sqlite(folder.path(), "state.db").await;
+    file.execute(include_str!("../data/state_version_1.sql")).await;
+    file.execute(
+        "INSERT INTO meta VALUES ('id', 'abc'), ('version', '1');
+         INSERT INTO pairs (name, loaded, source_position, read) VALUES ('customers', 1, '7', 42)",
+    )
+    .await;
+    let url = format!("sqlite://{}", folder.path().join("state.db").display());
+    for _ in 0..2 {
+        let state = SqliteState::open(&url, true).await.unwrap();
+        assert_eq!(state.id(), "abc");
+        let progress = state.progress("customers").await.unwrap();
+        assert!(progress.loaded);
+        assert_eq!(progress.positions.source.unwrap().0, "7");
+        let counts = state.summaries().await.unwrap()[0].counts;
+        assert_eq!((counts.read, counts.warnings), (42, 0));
+    }
+    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("2"));
+    assert_eq!(file.value("SELECT count(plugin_set) || '' FROM links").await.as_deref(), Some("0"));
+}
