@@ -125,7 +125,7 @@ fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
     json!({
         "pair": outcome.pair.as_ref(), "read": counts.read, "written_source": counts.written_source,
         "written_target": counts.written_target, "skipped": counts.skipped, "conflicts": counts.conflicts,
-        "rejected": counts.rejected, "reviews": reviews, "seconds": outcome.seconds, "error": error,
+        "rejected": counts.rejected, "warnings": counts.warnings, "reviews": reviews, "seconds": outcome.seconds, "error": error,
     })
 }
 
