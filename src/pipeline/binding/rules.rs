@@ -152,10 +152,8 @@ impl Binder<'_> {
         of: &Written,
     ) -> Option<Option<Value>> {
         let Some(json) = said else { return Some(None) };
-        let value = match json {
-            serde_json::Value::String(text) => Value::Text(text.clone()),
-            number => Value::Text(number.to_string()),
-        };
+        // What is no text is a number: the configuration takes nothing else.
+        let value = Value::Text(json.as_str().map_or_else(|| json.to_string(), str::to_owned));
         let written = [of.kinds.source, of.kinds.target];
         for kind in written.into_iter().flatten() {
             let comparable = comparable(kind).is_some_and(|kind| value.clone().convert(kind).is_ok());
