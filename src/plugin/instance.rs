@@ -37,6 +37,11 @@ impl Guest {
         }
     }
 
+    /// Whether this call has logged enough.
+    pub(super) fn log_is_full(&self) -> bool {
+        self.usage.log_is_full()
+    }
+
     /// `log.write`.
     pub(super) fn log(&mut self, level: u8, message: &str) {
         let Some(line) = self.usage.log_line(message) else { return };

@@ -239,9 +239,14 @@ impl Usage {
         self.memory > self.limits.memory_bytes / 2
     }
 
+    /// Whether the call has logged enough.
+    pub(super) fn log_is_full(&self) -> bool {
+        self.log_lines >= self.limits.log_lines || self.log_bytes >= self.limits.log_bytes
+    }
+
     /// The text to log, or `None` where the call has logged enough. The last line that fits says so.
     pub(super) fn log_line(&mut self, message: &str) -> Option<String> {
-        if self.log_lines >= self.limits.log_lines || self.log_bytes >= self.limits.log_bytes {
+        if self.log_is_full() {
             return None;
         }
         let mut line = printable(message, LOG_LINE_CHARS_MAX);

@@ -126,3 +126,150 @@ fn call_takes_records_and_conflicts() {
     );
     assert_eq!(merged[0]["value"], serde_json::json!({"tags": "c, b"}));
 }
+fn code<T: std::fmt::Debug>(row: &Result<T, tidelock::plugin::ValueError>) -> &str {
+    row.as_ref().unwrap_err().code.as_str()
+}
+
+fn records(texts: &[&str]) -> Vec<Record> {
+    texts.iter().map(|value| Record::of([("a", text(value)), ("n", Value::Int(1))])).collect()
+}
+
+fn contested(sources: &[&str]) -> Vec<Contested> {
+    sources.iter().map(|source| conflict(Some("b"), source, "t")).collect()
+}
+
+#[tokio::test]
+async fn batches_that_break_the_contract_are_error_values() {
+    let (_dir, catalog) = with_guests(&["misbehave_records"]).await;
+    let set = catalog.snapshot();
+    for (name, expected) in [
+        ("rt_loop", "deadline"),
+        ("rt_rows", "bad-output"),
+        ("rt_column_rows", "bad-output"),
+        ("rt_same_name", "bad-output"),
+        ("rt_no_name", "bad-output"),
+        ("rt_long_name", "output-limit"),
+        ("rt_many_columns", "bad-output"),
+        ("rt_presence", "bad-output"),
+        ("rt_offsets", "bad-output"),
+        ("rt_utf8", "bad-output"),
+        ("rt_disposition", "bad-output"),
+        ("rt_error_row", "bad-output"),
+    ] {
+        let rows = set.reshape(&function(name, "{}"), &context(), records(&["x", "y"])).await.unwrap();
+        assert_eq!((rows.len(), code(&rows[0]), code(&rows[1])), (2, expected, expected), "{name}");
+    }
+    for (name, expected) in [("va_loop", "deadline"), ("va_row", "bad-output"), ("va_million", "memory")] {
+        let rows = set.validate(&function(name, "{}"), &context(), records(&["x", "y"])).await.unwrap();
+        assert_eq!((rows.len(), code(&rows[0]), code(&rows[1])), (2, expected, expected), "{name}");
+    }
+    for (name, expected) in [
+        ("re_loop", "deadline"),
+        ("re_choices", "bad-output"),
+        ("re_custom", "bad-output"),
+        ("re_same_name", "bad-output"),
+        ("re_disposition", "bad-output"),
+    ] {
+        let rows = set.resolve(&function(name, "{}"), &context(), contested(&["x", "y"])).await.unwrap();
+        assert_eq!((rows.len(), code(&rows[0]), code(&rows[1])), (2, expected, expected), "{name}");
+    }
+    let rows = set.resolve(&function("re_choice", "{}"), &context(), contested(&["x", "y"])).await.unwrap();
+    assert!(code(&rows[0]) == "bad-output" && rows[1].is_ok());
+    let rows = set.validate(&function("va_many", "{}"), &context(), records(&["x", "y"])).await.unwrap();
+    assert!(code(&rows[0]) == "output-limit" && rows[1] == Ok(vec![]));
+    for name in ["rt_loop_fields", "rt_many_fields"] {
+        let error = set.reshape(&function(name, "{}"), &context(), records(&["x"])).await.unwrap_err();
+        assert_eq!(error.code, "plugin.open_failed", "{name}");
+        assert_eq!(set.probe(&function(name, "{}")).await.unwrap_err().code, "plugin.open_failed", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_guilty_records_fail_in_every_role() {
+    let (_dir, catalog) = with_guests(&["misbehave_records"]).await;
+    let set = catalog.snapshot();
+    let is_poison = |row: usize| row % 97 == 5;
+    let texts: Vec<&str> = (0..500).map(|row| if is_poison(row) { "poison" } else { "good" }).collect();
+    let reshaped = set.reshape(&function("rt_trap_on_poison", "{}"), &context(), records(&texts)).await.unwrap();
+    let checked = set.validate(&function("va_trap_on_poison", "{}"), &context(), records(&texts)).await.unwrap();
+    let settled = set.resolve(&function("re_trap_on_poison", "{}"), &context(), contested(&texts)).await.unwrap();
+    assert_eq!((reshaped.len(), checked.len(), settled.len()), (500, 500, 500));
+    for row in 0..500 {
+        if is_poison(row) {
+            let codes = (code(&reshaped[row]), code(&checked[row]), code(&settled[row]));
+            assert_eq!(codes, ("trap", "trap", "trap"), "row {row}");
+            continue;
+        }
+        // Only the field that it asked for came, and came back.
+        assert_eq!(reshaped[row], Ok(Reshaped::Keep(Record::of([("a", text("good"))]))), "row {row}");
+        assert_eq!(checked[row], Ok(Vec::new()), "row {row}");
+        let Ok(Resolution::Settled { fields, .. }) = &settled[row] else { panic!("row {row}") };
+        assert_eq!(*fields, [("notes".to_owned(), Choice::Source)], "row {row}");
+    }
+}
+
+#[tokio::test]
+async fn what_always_fails_is_not_called_for_ever_in_any_role() {
+    let (_dir, catalog) = with_guests(&["misbehave_records"]).await;
+    let set = catalog.snapshot();
+    let many = vec!["x"; 200];
+    let codes = [
+        set.reshape(&function("rt_rows", "{}"), &context(), records(&many)).await.unwrap_err().code,
+        set.validate(&function("va_row", "{}"), &context(), records(&many)).await.unwrap_err().code,
+        set.resolve(&function("re_choices", "{}"), &context(), contested(&many)).await.unwrap_err().code,
+    ];
+    assert_eq!(codes, ["plugin.breaker_open"; 3]);
+    // The breaker is the function's own.
+    let other = set.validate(&function("va_trap_on_poison", "{}"), &context(), records(&["x"])).await.unwrap();
+    assert_eq!(other, [Ok(Vec::new())]);
+}
+
+#[tokio::test]
+async fn nothing_is_lent_twice_and_nothing_stays_for_another_pair() {
+    let (_dir, catalog) = with_guests(&["misbehave_records"]).await;
+    let set = catalog.snapshot();
+    let call = async |name: &str, pair: &str| {
+        let context = CallContext { pair: pair.into(), ..CallContext::none() };
+        let rows = set.transform(&function(name, "{}"), &context, vec![text("x")]).await.unwrap();
+        rows.into_iter().next().unwrap()
+    };
+    // A million texts of 16 MiB that are one and the same.
+    assert_eq!(code(&call("aliased_texts", "one").await), "output-limit");
+    assert_eq!(call("log_flood", "one").await, Ok(text("x")));
+    // The guest's destructors are never run.
+    for _ in 0..3 {
+        assert_eq!(call("loop_on_drop", "one").await, Ok(text("x")));
+    }
+    for count in ["1", "2", "3"] {
+        assert_eq!(call("count_calls", "state one").await, Ok(text(count)));
+    }
+    assert_eq!(call("count_calls", "state two").await, Ok(text("1")));
+}
+
+#[tokio::test]
+async fn the_easy_interfaces_take_records() {
+    let (_dir, catalog) = with_guests(&["simple_records"]).await;
+    let set = catalog.snapshot();
+    let rows = set.validate(&function("no_x", "{}"), &context(), records(&["x", "y"])).await.unwrap();
+    assert_eq!(rows[0].as_ref().unwrap()[0].code, "has-x");
+    assert_eq!(rows[1], Ok(Vec::new()));
+    let rows = set.validate(&function("too_few", "{}"), &context(), records(&["x", "y"])).await.unwrap();
+    assert_eq!((code(&rows[0]), code(&rows[1])), ("bad-output", "bad-output"));
+    let number = |source: Value| {
+        let record = |value: Value| Record::of([("n", value)]);
+        Contested {
+            base: None,
+            values: Ends { source: record(source), target: record(Value::Int(3)) },
+            fields: vec!["n".to_owned()],
+            ..conflict(None, "", "")
+        }
+    };
+    let conflicts = vec![number(Value::Int(2)), number(text("review")), number(Value::Int(7))];
+    let rows = set.resolve(&function("seven", "{}"), &context(), conflicts.clone()).await.unwrap();
+    let settled = |choice| Resolution::Settled { fields: vec![("n".to_owned(), choice)], reason: String::new() };
+    assert_eq!(rows[0], Ok(settled(Choice::Custom(Value::Int(7)))));
+    assert_eq!(rows[1], Ok(Resolution::Review { reason: String::new() }));
+    assert_eq!(rows[2], Ok(settled(Choice::Source)));
+    let rows = set.resolve(&function("no_json", "{}"), &context(), conflicts).await.unwrap();
+    assert!(rows.iter().all(|row| code(row) == "bad-output"));
+}
