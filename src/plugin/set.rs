@@ -98,6 +98,7 @@ impl PluginSet {
             None => (None, name),
         };
         let candidates = self.by_name.get(function).map(Vec::as_slice).unwrap_or_default();
+        let wanted = wanted.or_else(|| replaces_standard(function, candidates));
         let mut found = candidates.iter().filter(|(plugin, _)| wanted.is_none_or(|wanted| *plugin.stem == *wanted));
         match (found.next(), found.next()) {
             (Some((plugin, index)), None) => Ok((plugin, *index)),
@@ -216,6 +217,14 @@ impl Plugins for PluginSet {
         let (target, rows) = (self.target(function)?, input.len());
         counted(&target, rows, resolve::resolve(&target, context, input)).await
     }
+}
+
+/// The file that is named like a standard function replaces that function, also where it is one of several of its plugin
+/// (`format_email.wasm` beside the standard `email`).
+fn replaces_standard<'a>(function: &'a str, candidates: &[(Arc<LoadedPlugin>, usize)]) -> Option<&'a str> {
+    let (named, others): (Vec<&str>, Vec<&str>) =
+        candidates.iter().map(|(plugin, _)| &*plugin.stem).partition(|stem| *stem == function);
+    (!named.is_empty() && others.iter().all(|stem| super::standard::standard(stem).is_some())).then_some(function)
 }
 
 /// Counts the call as one of its version's.

@@ -96,6 +96,18 @@ async fn numbers_become_decimals_and_null_can_become_a_text() {
     assert_eq!(answers.unwrap(), ["x", "x", "a"].map(|text| Ok(Some(text.to_owned()))));
 }
 
+/// One of several functions of a standard plugin is replaced by a file of the function's name; another file that only has it is not
+/// preferred.
+#[tokio::test]
+async fn a_file_replaces_the_standard_function_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy("plugins/built/email.wasm", dir.path().join("format_email.wasm")).unwrap();
+    let plugins = start(dir.path()).await.snapshot();
+    assert_eq!(plugins.info("format_email").unwrap().plugin, "format_email");
+    assert_eq!(plugins.info("email/format_email").unwrap().plugin, "email");
+    assert_eq!(plugins.info("email_format").unwrap_err().code, "plugin.ambiguous");
+}
+
 #[tokio::test]
 async fn rebuilt_plugins_do_the_same_as_the_committed_ones() {
     let Some(rebuilt) = tidelock::config::environment("TIDELOCK_REBUILT_DIR") else { return };
