@@ -40,10 +40,11 @@ pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<ExitCode> {
     crate::telemetry::start("warn", json);
     let stage = Stage::build(args.dir, json).await?;
     let config = ConfigArgs { files: vec![stage.folder.join("tidelock.json")], plugins: None, state: None };
-    let service = match Service::start(&config, true, json).await? {
+    let mut service = match Service::start(&config, true, json).await? {
         Ok(service) => service,
         Err(code) => return Ok(code),
     };
+    service.own_state().await?;
     let _watch = service.watch_plugins();
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());

@@ -18,6 +18,7 @@ use crate::runtime::open::{self, OpenError};
 use crate::runtime::status::describe;
 use crate::runtime::supervisor::{Outcome, Supervisor};
 use crate::runtime::worker::Failure;
+use crate::state::Counts;
 
 /// Arguments of `tidelock run`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +52,14 @@ pub async fn run(args: RunArgs, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     let shutdown = stop_on_signal()?;
-    if args.once { once(service, shutdown, json).await } else { serve(service, shutdown, json).await }
+    if let Some(failures) = nothing_can_run(&service, !args.once).await {
+        if args.once {
+            return conclude(&service, &failures.into_iter().map(not_run).collect::<Vec<_>>(), json).await;
+        }
+        return Ok(refuse(failures, json));
+    }
+    service.own_state().await?;
+    if args.once { once(service, shutdown, json).await } else { serve(service, shutdown).await }
 }
 
 /// A token that SIGINT or SIGTERM cancels.
@@ -73,6 +81,16 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
     let bars = progress::follow(supervisor.statuses(), json);
     let outcomes = supervisor.once(shutdown).await;
     bars.finish();
+    conclude(&service, &outcomes, json).await
+}
+
+/// The outcome of a pair that could not even begin.
+fn not_run((pair, failure): (Arc<str>, Failure)) -> Outcome {
+    Outcome { pair, counts: Counts::default(), seconds: 0.0, failure: Some(failure) }
+}
+
+/// Says what became of each pair.
+async fn conclude(service: &Service, outcomes: &[Outcome], json: bool) -> anyhow::Result<ExitCode> {
     let mut code = 0;
     let mut table = Table::new(&[
         "pair",
@@ -85,8 +103,8 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
         "reviews",
         "seconds",
     ]);
-    for outcome in &outcomes {
-        let reviews = open_reviews(&service, &outcome.pair).await?;
+    for outcome in outcomes {
+        let reviews = open_reviews(service, &outcome.pair).await?;
         code = code.max(exit_code(outcome, reviews));
         let counts = outcome.counts;
         if json {
@@ -106,8 +124,8 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
     }
     if !json {
         table.print();
-        for outcome in &outcomes {
-            explain(&service, outcome).await?;
+        for outcome in outcomes {
+            explain(service, outcome).await?;
         }
     }
     Ok(ExitCode::from(code))
@@ -169,10 +187,7 @@ async fn explain(service: &Service, outcome: &Outcome) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(service: Service, shutdown: CancellationToken, json: bool) -> anyhow::Result<ExitCode> {
-    if let Some(code) = nothing_can_run(&service, json).await {
-        return Ok(code);
-    }
+async fn serve(service: Service, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
     let _watch = service.watch_plugins();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let settings = &service.config.server;
@@ -188,18 +203,31 @@ async fn serve(service: Service, shutdown: CancellationToken, json: bool) -> any
     Ok(ExitCode::SUCCESS)
 }
 
-/// At start, a service none of whose pairs can ever run says so and ends; where some can, the others wait, paused, and say why.
-async fn nothing_can_run(service: &Service, json: bool) -> Option<ExitCode> {
+/// At start: why none of the pairs can ever run, so that nothing is made for them. `None` where one can; the others then say so in their
+/// turn. A service waits for a system that may soon be back; one that runs once does not, and where it ran before it finds out as it runs.
+async fn nothing_can_run(service: &Service, waits: bool) -> Option<Vec<(Arc<str>, Failure)>> {
+    if !waits && service.owns_state {
+        return None;
+    }
     let plugins = service.catalogue().snapshot();
-    let (mut problems, mut errors): (Vec<Problem>, Vec<(Arc<str>, SyncError)>) = Default::default();
+    let mut failures = Vec::new();
     for pair in &service.config.pairs {
         match open::check(pair, plugins.as_ref()).await {
-            Err(OpenError::Configuration(more)) => problems.extend(more),
-            Err(OpenError::System(error)) if error.disposition() != Disposition::Retry => {
-                errors.push((Arc::clone(&pair.name), error));
-            }
-            // One that is well, or may be soon, is reason enough to run.
-            Ok(_) | Err(OpenError::System(_)) => return None,
+            Ok(_) => return None,
+            Err(OpenError::System(error)) if waits && error.disposition() == Disposition::Retry => return None,
+            Err(error) => failures.push((Arc::clone(&pair.name), error.into())),
+        }
+    }
+    Some(failures)
+}
+
+/// Says why a service does not start.
+fn refuse(failures: Vec<(Arc<str>, Failure)>, json: bool) -> ExitCode {
+    let (mut problems, mut errors): (Vec<Problem>, Vec<(Arc<str>, SyncError)>) = Default::default();
+    for (pair, failure) in failures {
+        match failure {
+            Failure::Configuration(more) => problems.extend(more),
+            Failure::Run(error) => errors.push((pair, error)),
         }
     }
     let code = if errors.is_empty() { EXIT_CONFIGURATION } else { EXIT_FAILED };
@@ -207,5 +235,5 @@ async fn nothing_can_run(service: &Service, json: bool) -> Option<ExitCode> {
     for (pair, error) in errors {
         eprintln!("error: pair {pair}: {}", describe(&error));
     }
-    Some(ExitCode::from(code))
+    ExitCode::from(code)
 }

@@ -36,8 +36,10 @@ pub struct ConfigArgs {
 pub struct Service {
     /// The configuration.
     pub config: Config,
-    /// The durable state.
+    /// The durable state; where none was made yet an empty one, until [`Service::own_state`].
     pub state: Arc<dyn StateStore>,
+    /// Whether the state is this process's alone.
+    pub owns_state: bool,
     catalog: Arc<Catalog>,
 }
 
@@ -63,8 +65,8 @@ impl ConfigArgs {
 }
 
 impl Service {
-    /// Reads the configuration, says what is wrong with it, opens the state (alone, if `exclusive`) and loads the plugins. The inner
-    /// error is the exit code where the configuration is wrong.
+    /// Reads the configuration, says what is wrong with it, opens the state (alone, if `exclusive`) and loads the plugins. Makes no
+    /// state file. The inner error is the exit code where the configuration is wrong.
     ///
     /// # Errors
     /// Where the state or the plugin host cannot be had.
@@ -87,9 +89,22 @@ impl Service {
             check::report(&problems, json);
             return Ok(Err(ExitCode::from(EXIT_CONFIGURATION)));
         }
+        let owns_state = exclusive && state_exists(&config.state_url);
         let state =
-            if exclusive { open_state(&config.state_url, true).await? } else { peek_state(&config.state_url).await? };
-        Ok(Ok(Self { config, state, catalog }))
+            if owns_state { open_state(&config.state_url, true).await? } else { peek_state(&config.state_url).await? };
+        Ok(Ok(Self { config, state, owns_state, catalog }))
+    }
+
+    /// Makes the state where there is none yet: once it is known that something can run.
+    ///
+    /// # Errors
+    /// Where the state cannot be had.
+    pub async fn own_state(&mut self) -> anyhow::Result<()> {
+        if !self.owns_state {
+            self.state = open_state(&self.config.state_url, true).await?;
+            self.owns_state = true;
+        }
+        Ok(())
     }
 
     /// Reloads plugins as their files change, for as long as the answer is held.
@@ -132,6 +147,9 @@ pub async fn open_state(url: &str, exclusive: bool) -> anyhow::Result<Arc<dyn St
 
 /// The state for a command that only looks: an empty one where none was made yet.
 async fn peek_state(url: &str) -> anyhow::Result<Arc<dyn StateStore>> {
-    let path = url.strip_prefix("sqlite://").unwrap_or(url);
-    open_state(if Path::new(path).exists() { url } else { "sqlite://:memory:" }, false).await
+    open_state(if state_exists(url) { url } else { "sqlite://:memory:" }, false).await
+}
+
+fn state_exists(url: &str) -> bool {
+    Path::new(url.strip_prefix("sqlite://").unwrap_or(url)).exists()
 }

@@ -46,6 +46,15 @@ pub enum Failure {
     Run(SyncError),
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Configuration(problems) => Self::Configuration(problems),
+            OpenError::System(error) => Self::Run(error),
+        }
+    }
+}
+
 /// An open pair that follows its changes.
 struct Following<'a> {
     pair: OpenPair,
@@ -67,9 +76,8 @@ impl Worker {
         let outcome = loop {
             let opened = match self.open().await {
                 Ok(pair) => pair,
-                Err(OpenError::Configuration(problems)) => break Err(Failure::Configuration(problems)),
                 // What cannot be reached at all is said at once, not after minutes of retries.
-                Err(OpenError::System(error)) => break Err(Failure::Run(error)),
+                Err(error) => break Err(error.into()),
             };
             match self.drain(opened, shutdown).await {
                 Ok(()) => break Ok(()),

@@ -12,8 +12,9 @@ async fn setup() -> Setup {
     setup
 }
 
-/// No tracking object and no record was made.
+/// No state file, no tracking object and no record was made.
 async fn untouched(setup: &Setup) {
+    assert_eq!(setup.tidelock.state_files(), [""; 0]);
     let made = "SELECT CAST(count(*) AS TEXT) FROM sqlite_master WHERE name LIKE 'tidelock%'";
     for database in [&setup.source, &setup.target] {
         assert_eq!(database.value(made).await.as_deref(), Some("0"));
@@ -40,9 +41,30 @@ async fn a_missing_table_names_near_ones() {
     let endpoint = setup.target.endpoint("erp", "client");
     setup.configure(json!({"target": endpoint}));
     let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
-    assert!(ran.code == 1 || ran.code == 2, "{}", ran.code);
-    assert!(ran.errors.contains("client") && ran.errors.contains("clients"), "{}", ran.errors);
+    assert_eq!(ran.code, 1, "{}", ran.errors);
+    assert!(ran.errors.contains("no table \"client\"; did you mean \"clients\"?"), "{}", ran.errors);
+    let ran = setup.tidelock.once(1);
+    assert_eq!(ran.lines[0]["error"]["code"], "sqlite.no_table", "{}", ran.lines[0]);
+    assert_eq!(ran.number("reviews"), 0);
     untouched(&setup).await;
+}
+
+#[tokio::test]
+async fn a_pair_that_cannot_run_keeps_no_other_from_its_work() {
+    let setup = setup().await;
+    setup.configure(json!({}));
+    let folder = setup.tidelock.folder.path();
+    let mut other: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("sync.json")).unwrap()).unwrap();
+    other["connection_name"] = json!("orders");
+    other["target"]["table"] = json!("nowhere");
+    std::fs::write(folder.join("other.json"), other.to_string()).unwrap();
+    for files in [["sync.json", "other.json"], ["other.json", "sync.json"]] {
+        let ran = setup.tidelock.run(&["run", files[0], files[1], "--once"]);
+        assert_eq!(ran.code, 1, "{}", ran.errors);
+        assert!(ran.errors.contains("pair orders") && !ran.errors.contains("pair customers"), "{}", ran.errors);
+        assert_eq!(setup.target.value("SELECT full_name FROM clients").await.as_deref(), Some("Ada"));
+    }
 }
 
 #[tokio::test]
@@ -50,9 +72,10 @@ async fn a_missing_database_file_is_not_made() {
     let setup = setup().await;
     setup.configure(json!({"source": {"type": "sqlite", "path": "nowhere.db", "table": "customers"}}));
     let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
-    assert!(ran.code == 1 || ran.code == 2);
-    assert!(ran.errors.contains("nowhere.db"), "{}", ran.errors);
+    assert_eq!(ran.code, 1, "{}", ran.errors);
+    assert!(ran.errors.contains("nowhere.db") && ran.errors.contains("check \"path\""), "{}", ran.errors);
     assert!(!setup.tidelock.folder.path().join("nowhere.db").exists());
+    untouched(&setup).await;
 }
 
 #[tokio::test]
@@ -94,6 +117,7 @@ async fn invalid_json_says_where() {
     let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
     assert_eq!(ran.code, 2);
     assert!(ran.errors.contains("sync.json:2:"), "{}", ran.errors);
+    untouched(&setup).await;
 }
 
 #[tokio::test]
@@ -118,6 +142,12 @@ async fn a_broken_plugin_is_refused_and_the_rest_works() {
     let plugins = setup.tidelock.folder.path().join("plugins");
     std::fs::create_dir(&plugins).unwrap();
     std::fs::write(plugins.join("broken.wasm"), b"not a component").unwrap();
+    let mappings = json!([{"source": "id", "target": "client_id"}, {"source": "name", "target": "full_name", "transformation": "broken"}]);
+    setup.configure(json!({"field_mappings": mappings}));
+    let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
+    assert_eq!(ran.code, 2, "{}", ran.errors);
+    assert!(ran.errors.contains("`broken.wasm` was refused: it is not a WebAssembly file"), "{}", ran.errors);
+    untouched(&setup).await;
     setup.configure(json!({}));
     let ran = setup.tidelock.once(0);
     assert!(ran.errors.contains("broken"), "{}", ran.errors);

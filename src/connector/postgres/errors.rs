@@ -116,13 +116,21 @@ impl Place {
         } else {
             said(&error)
         };
-        let translated = self.error(kind, code, format_args!("{doing}: {text}"));
-        // The server's words may hold values, and a cause is printed as it is.
-        if class == Class::Data || matches!(error, sqlx::Error::Database(_)) {
-            translated
-        } else {
-            translated.caused_by(error)
-        }
+        // No cause is kept: the text says all of it, and a server's words may hold values.
+        self.error(kind, code, format_args!("{doing}: {text}"))
+    }
+
+    /// Translates why there is no connection, with what to look at.
+    pub(super) fn unconnected(&self, error: sqlx::Error) -> SyncError {
+        let advice = match class(&error) {
+            Class::Unavailable => "; check that the server runs there, \"host\" and \"port\"",
+            Class::Unauthenticated => "; check \"user\" and \"password\"",
+            Class::NoDatabase => "; check \"database\"",
+            Class::Permission | Class::ReadOnly | Class::Schema | Class::Data | Class::Contention | Class::Other => "",
+        };
+        let mut failed = self.failed("connecting", error);
+        failed.message.push_str(advice);
+        failed
     }
 
     /// The refusal of one record.
@@ -152,6 +160,9 @@ fn kind_and_code(class: Class) -> (ErrorKind, &'static str) {
 
 /// What the server said, without values, with the constraint and column it named.
 pub(super) fn said(error: &sqlx::Error) -> String {
+    if let sqlx::Error::Io(error) = error {
+        return error.to_string();
+    }
     let sqlx::Error::Database(database) = error else { return error.to_string() };
     let Some(error) = database.try_downcast_ref::<PgDatabaseError>() else { return database.message().to_owned() };
     // Class 23 quotes names only; its values are in the detail, which is left out.

@@ -93,7 +93,7 @@ impl Server {
             Ok(connection)
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error| self.place.failed("connecting", error)),
+            Ok(connected) => connected.map_err(|error| self.place.unconnected(error)),
             Err(_) => Err(self.place.error(
                 ErrorKind::Unavailable,
                 "postgres.unavailable",
