@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 mod ask;
 mod computed;
+mod digest;
 mod functions;
 mod rules;
 
@@ -90,6 +91,8 @@ pub struct Binding {
     pub deletes: Deletes,
     /// What stands in for null.
     pub nulls: Nulls,
+    /// The links were agreed under another mapping: what this one makes of records that nobody has edited flows once more.
+    pub renewed: bool,
 }
 
 impl Binding {
@@ -204,6 +207,7 @@ impl Binder<'_> {
             checks,
             deletes: pair.deletes,
             nulls: pair.nulls,
+            renewed: false,
         }
     }
 

@@ -109,6 +109,15 @@ impl Item {
         }
     }
 
+    /// Whether the image of a side is assumed to be a base that an earlier configuration made, which lacks some of today's fields.
+    pub(super) fn is_outdated(&self, binding: &Binding, end: End) -> bool {
+        let wanted = binding.layouts.get(end);
+        let Some(base) = self.base.as_ref().map(|base| base.get(end)).filter(|base| base.layout() != wanted) else {
+            return false;
+        };
+        *self.now.get(end) == Now::Assumed && wanted.iter().any(|name| base.get(name).is_none())
+    }
+
     /// Whether both keys are known.
     pub(super) fn linked(&self) -> bool {
         self.keys.source.is_some() && self.keys.target.is_some()

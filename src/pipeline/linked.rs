@@ -88,7 +88,24 @@ impl Pipeline {
         let images = self.images(end, changes).await?;
         let keys: Vec<Key> = images.iter().map(|(key, _)| key.clone()).collect();
         let links = self.state.links(&self.binding.pair, end, &keys).await?;
-        Ok(images.into_iter().zip(links).map(|((key, image), link)| Item::new(end, key, link, image)).collect())
+        let mut items: Vec<Item> =
+            images.into_iter().zip(links).map(|((key, image), link)| Item::new(end, key, link, image)).collect();
+        self.read_unknown(end.other(), &mut items).await?;
+        Ok(items)
+    }
+
+    /// Reads the images of `end` that cannot be assumed, because nothing was agreed yet about some of their fields.
+    async fn read_unknown(&self, end: End, items: &mut [Item]) -> Result<()> {
+        let outdated = items.iter_mut().filter(|item| item.is_outdated(&self.binding, end));
+        let (mut asking, keys): (Vec<&mut Item>, Vec<Key>) =
+            outdated.filter_map(|item| item.keys.get(end).clone().map(|key| (item, key))).unzip();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for (item, image) in asking.iter_mut().zip(self.targets.get(end).fetch(&keys).await?) {
+            item.reread(&self.binding, end, image);
+        }
+        Ok(())
     }
 
     /// Decides and writes until every item is settled or in review.

@@ -96,10 +96,11 @@ pub fn needs(binding: &Binding, now: Ends<Option<&Record>>, base: Option<&Ends<R
     let (Some(base), Some(source), Some(target)) = (base, now.source, now.target) else {
         return Ends { source: now.source.is_some(), target: now.target.is_some() };
     };
-    let mut needs = Ends::default();
+    let mut needs = Ends { source: binding.renewed, target: binding.renewed };
     for mapping in &binding.mappings {
-        let source_changed = changed(source, &base.source, &mapping.fields.source);
-        let target_changed = changed(target, &base.target, &mapping.fields.target);
+        let first = agreed(base, mapping).is_none();
+        let source_changed = first || changed(source, &base.source, &mapping.fields.source);
+        let target_changed = first || changed(target, &base.target, &mapping.fields.target);
         needs.source |= source_changed || (mapping.correlation && target_changed);
         needs.target |= target_changed;
     }
@@ -135,6 +136,13 @@ fn changed(now: &Record, base: &Record, of: &BoundField) -> bool {
     field(now, of).is_some_and(|value| field(base, of) != Some(value))
 }
 
+/// What was agreed about a mapping's fields; `None` where a base lacks one of them, as that of an earlier configuration does.
+fn agreed<'a>(base: &'a Ends<Record>, mapping: &BoundMapping) -> Option<Ends<&'a Value>> {
+    let source = field(&base.source, &mapping.fields.source)?;
+    let target = field(&base.target, &mapping.fields.target)?;
+    Some(Ends { source, target })
+}
+
 /// The record exists on the other side only, and nothing was agreed about it.
 fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
     if !binding.flows.get(at.other()) {
@@ -167,12 +175,12 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
     if binding.deletes == Deletes::Ignore {
         return Decision::default();
     }
-    let touched = |mapping: &BoundMapping| {
-        mapping.functions.get(survives).is_some() && changed(survivor, base, mapping.fields.get(survives))
-    };
+    // A field that was never agreed about says nothing of an edit.
+    let edited = |of: &BoundField| field(base, of).is_some() && changed(survivor, base, of);
+    let touched =
+        |mapping: &BoundMapping| mapping.functions.get(survives).is_some() && edited(mapping.fields.get(survives));
     let mut contests = Vec::new();
-    let computed_touched =
-        || group::of(binding, survives).any(|one| one.inputs.iter().any(|of| changed(survivor, base, of)));
+    let computed_touched = || group::of(binding, survives).any(|one| one.inputs.iter().any(edited));
     if *binding.flows.get(survives) && (binding.mappings.iter().any(touched) || computed_touched()) {
         let rule = binding.default_rule;
         let winner = conflict::winner(rule, &images.times);
@@ -231,9 +239,10 @@ struct Field<'a> {
     mapping: &'a BoundMapping,
     rule: Rule,
     nulls: Nulls,
+    renewed: bool,
     now: Ends<Option<&'a Value>>,
     /// `None`: nothing was agreed about this field.
-    base: Ends<Option<&'a Value>>,
+    base: Option<Ends<&'a Value>>,
     /// Each side's value in the other side's terms.
     proposed: Ends<Option<&'a Cell>>,
     times: Times,
@@ -249,17 +258,14 @@ impl<'a> Field<'a> {
         target: &'a Record,
         images: &Images<'a>,
     ) -> Self {
-        let base = images.base;
         Self {
             index,
             mapping,
             rule: binding.rules.get(index).copied().unwrap_or(binding.default_rule),
             nulls: binding.nulls,
+            renewed: binding.renewed,
             now: Ends { source: field(source, &mapping.fields.source), target: field(target, &mapping.fields.target) },
-            base: Ends {
-                source: base.and_then(|base| field(&base.source, &mapping.fields.source)),
-                target: base.and_then(|base| field(&base.target, &mapping.fields.target)),
-            },
+            base: images.base.and_then(|base| agreed(base, mapping)),
             proposed: Ends::from_fn(|end| images.mapped.get(end).and_then(|cells| cells.get(index))),
             times: images.times,
             answer: images.answers.iter().find(|(place, _)| *place == index).map(|(_, answer)| answer),
@@ -273,6 +279,8 @@ impl<'a> Field<'a> {
         }
         let flows = Ends::from_fn(|end| self.mapping.functions.get(end).is_some() && self.changed(end));
         match (flows.source, flows.target) {
+            (false, false) if self.renewed && self.mapping.functions.source.is_some() => self.toward(End::Target),
+            (false, false) if self.renewed => self.toward(End::Source),
             (false, false) => Flow::default(),
             (true, false) => self.toward(End::Target),
             (false, true) => self.toward(End::Source),
@@ -282,7 +290,7 @@ impl<'a> Field<'a> {
 
     fn changed(&self, end: End) -> bool {
         let now = *self.now.get(end);
-        now.is_some() && now != *self.base.get(end)
+        now.is_some() && now != self.base.map(|base| *base.get(end))
     }
 
     /// Whether the value proposed for `end` is there already.
@@ -308,7 +316,7 @@ impl<'a> Field<'a> {
         if self.agrees(End::Target) || self.agrees(End::Source) {
             return Flow::default();
         }
-        if self.base.source.is_none() || self.base.target.is_none() {
+        if self.base.is_none() {
             // First contact: a null says nothing, the other side's value fills it.
             match (self.now.source.is_none_or(Value::is_null), self.now.target.is_none_or(Value::is_null)) {
                 (true, false) => return self.toward(End::Source),

@@ -21,9 +21,10 @@ const UPSERT_BATCH_MIN: usize = 5_000;
 /// Batches on their way at the same time, where their records cannot meet: one is mapped while others are written or committed.
 const LANES: usize = 3;
 
-/// Loads a pair: the source's records, the target's, then links whose record has gone since.
+/// Loads a pair: the source's records, the target's, then links whose record has gone since. `mapping` is the digest of what it goes by.
 pub(super) async fn run(
     pipeline: &Pipeline,
+    mapping: String,
     batch_size: usize,
     reporter: &Reporter,
     shutdown: &CancellationToken,
@@ -38,7 +39,7 @@ pub(super) async fn run(
     if had_links {
         sweep(pipeline, max, reporter).await?;
     }
-    let commit = Commit { loaded: true, ..Commit::default() };
+    let commit = Commit { loaded: Some(mapping), ..Commit::default() };
     pipeline.state.commit(&pipeline.binding.pair, &commit).await
 }
 

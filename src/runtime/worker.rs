@@ -197,12 +197,16 @@ impl Worker {
 
     /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
     async fn start(&self, mut pair: OpenPair, shutdown: &CancellationToken) -> Result<Following<'_>> {
-        let progress = self.prepare(&mut pair).await?;
+        let filters = Ends { source: self.config.source.filter.clone(), target: self.config.target.filter.clone() };
+        let mapping = pair.pipeline.binding.digest(&filters);
+        let progress = self.prepare(&mut pair, &mapping).await?;
         pair.pipeline.recover().await?;
         if !progress.loaded {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");
-            load::run(&pair.pipeline, self.config.batch_size, &self.reporter, shutdown).await?;
+            pair.pipeline.binding.renewed = progress.mapping.as_ref().is_some_and(|before| *before != mapping);
+            load::run(&pair.pipeline, mapping, self.config.batch_size, &self.reporter, shutdown).await?;
+            pair.pipeline.binding.renewed = false;
         }
         Ok(Following {
             pair,
@@ -213,8 +217,9 @@ impl Worker {
         })
     }
 
-    /// Prepares the streams and says where to go on: where they stood, or, if one was made anew, with a load from where they are now.
-    async fn prepare(&self, pair: &mut OpenPair) -> Result<Progress> {
+    /// Prepares the streams and says where to go on: where they stood; with a load, if the mapping has changed; or, if a stream was made
+    /// anew, with a load from where they are now.
+    async fn prepare(&self, pair: &mut OpenPair, mapping: &str) -> Result<Progress> {
         let name = &pair.pipeline.binding.pair;
         let stored = self.state.progress(name).await?;
         let mut fresh = Progress::default();
@@ -225,10 +230,16 @@ impl Worker {
                 *fresh.positions.get_mut(end) = Some(source.head().await?);
             }
         }
+        fresh.mapping.clone_from(&stored.mapping);
         if stored.incarnations == fresh.incarnations {
-            return Ok(stored);
-        }
-        if stored.loaded {
+            // What a load was stopped in is done by the next, whatever its mapping was.
+            if !stored.loaded || stored.mapping.as_deref() == Some(mapping) {
+                return Ok(stored);
+            }
+            tracing::warn!(pair = %self.config.name, "the mapping has changed: both sides are compared in full");
+            // The changes since then are still to come: deletes are known from nothing else.
+            fresh.positions = stored.positions;
+        } else if stored.loaded {
             tracing::warn!(pair = %self.config.name, "a change stream was made anew: both sides are compared in full");
         }
         self.state.begin_load(name, &fresh).await?;

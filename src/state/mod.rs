@@ -119,8 +119,8 @@ pub struct Commit {
     pub cleared: Vec<(End, Key)>,
     /// New positions.
     pub positions: Ends<Option<Position>>,
-    /// Set once, when the initial load is through.
-    pub loaded: bool,
+    /// Set when a load is through: the digest of the mapping that it went by.
+    pub loaded: Option<String>,
     /// Counters to add, for `status`.
     pub counts: Counts,
     /// The end whose changes it processed; `None`: nothing but state.
@@ -168,6 +168,8 @@ pub struct Progress {
     pub loaded: bool,
     /// Whether a person has paused it.
     pub paused: bool,
+    /// Digest of the mapping that the last whole load went by.
+    pub mapping: Option<String>,
     /// Incarnation of each side's stream, as it was when the positions were made.
     pub incarnations: Ends<Option<String>>,
     /// Durable positions.
@@ -203,7 +205,7 @@ pub trait StateStore: Send + Sync {
     /// Where the pair stands; a pair that is not known yet stands at the default.
     async fn progress(&self, pair: &str) -> Result<Progress>;
 
-    /// Begins a load: forgets positions, sets incarnations and start positions; keeps links.
+    /// Begins a load: sets incarnations and start positions; keeps links and the mapping of the last load.
     async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()>;
 
     /// Pauses a pair, or lets it go on.

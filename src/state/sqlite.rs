@@ -217,6 +217,7 @@ impl StateStore for SqliteState {
         Ok(Progress {
             loaded: row.get("loaded"),
             paused: row.get("paused"),
+            mapping: row.get("mapping"),
             incarnations: Ends { source: row.get("source_incarnation"), target: row.get("target_incarnation") },
             positions: Ends {
                 source: row.get::<Option<String>, _>("source_position").map(Position),

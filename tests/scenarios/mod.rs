@@ -6,6 +6,7 @@ pub mod conflicts;
 pub mod correlation;
 pub mod crash;
 pub mod live;
+pub mod mapping;
 pub mod one_way;
 pub mod plugins;
 pub mod polling;

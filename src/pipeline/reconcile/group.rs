@@ -91,6 +91,10 @@ impl<'a, 'b> OneGroup<'a, 'b> {
     /// The end whose record rules; `None` where nothing flows.
     fn winner(&self, place: usize, decision: &mut Decision) -> Option<End> {
         match (self.changed(End::Source), self.changed(End::Target)) {
+            (false, false) if self.binding.renewed => {
+                let makes = |end: &End| members(self.binding, self.group, *end).next().is_some();
+                [End::Source, End::Target].into_iter().find(makes)
+            }
             (false, false) => None,
             (true, false) => Some(End::Source),
             (false, true) => Some(End::Target),

@@ -41,6 +41,7 @@ fn binding(rule: Rule) -> Binding {
         default_rule: rule,
         deletes: Deletes::Propagate,
         nulls: Nulls::Preserve,
+        renewed: false,
         resolvers: Vec::new(),
         computed: Vec::new(),
         groups: Vec::new(),
@@ -115,6 +116,67 @@ fn changes_of_different_fields_merge_without_conflict() {
     assert_eq!(decision.contests, []);
     assert_eq!(decision.writes.target, sets("a", "x2"));
     assert_eq!(decision.writes.source, sets("b", "y2"));
+}
+
+/// A mapping that was added later: what is in its fields was never compared, so neither side's value is news that may overwrite the
+/// other's.
+#[test]
+fn a_field_that_was_never_agreed_is_first_contact() {
+    let known = Ends::from_fn(|_| Record::of([("id", Value::Int(1)), ("a", Value::Text("x".into()))]));
+    let half = Ends { source: record("x", "y"), target: known.target.clone() };
+    for base in [known, half] {
+        let decide = |source: &str, target: &str| {
+            let (source, target) = (record("x", source), record("x", target));
+            decide(&binding(Rule::Prefer(End::Source)), Some(&base), Some(&source), Some(&target), Times::default())
+        };
+        assert_eq!(decide("y", "y"), Decision::default());
+        assert_eq!(
+            (decide("y", "").writes, decide("y", "").contests),
+            (Ends { source: None, target: sets("b", "y") }, vec![])
+        );
+        assert_eq!(
+            (decide("", "z").writes, decide("", "z").contests),
+            (Ends { source: sets("b", "z"), target: None }, vec![])
+        );
+        let both = decide("y", "z");
+        assert_eq!((both.writes.target, both.contests.len()), (sets("b", "y"), 1));
+        let deleted = record("x", "z");
+        let rule = binding(Rule::Prefer(End::Target));
+        let decision = super::reconcile(
+            &rule,
+            &Images {
+                now: Ends { source: None, target: Some(&deleted) },
+                base: Some(&base),
+                mapped: Ends::default(),
+                times: Times::default(),
+                answers: &[],
+            },
+        );
+        assert_eq!(
+            (decision.writes.target, decision.contests),
+            (Some(Intent::Delete), vec![]),
+            "no edit that outlives a delete"
+        );
+        let images = Ends::from_fn(|_| record("x", "y"));
+        let now = Ends { source: Some(&images.source), target: Some(&images.target) };
+        assert_eq!(needs(&binding(Rule::LastWriteWins), now, Some(&base)), Ends { source: true, target: true });
+    }
+}
+
+#[test]
+fn what_another_mapping_makes_of_unedited_records_flows_once() {
+    let base = Ends { source: record("x", "y"), target: record("X", "y") };
+    let (source, target) = (base.source.clone(), base.target.clone());
+    let mut binding = binding(Rule::LastWriteWins);
+    let decide = |binding: &Binding| decide(binding, Some(&base), Some(&source), Some(&target), Times::default());
+    assert_eq!(decide(&binding), Decision::default());
+    binding.renewed = true;
+    assert_eq!(decide(&binding).writes, Ends { source: None, target: sets("a", "x") });
+    for mapping in &mut binding.mappings {
+        mapping.functions.source = None;
+    }
+    let back = decide(&binding);
+    assert_eq!((back.writes, back.contests), (Ends { source: sets("a", "X"), target: None }, vec![]));
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn binding(kinds: [Kind; 2], rules: Vec<BoundRule>) -> Binding {
         checks: rules,
         deletes: Deletes::Propagate,
         nulls: Nulls::Preserve,
+        renewed: false,
     }
 }
 

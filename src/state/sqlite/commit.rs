@@ -42,13 +42,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit:
     let position =
         |end| commit.positions.get(end).as_ref().map(|position: &crate::change::Position| position.0.clone());
     sqlx::query(
-        "UPDATE pairs SET loaded = loaded OR ?, source_position = coalesce(?, source_position),
+        "UPDATE pairs SET loaded = loaded OR ?, mapping = coalesce(?, mapping), source_position = coalesce(?, source_position),
                           target_position = coalesce(?, target_position), read = read + ?, written_source = written_source + ?,
                           written_target = written_target + ?, skipped = skipped + ?, conflicts = conflicts + ?,
                           rejected = rejected + ?, warnings = warnings + ?, last_commit = ?
          WHERE id = ?",
     )
-    .bind(commit.loaded)
+    .bind(commit.loaded.is_some())
+    .bind(&commit.loaded)
     .bind(position(End::Source))
     .bind(position(End::Target))
     .bind(number(counts.read))
