@@ -1,7 +1,7 @@
 //! One link on its way through the linked pipeline: what is known of it, and how outcomes change that (row 6, no I/O).
 
 use super::apply::key_of;
-use super::binding::{Binding, BoundField, Computed};
+use super::binding::{Binding, BoundField};
 use super::reconcile::{Answer, Contest, Decision, Images, Intent, Subject};
 use super::transform::{Cell, Mapped, Rejection};
 use super::{Done, conflict, reconcile};
@@ -10,7 +10,7 @@ use crate::config::Rule;
 use crate::connector::{Write, WriteOutcome};
 use crate::error::SyncError;
 use crate::record::{Key, Record};
-use crate::state::{Conflict, Link, Resolver};
+use crate::state::{Conflict, Link, Resolver, Winner};
 use crate::telemetry::clock;
 use crate::value::Value;
 
@@ -60,7 +60,16 @@ pub(super) struct Item {
     answers: Vec<(usize, Answer)>,
     resolvers: Vec<(usize, Resolver)>,
     decision: Decision,
+    /// What the decision settles, once it is carried out.
+    settled: Vec<Settled>,
+    /// What was settled: the loser is overwritten.
     conflicts: Vec<Settled>,
+    /// Warnings about each side's image in the other side's terms.
+    warnings: Ends<u64>,
+    /// Fields of each side, by their mappings, whose values a rule keeps from the other side: nothing is agreed about them.
+    left_out: Ends<Vec<usize>>,
+    /// Warnings about what was written.
+    warned: u64,
     wrote: bool,
 }
 
@@ -96,7 +105,11 @@ impl Item {
             answers: Vec::new(),
             resolvers: Vec::new(),
             decision: Decision::default(),
+            settled: Vec::new(),
             conflicts: Vec::new(),
+            warnings: Ends::default(),
+            left_out: Ends::default(),
+            warned: 0,
             wrote: false,
         }
     }
@@ -131,6 +144,21 @@ impl Item {
         Ends::from_fn(|end| *needs.get(end) && self.mapped.get(end).is_none())
     }
 
+    /// Takes a side's image in the other side's terms, and how many warnings there are about it.
+    pub(super) fn take_mapped(&mut self, binding: &Binding, end: End, (cells, warnings): (Mapped, u64)) {
+        let left_out = binding.mappings.iter().zip(&cells).enumerate().filter_map(|(place, (mapping, cell))| {
+            (mapping.functions.get(end).is_some() && matches!(cell, Ok(None))).then_some(place)
+        });
+        *self.left_out.get_mut(end) = left_out.collect();
+        *self.mapped.get_mut(end) = Some(cells);
+        *self.warnings.get_mut(end) = warnings;
+    }
+
+    /// Warnings about a value of a resolver's own, which takes the place of what came from `from`.
+    pub(super) fn warn(&mut self, from: End, warnings: u64) {
+        *self.warnings.get_mut(from) = warnings;
+    }
+
     /// Decides; whether the outcome hangs on times that are not given.
     pub(super) fn decide(&mut self, binding: &Binding, times: Ends<Option<i64>>) -> bool {
         let images = Images {
@@ -141,11 +169,7 @@ impl Item {
             answers: &self.answers,
         };
         let decision = reconcile::reconcile(binding, &images);
-        let settled = decision.contests.iter().map(|contest| self.settled(binding, *contest)).collect::<Vec<_>>();
-        if !self.wrote {
-            self.conflicts.clear();
-        }
-        self.conflicts.extend(settled);
+        self.settled = decision.contests.iter().map(|contest| self.settled(binding, *contest)).collect();
         self.decision = decision;
         self.decision.depends_on_times()
     }
@@ -208,6 +232,20 @@ impl Item {
         open.map(|(place, _)| *place).collect()
     }
 
+    /// What the source alone has changed of fields that are mapped, in the target's terms: place of the mapping, and value.
+    pub(super) fn flowing<'a>(&'a self, binding: &'a Binding) -> impl Iterator<Item = (usize, &'a Value)> {
+        let changed = |end: End, of: &BoundField| {
+            let base = self.base.as_ref().map(|base| base.get(end));
+            self.image(end).is_some_and(|now| base.is_none_or(|base| reconcile::changed(now, base, of)))
+        };
+        let cells = self.mapped.source.iter().flatten();
+        binding.mappings.iter().zip(cells).enumerate().filter_map(move |(place, (mapping, cell))| {
+            let fields = &mapping.fields;
+            let alone = changed(End::Source, &fields.source) && !changed(End::Target, &fields.target);
+            alone.then_some((place, cell.as_ref().ok()?.as_ref()?))
+        })
+    }
+
     /// What a resolver said.
     pub(super) fn answer(&mut self, resolver: (usize, Resolver), answers: Vec<(usize, Answer)>) {
         self.resolvers.retain(|(place, _)| *place != resolver.0);
@@ -222,12 +260,13 @@ impl Item {
 
     /// Puts a refused record in review; true if it was.
     pub(super) fn reject(&mut self, done: &mut Done) -> bool {
-        let waits = self.decision.open.first().map(|(_, resolver)| (self.origin, self.unsettled(*resolver)));
+        // Both sides' changes come to this: one review, whichever is seen first.
+        let waits = self.decision.open.first().map(|(_, resolver)| (End::Source, self.unsettled(*resolver)));
         let Some((end, rejection)) = self.decision.rejection.take().or(waits) else { return false };
         if let Some(key) = self.keys.get(end).clone() {
             done.reject(end, key, rejection);
         }
-        self.step = Step::Closed;
+        self.finish(done);
         true
     }
 
@@ -252,10 +291,10 @@ impl Item {
             WriteOutcome::Applied { key, stored } => {
                 done.wrote(end, 1);
                 self.wrote = true;
+                self.warned = self.warned.max(*self.warnings.get(end.other()));
+                let lost = self.settled.extract_if(.., |settled| settled.contest.winner != end.into());
+                self.conflicts.extend(lost);
                 *self.keys.get_mut(end) = Some(key);
-                if let Write::Update { fields, .. } = write {
-                    self.advance(end, fields, stored.as_ref());
-                }
                 *self.now.get_mut(end) = Now::Known(stored);
                 *self.mapped.get_mut(end) = None;
                 if let Write::Create { .. } = write {
@@ -271,7 +310,7 @@ impl Item {
         if let Some(key) = self.keys.get(end).clone() {
             done.refuse(end, key, error.code, error.message.clone());
         }
-        self.step = Step::Closed;
+        self.finish(done);
     }
 
     /// A record that was created from the other side's is agreed as it is; a key that the source has generated must still reach the
@@ -283,42 +322,45 @@ impl Item {
         }
     }
 
-    /// What has reached `end` is agreed, even if the other end's write has to be decided again.
-    fn advance(&mut self, end: End, fields: &Record, stored: Option<&Record>) {
+    /// What has reached `end` is agreed, and so is what it was made of at the other end, even if the other end's write has to be
+    /// decided again. A value of a resolver's own has to reach both ends first.
+    pub(super) fn advance(&mut self, binding: &Binding, end: End, fields: &Record) {
+        let from = end.other();
+        let pending = |place: usize| {
+            let own = |winner| matches!(winner, Winner::Base | Winner::Merged);
+            self.answers.iter().any(|(of, answer)| *of == place && own(answer.winner))
+        };
+        let written = |of: &BoundField| fields.get(&of.name).is_some();
+        let mapped =
+            binding.mappings.iter().enumerate().filter(|(place, one)| written(one.fields.get(end)) && !pending(*place));
+        let mapped = mapped.flat_map(|(_, one)| [(end, one.fields.get(end)), (from, one.fields.get(from))]);
+        let made = binding.computed.iter().filter(|one| one.from == from && one.outputs.iter().any(written));
+        let made = made.flat_map(|one| {
+            let outputs = one.outputs.iter().filter(|of| written(of)).map(|of| (end, of));
+            outputs.chain(one.inputs.iter().map(|of| (from, of)))
+        });
+        self.left_out
+            .get_mut(end)
+            .retain(|place| !binding.mappings.get(*place).is_some_and(|one| written(one.fields.get(end))));
+        let value = |end: End, of: &BoundField| self.image(end).and_then(|image| reconcile::field(image, of)).cloned();
+        let agreed: Vec<(End, &BoundField, Value)> =
+            mapped.chain(made).filter_map(|(end, of)| Some((end, of, value(end, of)?))).collect();
         let Some(base) = self.base.as_mut() else { return };
-        for (name, value) in fields.iter() {
-            let value = stored.and_then(|stored| stored.get(name)).unwrap_or(value);
-            base.get_mut(end).set(name, value.clone());
+        for (end, of, value) in agreed {
+            base.get_mut(end).set(&of.name, value);
         }
     }
 
-    /// The fields of the other end whose values reached `end` are agreed too.
-    pub(super) fn advance_origin(&mut self, binding: &Binding, end: End, fields: &Record) {
-        let from = end.other();
-        for mapping in &binding.mappings {
-            if fields.get(&mapping.fields.get(end).name).is_none() {
-                continue;
-            }
-            let of = mapping.fields.get(from);
-            let value = self.image(from).and_then(|image| reconcile::field(image, of)).cloned();
-            if let (Some(base), Some(value)) = (self.base.as_mut(), value) {
-                base.get_mut(from).set(&of.name, value);
-            }
-        }
-        // What computed fields were made of.
-        let made = |one: &&Computed| one.from == from && one.outputs.iter().any(|of| fields.get(&of.name).is_some());
-        for of in binding.computed.iter().filter(made).flat_map(|one| &one.inputs) {
-            let value = self.image(from).and_then(|image| reconcile::field(image, of)).cloned();
-            if let (Some(base), Some(value)) = (self.base.as_mut(), value) {
-                base.get_mut(from).set(&of.name, value);
-            }
-        }
+    /// What was written stays on record, however the item ends (I6).
+    fn finish(&mut self, done: &mut Done) {
+        self.step = Step::Closed;
+        done.commit.counts.warnings += self.warned;
+        self.record_conflicts(done);
     }
 
     /// Closes a settled item: its link, its conflicts, its counters.
-    pub(super) fn close(&mut self, done: &mut Done) {
-        self.step = Step::Closed;
-        self.record_conflicts(done);
+    pub(super) fn close(&mut self, binding: &Binding, done: &mut Done) {
+        self.finish(done);
         if !self.wrote {
             done.commit.counts.skipped += 1;
         }
@@ -332,12 +374,29 @@ impl Item {
         }
         let (Some(source), Some(target)) = (self.keys.source.take(), self.keys.target.take()) else { return };
         let base = match (self.take_image(End::Source), self.take_image(End::Target)) {
-            (Some(source), Some(target)) => Some(Ends { source, target }),
+            (Some(source), Some(target)) => Some(self.agreed(binding, Ends { source, target })),
             (None, None) => None,
             // An ignored delete: the link stays as it was.
             (Some(_), None) | (None, Some(_)) => return,
         };
         done.commit.links.push(Link { keys: Ends { source, target }, base });
+    }
+
+    /// The new base. A value that a rule keeps from the other side is an edit still: what comes from there must not replace it
+    /// unseen (I6).
+    fn agreed(&self, binding: &Binding, mut images: Ends<Record>) -> Ends<Record> {
+        let before = self.stored.as_ref().and_then(|link| link.base.as_ref());
+        for end in [End::Source, End::Target] {
+            let left_out = self.left_out.get(end).iter().filter_map(|place| binding.mappings.get(*place));
+            for of in left_out.map(|mapping| mapping.fields.get(end)) {
+                let agreed = before.and_then(|base| reconcile::field(base.get(end), of)).cloned();
+                let image = images.get_mut(end);
+                if reconcile::field(image, of).is_some() {
+                    image.set(&of.name, agreed.unwrap_or(Value::Null));
+                }
+            }
+        }
+        images
     }
 
     /// Whether the state store has the link as it is now.
@@ -381,5 +440,6 @@ impl Item {
         *self.mapped.get_mut(end) = None;
         // They were about other values.
         self.answers.clear();
+        self.left_out.get_mut(end).clear();
     }
 }

@@ -26,13 +26,11 @@ impl Pipeline {
         }
         let records: Vec<&Record> = images.iter().map(|(_, record)| record).collect();
         let checked = validation::check_records(&self.binding, End::Source, &records, plugins).await?;
-        done.commit.counts.warnings += checked.warnings;
-        let mapped = checked.into_cells();
         let columns = columns(&self.binding);
         let names = layout(columns.iter().map(|(_, name)| name));
-        let (mut keys, mut rows) = (Vec::with_capacity(mapped.len()), Vec::with_capacity(mapped.len()));
+        let (mut keys, mut rows) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
         let mut seen: HashMap<Key, Key> = HashMap::new();
-        for ((key, _), cells) in images.into_iter().zip(mapped) {
+        for ((key, _), (cells, warnings)) in images.into_iter().zip(checked.into_cells()) {
             match row(&names, &columns, cells) {
                 Err(rejection) => done.reject(End::Source, key, rejection),
                 Ok(record) => match record.key(&self.binding.correlation.target) {
@@ -45,6 +43,7 @@ impl Pipeline {
                             format!("maps to the same target key as source record {other}"),
                         ),
                         None => {
+                            done.commit.counts.warnings += warnings;
                             keys.push(key);
                             rows.push(record);
                         }

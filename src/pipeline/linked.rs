@@ -112,7 +112,7 @@ impl Pipeline {
     async fn settle(&self, mut items: Vec<Item>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         loop {
             self.correlate(&mut items, plugins, done).await?;
-            self.map(&mut items, plugins, done).await?;
+            self.map(&mut items, plugins).await?;
             self.decide(&mut items, plugins, done).await?;
             // The target first: a record's source is never touched for a target that refuses it.
             for end in [End::Target, End::Source] {
@@ -120,7 +120,7 @@ impl Pipeline {
             }
             for item in &mut items {
                 match item.step {
-                    Step::Open if !item.fresh => item.close(done),
+                    Step::Open if !item.fresh => item.close(&self.binding, done),
                     Step::Open | Step::Recheck | Step::Closed => item.rounds += 1,
                 }
             }
@@ -133,7 +133,7 @@ impl Pipeline {
     }
 
     /// Puts the images that need it in the other side's terms, one batch an end.
-    async fn map(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+    async fn map(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>) -> Result<()> {
         for end in [End::Source, End::Target] {
             let binding = &self.binding;
             let mut asking: Vec<&mut Item> =
@@ -143,9 +143,8 @@ impl Pipeline {
             }
             let images: Vec<&Record> = asking.iter().filter_map(|item| item.image(end)).collect();
             let checked = validation::check_records(binding, end, &images, plugins).await?;
-            done.commit.counts.warnings += checked.warnings;
-            for (item, cells) in asking.iter_mut().zip(checked.into_cells()) {
-                *item.mapped.get_mut(end) = Some(cells);
+            for (item, checked) in asking.iter_mut().zip(checked.into_cells()) {
+                item.take_mapped(binding, end, checked);
             }
         }
         Ok(())
@@ -225,7 +224,7 @@ impl Pipeline {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
             item.fold(end, write, outcome, done);
             if let (true, Write::Update { fields, .. }) = (applied, write) {
-                item.advance_origin(&self.binding, end, fields);
+                item.advance(&self.binding, end, fields);
             }
         }
         Ok(())

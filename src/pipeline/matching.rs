@@ -30,25 +30,18 @@ impl Pipeline {
                 })
                 .collect();
             if !alone.is_empty() && self.binding.flows.get(end) == &true {
-                self.map_alone(&mut alone, end, plugins, done).await?;
+                self.map_alone(&mut alone, end, plugins).await?;
                 self.match_alone(&mut alone, end, done).await?;
             }
         }
         Ok(())
     }
 
-    async fn map_alone(
-        &self,
-        alone: &mut [&mut Item],
-        end: End,
-        plugins: &Arc<dyn Plugins>,
-        done: &mut Done,
-    ) -> Result<()> {
+    async fn map_alone(&self, alone: &mut [&mut Item], end: End, plugins: &Arc<dyn Plugins>) -> Result<()> {
         let images: Vec<&Record> = alone.iter().filter_map(|item| item.image(end)).collect();
         let checked = validation::check_records(&self.binding, end, &images, plugins).await?;
-        done.commit.counts.warnings += checked.warnings;
-        for (item, cells) in alone.iter_mut().zip(checked.into_cells()) {
-            *item.mapped.get_mut(end) = Some(cells);
+        for (item, checked) in alone.iter_mut().zip(checked.into_cells()) {
+            item.take_mapped(&self.binding, end, checked);
         }
         Ok(())
     }

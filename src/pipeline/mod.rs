@@ -25,6 +25,9 @@ mod linked;
 mod matching;
 mod resolve;
 
+#[cfg(test)]
+mod tests;
+
 use binding::Binding;
 use transform::Rejection;
 

@@ -76,8 +76,10 @@ pub struct Contest {
 pub struct Decision {
     /// What to do at each end.
     pub writes: Ends<Option<Intent>>,
-    /// What was contested.
+    /// What was contested and costs a side its edit.
     pub contests: Vec<Contest>,
+    /// The later change was asked for.
+    pub by_time: bool,
     /// Fields that hang on a resolver, which has not settled them: nothing is written. Place of the mapping, and of the resolver.
     pub open: Vec<(usize, usize)>,
     /// The record of this end was refused: nothing is written, it waits in review (I8).
@@ -87,7 +89,13 @@ pub struct Decision {
 impl Decision {
     /// Whether the outcome hangs on when the sides changed.
     pub fn depends_on_times(&self) -> bool {
-        !self.open.is_empty() || self.contests.iter().any(|contest| contest.rule == Rule::LastWriteWins)
+        !self.open.is_empty() || self.by_time
+    }
+
+    /// Who wins; it is a contest only if that writes something.
+    fn settle(&mut self, rule: Rule, times: &Times) -> End {
+        self.by_time |= !matches!(rule, Rule::Prefer(_));
+        conflict::winner(rule, times)
     }
 }
 
@@ -132,7 +140,8 @@ pub fn field<'a>(record: &'a Record, field: &BoundField) -> Option<&'a Value> {
     }
 }
 
-fn changed(now: &Record, base: &Record, of: &BoundField) -> bool {
+/// Whether a record carries another value than the base.
+pub fn changed(now: &Record, base: &Record, of: &BoundField) -> bool {
     field(now, of).is_some_and(|value| field(base, of) != Some(value))
 }
 
@@ -179,17 +188,17 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
     let edited = |of: &BoundField| field(base, of).is_some() && changed(survivor, base, of);
     let touched =
         |mapping: &BoundMapping| mapping.functions.get(survives).is_some() && edited(mapping.fields.get(survives));
-    let mut contests = Vec::new();
+    let mut decision = Decision::default();
     let computed_touched = || group::of(binding, survives).any(|one| one.inputs.iter().any(edited));
     if *binding.flows.get(survives) && (binding.mappings.iter().any(touched) || computed_touched()) {
         let rule = binding.default_rule;
-        let winner = conflict::winner(rule, &images.times);
-        contests.push(Contest { subject: Subject::Record, winner: winner.into(), rule });
+        let winner = decision.settle(rule, &images.times);
+        decision.contests.push(Contest { subject: Subject::Record, winner: winner.into(), rule });
         if winner == survives {
-            return Decision { contests, ..created(binding, gone, images) };
+            let Decision { contests, by_time, .. } = decision;
+            return Decision { contests, by_time, ..created(binding, gone, images) };
         }
     }
-    let mut decision = Decision { contests, ..Decision::default() };
     *decision.writes.get_mut(survives) = Some(Intent::Delete);
     decision
 }
@@ -329,20 +338,20 @@ impl<'a> Field<'a> {
                 decision.open.push((self.index, resolver));
                 Flow::default()
             }
-            (Rule::Plugin(_), Some(answer)) => {
-                self.contest(decision, answer.winner);
-                self.answered(answer)
-            }
+            (Rule::Plugin(_), Some(answer)) => self.contest(decision, answer.winner, self.answered(answer)),
             (Rule::LastWriteWins | Rule::Prefer(_), _) => {
-                let winner = conflict::winner(self.rule, &self.times);
-                self.contest(decision, winner.into());
-                self.toward(winner.other())
+                let winner = decision.settle(self.rule, &self.times);
+                self.contest(decision, winner.into(), self.toward(winner.other()))
             }
         }
     }
 
-    fn contest(&self, decision: &mut Decision, winner: Winner) {
-        decision.contests.push(Contest { subject: Subject::Field(self.index), winner, rule: self.rule });
+    /// Where the winner's value is not to be written, both sides keep what they have.
+    fn contest(&self, decision: &mut Decision, winner: Winner, flow: Flow<'a>) -> Flow<'a> {
+        if [flow.source, flow.target].into_iter().flatten().any(|cell| !matches!(cell, Ok(None))) {
+            decision.contests.push(Contest { subject: Subject::Field(self.index), winner, rule: self.rule });
+        }
+        flow
     }
 
     /// A side whose value wins is written to the other as ever; another value goes to both, as far as they differ from it.
@@ -359,4 +368,4 @@ impl<'a> Field<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::binding::BoundField;
 use super::item::{Item, Step};
 use super::reconcile::{self, Answer};
-use super::transform::{self, Stage};
+use super::transform::{self, Mapped, Stage};
 use super::{Pipeline, validation};
 use crate::change::{End, Ends};
 use crate::error::Result;
@@ -18,6 +19,8 @@ struct Asked<'a> {
     item: &'a mut Item,
     open: Vec<usize>,
     chosen: Vec<(usize, Choice)>,
+    /// The record with the resolver's own values in it, as each end is to have it; `None` where it has none.
+    cells: Ends<Option<Mapped>>,
     said: Resolver,
 }
 
@@ -63,7 +66,7 @@ impl Pipeline {
             };
             let chosen = open.iter().filter_map(|place| choice(*place)).collect();
             let said = Resolver { name: resolver.name.clone(), digest: digest.clone(), reason };
-            Asked { item, open, chosen, said }
+            Asked { item, open, chosen, cells: Ends::default(), said }
         });
         Ok(asked.collect())
     }
@@ -91,65 +94,101 @@ impl Pipeline {
         }
     }
 
-    /// Turns choices into what each side is to have. A value of the resolver's own reaches the source as an edit of the target would:
-    /// through the mapping and the rules.
+    /// Turns choices into what each side is to have. A value of the resolver's own is held to the rules as an edit of the source would
+    /// be, and reaches the source as an edit of the target would: through the mapping and the rules.
     async fn carry(&self, asked: &mut [Asked<'_>], plugins: &Arc<dyn Plugins>, place: usize) -> Result<()> {
-        let edited: Vec<Option<Record>> = asked.iter().map(|one| self.edited(one)).collect();
-        let records: Vec<&Record> = edited.iter().flatten().collect();
-        let checked = validation::check_records(&self.binding, End::Target, &records, plugins).await?;
-        let mut back = checked.into_cells().into_iter();
-        for (one, edited) in asked.iter_mut().zip(edited) {
-            let cells = if edited.is_some() { back.next() } else { None };
-            let answer = |(field, choice): (usize, Choice)| {
-                let mapping = self.binding.mappings.get(field)?;
-                let base = |end: End| {
-                    let base = one.item.base.as_ref()?;
-                    reconcile::field(base.get(end), mapping.fields.get(end)).cloned()
-                };
-                let (winner, cells) = match choice {
-                    Choice::Source => (Winner::Source, Ends::default()),
-                    Choice::Target => (Winner::Target, Ends::default()),
-                    Choice::Base => (Winner::Base, Ends::from_fn(|end| base(end).map(|value| Ok(Some(value))))),
-                    Choice::Custom(value) => {
-                        let of = &mapping.fields.target;
-                        let target = transform::fit(Some(value), &of.name, of);
-                        let source = cells.as_ref().and_then(|cells| cells.get(field)).cloned();
-                        (Winner::Merged, Ends { source, target: Some(target) })
-                    }
-                };
-                Some((field, Answer { winner, cells }))
-            };
-            let settled = std::mem::take(&mut one.chosen);
-            let complete = settled.len() == one.open.len();
-            let answers: Vec<(usize, Answer)> =
-                if complete { settled.into_iter().filter_map(answer).collect() } else { Vec::new() };
-            one.item.answer((place, one.said.clone()), answers);
-            let times = one.item.times;
-            one.item.decide(&self.binding, times);
+        let mut edited: Vec<(&mut Asked<'_>, Record)> =
+            asked.iter_mut().filter_map(|one| self.edited(one).map(|record| (one, record))).collect();
+        let terms = edited.iter().map(|(_, record)| self.terms(record)).collect();
+        let checked = validation::check_mapped(&self.binding, End::Source, terms, plugins).await?;
+        for ((one, record), (cells, warnings)) in edited.iter_mut().zip(checked.into_cells()) {
+            self.accept(record, &cells);
+            one.item.warn(End::Source, warnings);
+            one.cells.target = Some(cells);
         }
+        let records: Vec<&Record> = edited.iter().map(|(_, record)| record).collect();
+        let checked = validation::check_records(&self.binding, End::Target, &records, plugins).await?;
+        for ((one, _), (cells, warnings)) in edited.into_iter().zip(checked.into_cells()) {
+            one.item.warn(End::Target, warnings);
+            one.cells.source = Some(cells);
+        }
+        self.settle_asked(asked, place);
         Ok(())
     }
 
-    /// The target's record with the values of the resolver's own in it, where there are any.
-    fn edited(&self, asked: &Asked<'_>) -> Option<Record> {
-        let own = |(place, choice): &(usize, Choice)| -> Option<(usize, Value)> {
-            let of = &self.binding.mappings.get(*place)?.fields.target;
-            match choice {
-                Choice::Custom(value) => Some((of.position, value.clone().convert(of.kind).ok()?)),
-                Choice::Base | Choice::Source | Choice::Target => None,
+    /// A record of the target as it would be written there.
+    fn terms(&self, record: &Record) -> Mapped {
+        let mapped = self.binding.mappings.iter().map(|mapping| &mapping.fields.target);
+        let made = self.binding.computed.iter().filter(|one| one.from == End::Source).flat_map(|one| &one.outputs);
+        mapped.chain(made).map(|of| Ok(reconcile::field(record, of).cloned())).collect()
+    }
+
+    /// What a rule has put in a value's place goes to both sides.
+    fn accept(&self, record: &mut Record, cells: &Mapped) {
+        for (mapping, cell) in self.binding.mappings.iter().zip(cells) {
+            if let Ok(Some(value)) = cell {
+                record.set(&mapping.fields.target.name, value.clone());
             }
+        }
+    }
+
+    fn settle_asked(&self, asked: &mut [Asked<'_>], place: usize) {
+        for one in asked {
+            let settled = std::mem::take(&mut one.chosen);
+            let answers: Vec<(usize, Answer)> = settled
+                .into_iter()
+                .filter_map(|(field, choice)| Some((field, self.answer(one, field, choice)?)))
+                .collect();
+            // One field that is left to a person leaves the record to it.
+            let complete = answers.len() == one.open.len();
+            one.item.answer((place, one.said.clone()), if complete { answers } else { Vec::new() });
+            let times = one.item.times;
+            one.item.decide(&self.binding, times);
+        }
+    }
+
+    /// `None`: a base that there is not.
+    fn answer(&self, asked: &Asked<'_>, place: usize, choice: Choice) -> Option<Answer> {
+        let mapping = self.binding.mappings.get(place)?;
+        let base = |end: End| {
+            let base = asked.item.base.as_ref()?;
+            reconcile::field(base.get(end), mapping.fields.get(end)).cloned()
         };
-        let own: Vec<(usize, Value)> = asked.chosen.iter().filter_map(own).collect();
+        Some(match choice {
+            Choice::Source => Answer { winner: Winner::Source, cells: Ends::default() },
+            Choice::Target => Answer { winner: Winner::Target, cells: Ends::default() },
+            Choice::Base => {
+                let cells =
+                    Ends { source: Some(Ok(Some(base(End::Source)?))), target: Some(Ok(Some(base(End::Target)?))) };
+                Answer { winner: Winner::Base, cells }
+            }
+            Choice::Custom(value) => {
+                let of = &mapping.fields.target;
+                let cell = |end: End| asked.cells.get(end).as_ref().and_then(|cells| cells.get(place)).cloned();
+                let unfit = transform::fit(Some(value), &of.name, of).err().map(Err);
+                let target = unfit.or_else(|| cell(End::Target));
+                Answer { winner: Winner::Merged, cells: Ends { source: cell(End::Source), target } }
+            }
+        })
+    }
+
+    /// The target's record with the values of the resolver's own in it, where there are any, and with what else comes from the source.
+    fn edited(&self, asked: &Asked<'_>) -> Option<Record> {
+        let target = |place: usize| self.binding.mappings.get(place).map(|mapping| &mapping.fields.target);
+        let own = |(place, choice): &(usize, Choice)| match choice {
+            Choice::Custom(value) => target(*place).and_then(|of| Some((of, value.clone().convert(of.kind).ok()?))),
+            Choice::Base | Choice::Source | Choice::Target => None,
+        };
+        let own: Vec<(&BoundField, Value)> = asked.chosen.iter().filter_map(own).collect();
         if own.is_empty() {
             return None;
         }
-        let now = asked.item.image(End::Target)?;
-        let mut values = now.values().to_vec();
-        for (place, value) in own {
-            if let Some(slot) = values.get_mut(place) {
-                *slot = Some(value);
-            }
+        let mut record = asked.item.image(End::Target)?.clone();
+        let flowing = asked.item.flowing(&self.binding).filter(|(place, _)| !asked.open.contains(place));
+        let flowing = flowing.filter_map(|(place, value)| Some((target(place)?, value.clone())));
+        for (of, value) in flowing.chain(own) {
+            record.set(&of.name, value);
         }
-        Some(Record::new(Arc::clone(now.layout()), values))
+        Some(record)
     }
 }

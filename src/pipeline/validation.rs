@@ -19,19 +19,19 @@ pub struct Checked {
     pub mapped: Vec<Mapped>,
     /// The first rule that refuses each record; empty where there are no rules.
     pub refused: Vec<Option<Rejection>>,
-    /// Violations that only warn.
-    pub warnings: u64,
+    /// Violations of each record that only warn; empty where there are no rules.
+    pub warnings: Vec<u64>,
 }
 
 impl Checked {
-    /// Every cell of a refused record carries the refusal, so that no field of it is written anywhere.
-    pub fn into_cells(mut self) -> Vec<Mapped> {
+    /// The records with their warnings. Every cell of a refused record carries the refusal, so that no field of it is written anywhere.
+    pub fn into_cells(mut self) -> impl Iterator<Item = (Mapped, u64)> {
         for (cells, refused) in self.mapped.iter_mut().zip(self.refused) {
             if let Some(rejection) = refused {
                 cells.iter_mut().for_each(|cell| *cell = Err(rejection.clone()));
             }
         }
-        self.mapped
+        self.mapped.into_iter().zip(self.warnings.into_iter().chain(std::iter::repeat(0)))
     }
 }
 
@@ -46,11 +46,24 @@ pub async fn check_records(
     plugins: &Arc<dyn Plugins>,
 ) -> Result<Checked> {
     let mapped = transform::map_records(binding, from, records, plugins).await?;
-    if binding.checks.is_empty() || records.is_empty() {
+    check_mapped(binding, from, mapped, plugins).await
+}
+
+/// Checks records that come from `from` and are in the other side's terms already.
+///
+/// # Errors
+/// As [`check_records`].
+pub async fn check_mapped(
+    binding: &Binding,
+    from: End,
+    mapped: Vec<Mapped>,
+    plugins: &Arc<dyn Plugins>,
+) -> Result<Checked> {
+    if binding.checks.is_empty() || mapped.is_empty() {
         return Ok(Checked { mapped, ..Checked::default() });
     }
-    let refused = vec![None; mapped.len()];
-    let mut checked = Checked { mapped, refused, warnings: 0 };
+    let (refused, warnings) = (vec![None; mapped.len()], vec![0; mapped.len()]);
+    let mut checked = Checked { mapped, refused, warnings };
     let stage = Stage::new(binding, from, plugins);
     for rule in &binding.checks {
         if let Some(place) = *rule.places.get(from) {
@@ -77,10 +90,13 @@ impl Checker<'_> {
         if self.rule.on_error == OnInvalid::StandardizeFormat && !faults.is_empty() {
             faults = self.standardize(&mut checked.mapped, faults).await?;
         }
-        let warnings = checked.warnings;
+        let mut count = 0_u64;
         for (row, cell, rejection) in faults {
             match (self.rule.on_error, cell) {
-                (OnInvalid::Warn, _) => checked.warnings += 1,
+                (OnInvalid::Warn, _) => {
+                    count += 1;
+                    checked.warnings.get_mut(row).into_iter().for_each(|warnings| *warnings += 1);
+                }
                 (OnInvalid::SetNull, Some(place)) => self.replace(checked, (row, place), Some(Value::Null)),
                 (OnInvalid::SkipField, Some(place)) => self.replace(checked, (row, place), None),
                 (
@@ -97,8 +113,7 @@ impl Checker<'_> {
                 }
             }
         }
-        if checked.warnings > warnings {
-            let count = checked.warnings - warnings;
+        if count > 0 {
             let (pair, field, rule) = (&self.stage.binding.pair, &self.rule.field, self.rule.code());
             tracing::warn!(%pair, field, rule, count, "values break a rule and are written all the same");
         }

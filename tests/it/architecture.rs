@@ -39,7 +39,10 @@ const ROWS: &[(&str, &[&str])] = &[
     ("5d", &["pipeline/reconcile/.."]),
     ("5e", &["pipeline/apply/.."]),
     // What reads, calls the stages, writes and commits.
-    ("6", &["pipeline pipeline/item pipeline/keyed pipeline/linked pipeline/matching pipeline/resolve"]),
+    (
+        "6",
+        &["pipeline pipeline/item pipeline/keyed pipeline/linked pipeline/matching pipeline/resolve pipeline/tests/.."],
+    ),
     ("7", &["runtime/.."]),
     ("8a", &["http/.."]),
     ("8b", &["cli/.."]),

@@ -1,9 +1,9 @@
 //! Computed fields (pure): the record transforms of a group are decided as one field. What they read has changed or not, and what they
 //! make flows as a whole.
 
-use super::{Contest, Decision, Images, Subject, add, changed, conflict, field};
+use super::{Contest, Decision, Images, Subject, add, changed, field};
 use crate::change::{End, Ends};
-use crate::config::Nulls;
+use crate::config::{Nulls, Rule};
 use crate::pipeline::binding::{Binding, BoundField, Computed, Group};
 use crate::pipeline::transform::{Cell, Mapped};
 use crate::record::Record;
@@ -45,12 +45,14 @@ pub(super) fn decide<'a>(
 ) {
     for (place, group) in binding.groups.iter().enumerate() {
         let one = OneGroup { binding, group, now: Ends { source, target }, images };
-        let Some(end) = one.winner(place, decision) else { continue };
-        for (of, cell) in one.made(end) {
-            let silent = binding.nulls == Nulls::Ignore && matches!(cell, Ok(Some(Value::Null)));
-            if !silent && !holds(one.now.get(end.other()), of, cell) {
-                add(decision, updates, end.other(), (Some(cell), of));
-            }
+        let Some((end, rule)) = one.winner(decision) else { continue };
+        let flows: Vec<(&BoundField, &Cell)> =
+            one.made(end).filter(|(of, cell)| one.flows(end.other(), of, cell)).collect();
+        if let (Some(rule), false) = (rule, flows.is_empty()) {
+            decision.contests.push(Contest { subject: Subject::Group(place), winner: end.into(), rule });
+        }
+        for (of, cell) in flows {
+            add(decision, updates, end.other(), (Some(cell), of));
         }
     }
 }
@@ -88,24 +90,29 @@ struct OneGroup<'a, 'b> {
 }
 
 impl<'a, 'b> OneGroup<'a, 'b> {
-    /// The end whose record rules; `None` where nothing flows.
-    fn winner(&self, place: usize, decision: &mut Decision) -> Option<End> {
+    /// The end whose record rules, and the rule that said so where both have changed; `None` where nothing flows.
+    fn winner(&self, decision: &mut Decision) -> Option<(End, Option<Rule>)> {
         match (self.changed(End::Source), self.changed(End::Target)) {
             (false, false) if self.binding.renewed => {
                 let makes = |end: &End| members(self.binding, self.group, *end).next().is_some();
-                [End::Source, End::Target].into_iter().find(makes)
+                [End::Source, End::Target].into_iter().find(makes).map(|end| (end, None))
             }
             (false, false) => None,
-            (true, false) => Some(End::Source),
-            (false, true) => Some(End::Target),
-            (true, true) => self.contested(place, decision),
+            (true, false) => Some((End::Source, None)),
+            (false, true) => Some((End::Target, None)),
+            (true, true) => self.contested(decision),
         }
     }
 
-    fn contested(&self, place: usize, decision: &mut Decision) -> Option<End> {
+    fn contested(&self, decision: &mut Decision) -> Option<(End, Option<Rule>)> {
         let agrees = |from: End| {
+            // Nothing at all is not the same as what is there.
+            let makes = self.made(from).any(|(_, cell)| !matches!(cell, Ok(None)));
             let cells = *self.images.mapped.get(from);
-            cells.is_some_and(|cells| group_agrees(self.binding, self.group, from, cells, self.now.get(from.other())))
+            makes
+                && cells.is_some_and(|cells| {
+                    group_agrees(self.binding, self.group, from, cells, self.now.get(from.other()))
+                })
         };
         if agrees(End::Source) || agrees(End::Target) {
             return None;
@@ -113,15 +120,13 @@ impl<'a, 'b> OneGroup<'a, 'b> {
         if self.images.base.is_none() {
             // First contact: nulls say nothing, the other side's values fill them.
             match (self.says_nothing(End::Source), self.says_nothing(End::Target)) {
-                (true, false) => return Some(End::Target),
-                (false, true) => return Some(End::Source),
+                (true, false) => return Some((End::Target, None)),
+                (false, true) => return Some((End::Source, None)),
                 (true, true) | (false, false) => {}
             }
         }
         let rule = self.group.rule;
-        let winner = conflict::winner(rule, &self.images.times);
-        decision.contests.push(Contest { subject: Subject::Group(place), winner: winner.into(), rule });
-        Some(winner)
+        Some((decision.settle(rule, &self.images.times), Some(rule)))
     }
 
     /// Something that is read was edited; where everything is read, only an edit that changes what is made counts.
@@ -146,8 +151,15 @@ impl<'a, 'b> OneGroup<'a, 'b> {
     }
 
     /// What the record of `end` makes of the other side's.
-    fn made(&self, end: End) -> Vec<(&'b BoundField, &'a Cell)> {
-        let Some(cells) = *self.images.mapped.get(end) else { return Vec::new() };
-        members(self.binding, self.group, end).flat_map(|computed| outputs(computed, cells)).collect()
+    fn made(&self, end: End) -> impl Iterator<Item = (&'b BoundField, &'a Cell)> {
+        let cells = self.images.mapped.get(end).iter();
+        cells
+            .flat_map(move |cells| members(self.binding, self.group, end).flat_map(|computed| outputs(computed, cells)))
+    }
+
+    /// Whether what is made is news at `end`.
+    fn flows(&self, end: End, of: &BoundField, cell: &Cell) -> bool {
+        let silent = self.binding.nulls == Nulls::Ignore && matches!(cell, Ok(Some(Value::Null)));
+        !silent && !holds(self.now.get(end), of, cell)
     }
 }

@@ -10,8 +10,10 @@ use crate::plugin::FunctionRef;
 use crate::record::layout;
 use crate::value::Kind;
 
+pub(crate) mod names;
+
 /// Two text fields `a` and `b` beside the key `id`, all both ways, no functions.
-fn binding(rule: Rule) -> Binding {
+pub(crate) fn binding(rule: Rule) -> Binding {
     let names = ["id", "a", "b"];
     let mapping = |(position, name): (usize, &&str)| {
         let kind = if *name == "id" { Kind::Int } else { Kind::Text };

@@ -1,0 +1,7 @@
+//! The way of a batch through the whole pipeline, with two systems, a state store and plugins in memory.
+
+mod counts;
+mod functions;
+mod record_transforms;
+mod resolvers;
+mod world;

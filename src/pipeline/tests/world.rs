@@ -1,0 +1,345 @@
+//! Two tables and a state store in memory, with a pair between them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::functions::Functions;
+use crate::change::{Change, End, Ends, Op};
+use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::error::{ErrorKind, Result, SyncError};
+use crate::pipeline::binding::Binding;
+use crate::pipeline::{Batch, Pipeline};
+use crate::plugin::{Catalogue, Plugins};
+use crate::record::{Key, Layout, Record};
+use crate::state::{Commit, Counts, Link, PairSummary, Progress, Review, StateStore, Winner};
+use crate::value::Value;
+
+fn key(id: i64) -> Key {
+    Key(vec![Value::Int(id)])
+}
+
+/// An edit of somebody else: id, field, value.
+type Edit = (i64, &'static str, Value);
+
+/// A table whose key is its first field.
+struct Table {
+    layout: Layout,
+    rows: Mutex<BTreeMap<Key, Record>>,
+    changed: Mutex<BTreeMap<Key, i64>>,
+    /// What happens right before the next writes.
+    meanwhile: Mutex<Vec<Edit>>,
+    /// A value that no record may have.
+    refused: Mutex<Option<Value>>,
+}
+
+impl Table {
+    fn rows(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Record>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn edit(&self, (id, field, value): Edit) {
+        self.rows().entry(key(id)).or_insert_with(|| new(&self.layout, id)).set(field, value);
+    }
+
+    fn holds(row: Option<&Record>, guard: Option<&Record>) -> bool {
+        let equal = |row: &Record, guard: &Record| guard.iter().all(|(name, value)| row.get(name) == Some(value));
+        row.is_some_and(|row| guard.is_none_or(|guard| equal(row, guard)))
+    }
+
+    fn carry_out(&self, write: &Write) -> Result<WriteOutcome> {
+        let refused = self.refused.lock().unwrap().clone();
+        let mut rows = self.rows();
+        let row = |key: &Key, fields: &Record| {
+            let mut row = rows.get(key).cloned().unwrap_or_else(|| Record::empty(Layout::clone(&self.layout)));
+            fields.iter().for_each(|(name, value)| row.set(name, value.clone()));
+            row
+        };
+        let (key, new) = match write {
+            Write::Create { record, .. } => {
+                let key = record.key(&["id"]).unwrap();
+                if rows.contains_key(&key) {
+                    return Ok(WriteOutcome::Changed);
+                }
+                let new = row(&key, record);
+                (key, new)
+            }
+            Write::Update { key, fields, guard } => {
+                if !Self::holds(rows.get(key), guard.as_ref()) {
+                    return Ok(WriteOutcome::Changed);
+                }
+                (key.clone(), row(key, fields))
+            }
+            Write::Delete { key, guard } => {
+                if rows.contains_key(key) && !Self::holds(rows.get(key), guard.as_ref()) {
+                    return Ok(WriteOutcome::Changed);
+                }
+                rows.remove(key);
+                return Ok(WriteOutcome::Applied { key: key.clone(), stored: None });
+            }
+        };
+        if new.iter().any(|(_, value)| Some(value) == refused.as_ref()) {
+            return Err(SyncError::new(
+                ErrorKind::InvalidRecord,
+                "record.unique_conflict",
+                "a value that is not taken",
+            ));
+        }
+        rows.insert(key.clone(), new.clone());
+        Ok(WriteOutcome::Applied { key, stored: Some(new) })
+    }
+}
+
+/// A record with nothing but its key.
+fn new(layout: &Layout, id: i64) -> Record {
+    let value = |name: &str| if name == "id" { Value::Int(id) } else { Value::Null };
+    Record::of(layout.iter().map(|name| (name, value(name))))
+}
+
+#[async_trait]
+impl Target for Table {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { deletes: true, change_times: true, batch: 100 }
+    }
+
+    async fn scan(&self, _: ScanOrder) -> Result<Box<dyn Scan>> {
+        Err(SyncError::internal("nothing here scans"))
+    }
+
+    async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        Ok(keys.iter().map(|key| self.rows().get(key).cloned()).collect())
+    }
+
+    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        Ok(values.iter().map(|key| self.rows().get(key).cloned().into_iter().collect()).collect())
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+        let meanwhile = std::mem::take(&mut *self.meanwhile.lock().unwrap());
+        meanwhile.into_iter().for_each(|edit| self.edit(edit));
+        let before = self.rows().clone();
+        let done: Result<Vec<WriteOutcome>> = writes.iter().map(|write| self.carry_out(write)).collect();
+        if done.is_err() {
+            *self.rows() = before;
+        }
+        done
+    }
+
+    async fn upsert(&self, _: &[Record]) -> Result<Upserted> {
+        Err(SyncError::internal("nothing here upserts"))
+    }
+
+    async fn delete_by_correlation(&self, _: &[Key]) -> Result<u64> {
+        Err(SyncError::internal("nothing here deletes by correlation"))
+    }
+
+    async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        let changed = self.changed.lock().unwrap();
+        Ok(keys.iter().map(|key| changed.get(key).copied()).collect())
+    }
+
+    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
+        Ok(Vec::new())
+    }
+
+    async fn forget_creates(&self, _: &[String]) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Memory {
+    links: Mutex<Vec<Link>>,
+    reviews: Mutex<Vec<Review>>,
+    commits: Mutex<Vec<Commit>>,
+}
+
+#[async_trait]
+impl StateStore for Memory {
+    fn id(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn progress(&self, _: &str) -> Result<Progress> {
+        Ok(Progress::default())
+    }
+
+    async fn begin_load(&self, _: &str, _: &Progress) -> Result<()> {
+        Ok(())
+    }
+
+    async fn set_paused(&self, _: &str, _: bool) -> Result<()> {
+        Ok(())
+    }
+
+    async fn links(&self, _: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {
+        let links = self.links.lock().unwrap();
+        Ok(keys.iter().map(|key| links.iter().find(|link| link.keys.get(end) == key).cloned()).collect())
+    }
+
+    async fn links_after(&self, _: &str, _: End, _: Option<&Key>, _: usize) -> Result<Vec<Link>> {
+        Ok(Vec::new())
+    }
+
+    async fn commit(&self, _: &str, commit: &Commit) -> Result<()> {
+        let mut links = self.links.lock().unwrap();
+        for link in &commit.links {
+            links.retain(|old| old.keys.source != link.keys.source && old.keys.target != link.keys.target);
+            links.push(link.clone());
+        }
+        let mut reviews = self.reviews.lock().unwrap();
+        reviews.retain(|old| {
+            let is = |end: End, key: &Key| old.end == end && old.key == *key;
+            let renewed = commit.reviews.iter().any(|new| is(new.end, &new.key));
+            !renewed && !commit.cleared.iter().any(|(end, key)| is(*end, key))
+        });
+        reviews.extend(commit.reviews.iter().cloned());
+        self.commits.lock().unwrap().push(commit.clone());
+        Ok(())
+    }
+
+    async fn reviews(&self, _: &str, _: usize) -> Result<Vec<Review>> {
+        Ok(self.reviews.lock().unwrap().clone())
+    }
+
+    async fn in_review(&self, _: &str, _: End, keys: &[Key]) -> Result<Vec<bool>> {
+        Ok(vec![false; keys.len()])
+    }
+
+    async fn summaries(&self) -> Result<Vec<PairSummary>> {
+        Ok(Vec::new())
+    }
+}
+
+struct Fixed(Arc<Functions>);
+
+impl Catalogue for Fixed {
+    fn snapshot(&self) -> Arc<dyn Plugins> {
+        Arc::<Functions>::clone(&self.0)
+    }
+}
+
+/// A pair with both its systems.
+pub(super) struct World {
+    tables: Ends<Arc<Table>>,
+    state: Arc<Memory>,
+    pipeline: Pipeline,
+    clock: Mutex<i64>,
+    /// What its plugins were asked.
+    pub(super) functions: Arc<Functions>,
+}
+
+impl World {
+    pub(super) fn new(binding: Binding) -> Self {
+        let table = |end: End| Table {
+            layout: Layout::clone(binding.layouts.get(end)),
+            rows: Mutex::default(),
+            changed: Mutex::default(),
+            meanwhile: Mutex::default(),
+            refused: Mutex::default(),
+        };
+        let tables = Ends::from_fn(|end| Arc::new(table(end)));
+        let (state, functions) = (Arc::new(Memory::default()), Arc::new(Functions::default()));
+        let pipeline = Pipeline {
+            binding,
+            targets: Ends::from_fn(|end| -> Arc<dyn Target> { Arc::<Table>::clone(tables.get(end)) }),
+            state: Arc::<Memory>::clone(&state),
+            catalogue: Arc::new(Fixed(Arc::clone(&functions))),
+            consumer: "memory:pair".to_owned(),
+        };
+        Self { tables, state, pipeline, clock: Mutex::new(0), functions }
+    }
+
+    /// Sets fields of a record of `end`, later than every edit before.
+    pub(super) fn edit(&self, end: End, id: i64, fields: &[(&'static str, &str)]) {
+        for (field, value) in fields {
+            self.tables.get(end).edit((id, field, Value::Text((*value).to_owned())));
+        }
+        let mut clock = self.clock.lock().unwrap();
+        *clock += 1;
+        self.tables.get(end).changed.lock().unwrap().insert(key(id), *clock);
+    }
+
+    /// Somebody edits `end` right before the next write there.
+    pub(super) fn meanwhile(&self, end: End, id: i64, field: &'static str, value: &str) {
+        self.tables.get(end).meanwhile.lock().unwrap().push((id, field, Value::Text(value.to_owned())));
+    }
+
+    /// From now on `end` refuses records with this value.
+    pub(super) fn refuse(&self, end: End, value: &str) {
+        *self.tables.get(end).refused.lock().unwrap() = Some(Value::Text(value.to_owned()));
+    }
+
+    pub(super) fn delete(&self, end: End, id: i64) {
+        self.edit(end, id, &[]);
+        self.tables.get(end).rows().remove(&key(id));
+    }
+
+    /// Processes these records of `end` as changed.
+    pub(super) async fn process(&self, end: End, ids: &[i64]) -> Counts {
+        let change = |id: &i64| Change { key: key(*id), op: Op::Upsert, at: None, image: None };
+        let batch = Batch { end, changes: ids.iter().map(change).collect(), through: None };
+        self.pipeline.process(batch).await.unwrap()
+    }
+
+    /// Processes these records of both ends, `first`'s before the other's.
+    pub(super) async fn both(&self, first: End, ids: &[i64]) -> Counts {
+        let mut counts = self.process(first, ids).await;
+        counts.add(&self.process(first.other(), ids).await);
+        counts
+    }
+
+    /// Nothing is written, and no conflict is found, whoever asks.
+    pub(super) async fn at_rest(&self, ids: &[i64]) {
+        let before = Ends::from_fn(|end| self.tables.get(end).rows().clone());
+        let counts = self.both(End::Source, ids).await;
+        assert_eq!((counts.written_source, counts.written_target, counts.conflicts), (0, 0, 0), "{counts:?}");
+        assert_eq!(before, Ends::from_fn(|end| self.tables.get(end).rows().clone()));
+    }
+
+    /// A field of a record; empty for null, and where there is no record.
+    pub(super) fn value(&self, end: End, id: i64, field: &str) -> String {
+        let rows = self.tables.get(end).rows();
+        rows.get(&key(id)).and_then(|row| row.get(field)).and_then(Value::to_text).unwrap_or_default()
+    }
+
+    /// A field of both sides.
+    pub(super) fn values(&self, id: i64, field: &str) -> [String; 2] {
+        [End::Source, End::Target].map(|end| self.value(end, id, field))
+    }
+
+    pub(super) fn exists(&self, id: i64) -> [bool; 2] {
+        [End::Source, End::Target].map(|end| self.tables.get(end).rows().contains_key(&key(id)))
+    }
+
+    /// End, key and code of the open reviews.
+    pub(super) fn reviews(&self) -> Vec<(End, i64, String)> {
+        let id = |key: &Key| if let [Value::Int(id)] = key.0.as_slice() { *id } else { 0 };
+        self.state.reviews.lock().unwrap().iter().map(|one| (one.end, id(&one.key), one.code.clone())).collect()
+    }
+
+    /// Messages of the open reviews.
+    pub(super) fn messages(&self) -> Vec<String> {
+        self.state.reviews.lock().unwrap().iter().map(|one| one.message.clone()).collect()
+    }
+
+    /// Field, winner and resolver of the conflicts on record.
+    pub(super) fn conflicts(&self) -> Vec<(String, Winner, Option<String>)> {
+        let commits = self.state.commits.lock().unwrap();
+        let all = commits.iter().flat_map(|commit| &commit.conflicts);
+        all.map(|one| {
+            let resolver = one.resolver.as_ref().map(|resolver| resolver.name.clone());
+            (one.field.clone().unwrap_or_default(), one.winner, resolver)
+        })
+        .collect()
+    }
+
+    /// Both sides' values of the conflicts on record.
+    pub(super) fn contested(&self) -> Vec<[String; 2]> {
+        let commits = self.state.commits.lock().unwrap();
+        let text = |value: &Option<Value>| value.as_ref().and_then(Value::to_text).unwrap_or_default();
+        let all = commits.iter().flat_map(|commit| &commit.conflicts);
+        all.map(|one| [text(&one.values.source), text(&one.values.target)]).collect()
+    }
+}
