@@ -129,7 +129,8 @@ impl Worker {
         self.reporter.phase(Phase::Stopped);
     }
 
-    /// Whether a person has paused the pair. A state file that cannot be read says so at the next batch.
+    /// Whether a person has paused the pair. A state file that cannot be read says so at the next batch. Every pair looks for itself: one
+    /// index search of a local file is not worth a task and a channel that all workers would share.
     async fn paused(&self) -> bool {
         self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
     }

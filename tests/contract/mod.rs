@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidelock::change::{Change, Op, Position};
 use tidelock::config::{CaptureMethod, Endpoint};
+use tidelock::connector::change_log::quote;
 use tidelock::connector::{Connector, OpenOptions, Schema, Side, Source, Target, Write, WriteOutcome};
 use tidelock::record::{Key, Record};
 use tidelock::value::{Kind, Value};
@@ -131,6 +132,30 @@ pub struct TableSpec {
 }
 
 impl TableSpec {
+    /// `CREATE TABLE` in standard SQL: `declared` names the system's types, and `generated` makes it generate a key.
+    pub fn create_sql(&self, table: &str, declared: impl Fn(Kind) -> &'static str, generated: &str) -> String {
+        let quoted = |names: &[String]| names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
+        let column = |column: &ColumnSpec| {
+            let mut sql = format!("{} {}", quote(&column.name), declared(column.kind));
+            if column.required {
+                sql.push_str(" NOT NULL");
+            }
+            if self.generated_key && self.key.contains(&column.name) {
+                sql.push_str(generated);
+            }
+            if let Some(default) = &column.default {
+                sql.push_str(&format!(" DEFAULT {default}"));
+            }
+            sql
+        };
+        let mut parts: Vec<String> = self.columns.iter().map(column).collect();
+        if !self.key.is_empty() {
+            parts.push(format!("PRIMARY KEY ({})", quoted(&self.key)));
+        }
+        parts.extend(self.unique.iter().map(|set| format!("UNIQUE ({})", quoted(set))));
+        format!("CREATE TABLE {} ({})", quote(table), parts.join(", "))
+    }
+
     /// No columns yet.
     pub fn new() -> Self {
         Self::default()

@@ -11,7 +11,7 @@ use tidelock::connector::Connector;
 use tidelock::connector::sqlite::Sqlite;
 use tidelock::value::{Kind, Value};
 
-use crate::contract::{ColumnSpec, Factory, Fixture, TableSpec};
+use crate::contract::{Factory, Fixture, TableSpec};
 
 /// Makes databases in temporary folders.
 pub struct SqliteFactory;
@@ -108,33 +108,10 @@ fn declared(kind: Kind) -> &'static str {
     }
 }
 
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect::<Vec<_>>().join(", ")
-}
-
-fn create_sql(spec: &TableSpec) -> String {
-    let column = |column: &ColumnSpec| {
-        let mut sql = format!("{} {}", quoted(std::slice::from_ref(&column.name)), declared(column.kind));
-        if column.required {
-            sql.push_str(" NOT NULL");
-        }
-        if let Some(default) = &column.default {
-            sql.push_str(&format!(" DEFAULT {default}"));
-        }
-        sql
-    };
-    let mut parts: Vec<String> = spec.columns.iter().map(column).collect();
-    if !spec.key.is_empty() {
-        parts.push(format!("PRIMARY KEY ({})", quoted(&spec.key)));
-    }
-    parts.extend(spec.unique.iter().map(|set| format!("UNIQUE ({})", quoted(set))));
-    format!("CREATE TABLE {TABLE} ({})", parts.join(", "))
-}
-
 #[async_trait]
 impl Factory for SqliteFactory {
     async fn create(&self, spec: &TableSpec) -> Box<dyn Fixture> {
-        Box::new(SqliteFixture::new(&[&create_sql(spec)]).await)
+        Box::new(SqliteFixture::new(&[&spec.create_sql(TABLE, declared, "")]).await)
     }
 
     fn holds(&self, value: &Value) -> bool {
