@@ -1,7 +1,7 @@
 //! A state file of an earlier version is brought to this one, with all that is in it.
 
-use tidelock::state::StateStore;
 use tidelock::state::sqlite::SqliteState;
+use tidelock::state::{Commit, Progress, StateStore};
 
 #[tokio::test]
 async fn version_1_is_read_and_kept() {
@@ -25,4 +25,22 @@ async fn version_1_is_read_and_kept() {
     }
     assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("2"));
     assert_eq!(file.value("SELECT count(plugin_set) || '' FROM links").await.as_deref(), Some("0"));
+}
+
+/// So that a load under a new mapping that is cut short is begun again, as one under a new mapping.
+#[tokio::test]
+async fn the_mapping_is_kept_until_a_load_by_another_is_through() {
+    let state = SqliteState::open("sqlite://:memory:", true).await.unwrap();
+    let through = |mapping: &str| Commit { loaded: Some(mapping.to_owned()), ..Commit::default() };
+    state.begin_load("customers", &Progress::default()).await.unwrap();
+    assert_eq!(state.progress("customers").await.unwrap().mapping, None);
+    state.commit("customers", &through("first")).await.unwrap();
+    let fresh = Progress { mapping: Some("second".to_owned()), ..Progress::default() };
+    state.begin_load("customers", &fresh).await.unwrap();
+    state.commit("customers", &Commit::default()).await.unwrap();
+    let progress = state.progress("customers").await.unwrap();
+    assert_eq!((progress.loaded, progress.mapping.as_deref()), (false, Some("first")));
+    state.commit("customers", &through("second")).await.unwrap();
+    let progress = state.progress("customers").await.unwrap();
+    assert_eq!((progress.loaded, progress.mapping.as_deref()), (true, Some("second")));
 }
