@@ -40,7 +40,10 @@ impl Table {
     }
 
     fn edit(&self, (id, field, value): Edit) {
-        self.rows().entry(key(id)).or_insert_with(|| new(&self.layout, id)).set(field, value);
+        let mut rows = self.rows();
+        let row = rows.entry(key(id)).or_insert_with(|| new(&self.layout));
+        row.set("id", Value::Int(id));
+        row.set(field, value);
     }
 
     fn holds(row: Option<&Record>, guard: Option<&Record>) -> bool {
@@ -52,7 +55,7 @@ impl Table {
         let refused = self.refused.lock().unwrap().clone();
         let mut rows = self.rows();
         let row = |key: &Key, fields: &Record| {
-            let mut row = rows.get(key).cloned().unwrap_or_else(|| Record::empty(Layout::clone(&self.layout)));
+            let mut row = rows.get(key).cloned().unwrap_or_else(|| new(&self.layout));
             fields.iter().for_each(|(name, value)| row.set(name, value.clone()));
             row
         };
@@ -91,10 +94,9 @@ impl Table {
     }
 }
 
-/// A record with nothing but its key.
-fn new(layout: &Layout, id: i64) -> Record {
-    let value = |name: &str| if name == "id" { Value::Int(id) } else { Value::Null };
-    Record::of(layout.iter().map(|name| (name, value(name))))
+/// A record whose fields are all null.
+fn new(layout: &Layout) -> Record {
+    Record::of(layout.iter().map(|name| (name, Value::Null)))
 }
 
 #[async_trait]
