@@ -74,6 +74,15 @@ struct Seen {
     refused: Option<Arc<str>>,
 }
 
+/// Where a plugin that is put in use comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// The program itself, at its start.
+    Embedded,
+    /// A change of the folder.
+    Folder,
+}
+
 /// What looking at one file led to.
 enum Verdict {
     /// It is what is in use already.
@@ -194,7 +203,7 @@ impl Catalog {
         let mut loads = futures_util::stream::iter(loads).buffer_unordered(LOADS_AT_ONCE);
         while let Some((stem, loaded)) = loads.next().await {
             match loaded {
-                Ok(plugin) => self.put(plugin),
+                Ok(plugin) => self.put(plugin, Origin::Embedded),
                 Err(error) if PASSING.contains(&error.code) => return Err(error),
                 Err(error) => self.refuse(&Arc::from(stem), None, error),
             }
@@ -348,7 +357,7 @@ impl Catalog {
             Verdict::RefusedBefore(digest) => known.digest = Some(digest),
             Verdict::Loaded(plugin) => {
                 known.digest = Some(Arc::clone(&plugin.digest));
-                self.put(*plugin);
+                self.put(*plugin, Origin::Folder);
             }
             Verdict::Refused(digest, error) => {
                 known.digest.clone_from(&digest);
@@ -377,7 +386,7 @@ impl Catalog {
             None => Err(PluginError::new("plugin.unreadable", "its file is gone")),
         };
         match replacement {
-            Ok(plugin) => self.put(plugin),
+            Ok(plugin) => self.put(plugin, Origin::Folder),
             Err(_) => {
                 let removed = self.swap(|plugins, failures| {
                     failures.remove(stem);
@@ -392,7 +401,7 @@ impl Catalog {
         }
     }
 
-    fn put(&self, plugin: LoadedPlugin) {
+    fn put(&self, plugin: LoadedPlugin, origin: Origin) {
         let plugin = Arc::new(plugin);
         let old = self.swap(|plugins, failures| {
             failures.remove(&plugin.stem);
@@ -409,13 +418,13 @@ impl Catalog {
         if let Some(old) = old {
             old.retire();
         }
-        tracing::info!(
-            plugin = &*plugin.stem,
-            digest = short(&plugin.digest),
-            version = plugin.version,
-            ms = plugin.load_ms,
-            "a plugin is {word}"
-        );
+        let (stem, digest) = (&*plugin.stem, short(&plugin.digest));
+        let (version, ms) = (&plugin.version, plugin.load_ms);
+        match origin {
+            // Nobody put it there, so nobody needs to be told.
+            Origin::Embedded => tracing::debug!(plugin = stem, digest, %version, ms, "a standard plugin is {word}"),
+            Origin::Folder => tracing::info!(plugin = stem, digest, %version, ms, "a plugin is {word}"),
+        }
         self.tell(happened, &plugin.stem, Some(&plugin.digest), plugin.load_ms, None);
     }
 
