@@ -234,6 +234,11 @@ impl Instance {
     }
 }
 
+/// The error of [`CallFailure::NoRoom`].
+pub(super) fn no_room() -> PluginError {
+    PluginError::new("plugin.busy", "every plugin instance is in use; try again later")
+}
+
 /// The error of parameters that a guest does not take.
 pub(super) fn refused_params(function: &str, error: &CallError) -> PluginError {
     let safe = guest_error(&error.code, &error.message);

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, InstancePre};
 use super::bindings::{self, Exports};
 use super::host::{Host, LoadedPlugin};
 use super::images::{Images, blocking, digest};
-use super::instance::{CallFailure, Guest, Image};
+use super::instance::{CallFailure, Guest, Image, no_room};
 use super::laws::{self, Guests};
 use super::limits::{MESSAGE_CHARS_MAX, printable};
 use super::{PluginError, describe, examples, preamble};
@@ -98,9 +98,7 @@ fn instantiate_pre(host: &Host, component: &Component, granted: bool) -> wasmtim
 fn failed(what: &str, failure: CallFailure) -> PluginError {
     let reason = match failure {
         CallFailure::Unusable(error) => return error,
-        CallFailure::NoRoom => {
-            return PluginError::new("plugin.busy", "every plugin instance is in use; try again later");
-        }
+        CallFailure::NoRoom => return no_room(),
         CallFailure::Refused(error) | CallFailure::NotOpened(error) => printable(&error.message, MESSAGE_CHARS_MAX),
         CallFailure::Fault(fault) => {
             let error = fault.into_value_error();

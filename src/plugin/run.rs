@@ -104,9 +104,11 @@ pub(super) async fn run<W: Work>(
     Ok(complete(done))
 }
 
-/// The error with a message of bounded length.
-fn cut(error: ValueError, chars_max: usize) -> ValueError {
-    ValueError { message: printable(&error.message, chars_max), ..error }
+/// Bounds the messages of rows that failed. The others are not touched: most rows are sound.
+fn cut_messages<T>(rows: &mut Rows<T>, chars_max: usize) {
+    for error in rows.iter_mut().filter_map(|row| row.as_mut().err()) {
+        error.message = printable(&error.message, chars_max);
+    }
 }
 
 /// Nothing is known of any row.
@@ -227,14 +229,14 @@ impl<W: Work> Job<W> {
             Attempt::Part => split_deadline(&host.limits, range.len()),
         };
         let entry = Entry { function: &function.name, params, context: &self.context, deadline };
-        let result = self.work.call(&mut instance, &entry, range);
+        let mut result = self.work.call(&mut instance, &entry, range);
         let sound = matches!(result, Ok(_) | Err(CallFailure::Refused(_)));
         if sound && instance.is_reusable() && !plugin.is_retired() {
             host.pool.put(&plugin.digest, &self.context.pair, instance);
         }
-        let chars_max = host.limits.message_chars;
-        let result =
-            result.map(|rows| rows.into_iter().map(|row| row.map_err(|error| cut(error, chars_max))).collect());
+        if let Ok(rows) = &mut result {
+            cut_messages(rows, host.limits.message_chars);
+        }
         result.map_err(|failure| match failure {
             CallFailure::Fault(fault) => RunError::Fault { fault, reused, lost: started.elapsed() },
             CallFailure::Refused(error) => RunError::Refused(error),

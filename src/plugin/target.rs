@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bindings::Role;
 use super::host::{Host, LoadedFunction, LoadedPlugin};
-use super::instance::{CallFailure, Entry, Instance, refused_params};
+use super::instance::{CallFailure, Entry, Instance, no_room, refused_params};
 use super::limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, load_deadline};
 use super::run::Work;
 use super::{CallContext, PluginError, resolve, transform, validate};
@@ -116,7 +116,7 @@ impl Target {
         let plugin = &self.plugin.stem;
         match failure {
             CallFailure::Unusable(error) => error,
-            CallFailure::NoRoom => PluginError::new("plugin.busy", "every plugin instance is in use; try again later"),
+            CallFailure::NoRoom => no_room(),
             CallFailure::Fault(fault) => {
                 let fault = fault.into_value_error();
                 let message = format!("plugin `{plugin}` failed to start: {} [{}]", fault.message, fault.code);
