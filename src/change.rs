@@ -1,5 +1,7 @@
 //! Changes and positions of a stream (layer 1). A change only says "look at this key".
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::{Key, Record};
 
 /// An opaque resume token of one stream. Only its connector reads it.
@@ -40,7 +42,8 @@ pub struct ChangeBatch {
 }
 
 /// One of the two ends of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// The pair's source.
     Source,

@@ -18,7 +18,7 @@ use crate::runtime::open::{self, OpenError};
 use crate::runtime::status::describe;
 use crate::runtime::supervisor::{Outcome, Supervisor};
 use crate::runtime::worker::Failure;
-use crate::state::Counts;
+use crate::state::{Counts, Review, ReviewFilter};
 
 /// Arguments of `tidelock run`.
 #[derive(Debug, clap::Args)]
@@ -169,16 +169,16 @@ async fn explain(service: &Service, outcome: &Outcome) -> anyhow::Result<()> {
         None => {}
     }
     const SHOWN: usize = 10;
-    let reviews = service.state.reviews(&outcome.pair, SHOWN + 1).await?;
-    for review in reviews.iter().take(SHOWN) {
-        let field = review.field.as_ref().map(|field| format!(", field {field}")).unwrap_or_default();
+    let reviews = service.state.reviews(&ReviewFilter::pair(&outcome.pair), SHOWN + 1).await?;
+    for Review { finding, .. } in reviews.iter().take(SHOWN) {
+        let field = finding.field.as_ref().map(|field| format!(", field {field}")).unwrap_or_default();
         eprintln!(
             "in review: {} {} record {}{field}: {} [{}]",
             outcome.pair,
-            review.end.name(),
-            review.key,
-            review.message,
-            review.code
+            finding.end.name(),
+            finding.key,
+            finding.message,
+            finding.code
         );
     }
     if reviews.len() > SHOWN {

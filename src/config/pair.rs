@@ -219,17 +219,38 @@ pub struct ConflictPolicy {
     pub resolvers: Vec<TransformCall>,
     /// Source's field (or the target's it maps to) that says when a record changed; else commit time.
     pub timestamp_field: Option<String>,
+    /// Changes of both sides that are no further apart than this cannot be told apart by their clocks.
+    pub skew_window: Duration,
 }
 
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// The later change wins; equal or unknown times: the source.
-    LastWriteWins,
+    /// The later change wins; where the times lie within [`ConflictPolicy::skew_window`], what stands here decides.
+    LastWriteWins(Close),
     /// That end wins.
     Prefer(End),
     /// The resolver of that place in [`ConflictPolicy::resolvers`] decides.
     Plugin(usize),
+    /// A person decides; the record waits in review.
+    Manual,
+}
+
+impl Rule {
+    /// The later change wins; at equal times the source's.
+    pub const LATER: Self = Self::LastWriteWins(Close::Later);
+}
+
+/// What decides between changes that are too close to each other to be told apart by clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Close {
+    /// The later all the same; where the times are equal, the source.
+    #[default]
+    Later,
+    /// That end wins.
+    Prefer(End),
+    /// A person.
+    Manual,
 }
 
 /// Retries of what may pass by itself.

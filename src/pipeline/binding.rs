@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod ask;
 mod computed;
@@ -79,6 +80,8 @@ pub struct Binding {
     pub rules: Vec<Rule>,
     /// For update against delete, and for computed fields that a resolver would settle.
     pub default_rule: Rule,
+    /// Changes that are no further apart than this are too close for clocks to tell which is later.
+    pub skew_window: Duration,
     /// What [`Rule::Plugin`] names by its place.
     pub resolvers: Vec<FunctionRef>,
     /// The record transforms.
@@ -201,6 +204,7 @@ impl Binder<'_> {
             apart,
             rules,
             default_rule: pair.conflict.fallback,
+            skew_window: pair.conflict.skew_window,
             resolvers,
             computed,
             groups,

@@ -10,7 +10,7 @@ use crate::config::Rule;
 use crate::connector::{Write, WriteOutcome};
 use crate::error::SyncError;
 use crate::record::{Key, Record};
-use crate::state::{Conflict, Link, Resolver, Winner};
+use crate::state::{Conflict, ConflictKind, Finding, Link, Resolver, ReviewKind, Ruling, Verdict, Winner};
 use crate::telemetry::clock;
 use crate::value::Value;
 
@@ -71,6 +71,10 @@ pub(super) struct Item {
     /// Warnings about what was written.
     warned: u64,
     wrote: bool,
+    /// What a person wants, and the number of that decision.
+    ruling: Option<(i64, Ruling)>,
+    /// Conflicts on record whose write did not happen.
+    void: Vec<i64>,
 }
 
 /// A settled conflict before its keys are both known.
@@ -80,6 +84,8 @@ struct Settled {
     base: Option<Value>,
     values: Ends<Option<Value>>,
     contest: Contest,
+    /// Its number, once it is on record.
+    id: Option<i64>,
 }
 
 impl Item {
@@ -111,6 +117,8 @@ impl Item {
             left_out: Ends::default(),
             warned: 0,
             wrote: false,
+            ruling: None,
+            void: Vec::new(),
         }
     }
 
@@ -141,6 +149,9 @@ impl Item {
         let images = Ends::from_fn(|end| self.image(end));
         let mut needs = reconcile::needs(binding, images, self.base.as_ref());
         needs.source |= self.fresh && images.source.is_some();
+        if self.ruling.is_some() {
+            needs = Ends::from_fn(|end| images.get(end).is_some());
+        }
         Ends::from_fn(|end| *needs.get(end) && self.mapped.get(end).is_none())
     }
 
@@ -167,8 +178,10 @@ impl Item {
             mapped: Ends::from_fn(|end| self.mapped.get(end).as_ref()),
             times,
             answers: &self.answers,
+            ruled: self.ruling.as_ref().and_then(|(_, ruling)| ruling.take),
         };
         let decision = reconcile::reconcile(binding, &images);
+        self.void.extend(self.settled.iter().filter_map(|settled| settled.id));
         self.settled = decision.contests.iter().map(|contest| self.settled(binding, *contest)).collect();
         self.decision = decision;
         self.decision.depends_on_times()
@@ -182,7 +195,7 @@ impl Item {
             Subject::Record => None,
         };
         let Some((index, mapping)) = mapping else {
-            return Settled { field: None, base: None, values: Ends::default(), contest };
+            return Settled { field: None, base: None, values: Ends::default(), contest, id: None };
         };
         let of = &mapping.fields.target;
         let target = |record: &Record| reconcile::field(record, of).cloned();
@@ -194,6 +207,7 @@ impl Item {
                 target: self.image(End::Target).and_then(target),
             },
             contest,
+            id: None,
         }
     }
 
@@ -223,6 +237,7 @@ impl Item {
             base: self.base.as_ref().map(|base| texts(&base.target)),
             values: Ends { source: self.mapped.source.as_ref().map(made), target: self.image(End::Target).map(texts) },
             contest,
+            id: None,
         }
     }
 
@@ -258,29 +273,74 @@ impl Item {
         if self.step == Step::Open { self.decision.writes.get_mut(end).take() } else { None }
     }
 
-    /// Puts a refused record in review; true if it was.
-    pub(super) fn reject(&mut self, done: &mut Done) -> bool {
-        // Both sides' changes come to this: one review, whichever is seen first.
-        let waits = self.decision.open.first().map(|(_, resolver)| (End::Source, self.unsettled(*resolver)));
-        let Some((end, rejection)) = self.decision.rejection.take().or(waits) else { return false };
-        if let Some(key) = self.keys.get(end).clone() {
-            done.reject(end, key, rejection);
-        }
-        self.finish(done);
+    /// Puts a refused record in review, or one that waits for a person; true if it was.
+    pub(super) fn reject(&mut self, binding: &Binding, done: &mut Done) -> bool {
+        let finding = match self.decision.rejection.take() {
+            Some((end, rejection)) if rejection.skipped => {
+                if let Some(key) = self.keys.get(end).clone() {
+                    done.skip(end, key);
+                }
+                self.finish(None, done);
+                return true;
+            }
+            Some((end, Rejection { code, message, field, digest, .. })) => {
+                let found = self.found(end, ReviewKind::Rejected, &code, message);
+                found.map(|found| Finding { field, digest, ..found })
+            }
+            None if self.decision.open.is_empty() && self.decision.manual.is_empty() => return false,
+            None => self.undecided(binding),
+        };
+        self.file(finding, done);
         true
     }
 
-    /// A resolver has left a contested field to a person.
-    fn unsettled(&self, resolver: usize) -> Rejection {
-        let said = self.resolvers.iter().find(|(place, _)| *place == resolver).map(|(_, said)| said);
+    /// What is said about a record of `end` that cannot go on; `None` where it has no key, which cannot be.
+    fn found(&self, end: End, kind: ReviewKind, code: &str, message: impl Into<String>) -> Option<Finding> {
+        let key = self.keys.get(end).clone()?;
+        Some(Finding {
+            other: self.keys.get(end.other()).clone(),
+            now: Ends::from_fn(|end| self.image(end).cloned()),
+            base: self.base.clone(),
+            ..Finding::new(end, key, kind, code, message)
+        })
+    }
+
+    fn file(&mut self, finding: Option<Finding>, done: &mut Done) {
+        self.finish(Some(finding.as_ref().map_or("it cannot be found any more", |finding| &finding.message)), done);
+        finding.into_iter().for_each(|finding| done.file(finding));
+    }
+
+    /// What it matches cannot be said.
+    pub(super) fn puzzle(&mut self, code: &str, message: String, done: &mut Done) {
+        let finding = self.found(self.origin, ReviewKind::Ambiguous, code, message);
+        self.file(finding, done);
+    }
+
+    /// A contested field that a resolver has left to a person, or the policy has. Both sides' changes come to this: one review, whichever
+    /// is seen first.
+    fn undecided(&self, binding: &Binding) -> Option<Finding> {
+        let asked = self.decision.open.first().map(|(_, resolver)| resolver);
+        let said =
+            asked.and_then(|asked| self.resolvers.iter().find(|(place, _)| place == asked)).map(|(_, said)| said);
         let reason = said.map(|said| said.reason.as_str()).filter(|reason| !reason.is_empty());
-        Rejection {
-            code: "conflict.review".to_owned(),
-            message: format!("a conflict waits for a person: {}", reason.unwrap_or("the resolver did not settle it")),
-            field: None,
-            digest: said.and_then(|said| said.digest.clone()),
-            skipped: false,
-        }
+        let (code, text) = match (asked, reason) {
+            (Some(_), reason) => ("conflict.review", reason.unwrap_or("the resolver did not settle it")),
+            (None, _) => ("conflict.manual", "both sides have changed it"),
+        };
+        let name = |place: &usize| binding.mappings.get(*place).map(|mapping| mapping.fields.target.name.clone());
+        let by_person = self.decision.manual.iter().filter_map(|subject| match subject {
+            Subject::Field(place) => name(place),
+            Subject::Group(_) => {
+                self.settled(binding, Contest { subject: *subject, winner: Winner::Base, rule: Rule::Manual }).field
+            }
+            Subject::Record => None,
+        });
+        let contested: Vec<String> =
+            self.decision.open.iter().filter_map(|(place, _)| name(place)).chain(by_person).collect();
+        let end = if self.keys.source.is_some() { End::Source } else { End::Target };
+        let message = format!("a conflict waits for a person: {text}");
+        let found = self.found(end, ReviewKind::Conflict, code, message)?;
+        Some(Finding { digest: said.and_then(|said| said.digest.clone()), contested, ..found })
     }
 
     /// What the outcome of a write at `end` changes.
@@ -307,10 +367,8 @@ impl Item {
     /// A system refused the record that comes from `from`.
     pub(super) fn fail(&mut self, from: End, error: &SyncError, done: &mut Done) {
         let end = if self.keys.get(from).is_some() { from } else { from.other() };
-        if let Some(key) = self.keys.get(end).clone() {
-            done.refuse(end, key, error.code, error.message.clone());
-        }
-        self.finish(done);
+        let finding = self.found(end, refusal(error.code), error.code, error.message.clone());
+        self.file(finding, done);
     }
 
     /// A record that was created from the other side's is agreed as it is; a key that the source has generated must still reach the
@@ -351,16 +409,23 @@ impl Item {
         }
     }
 
-    /// What was written stays on record, however the item ends (I6).
-    fn finish(&mut self, done: &mut Done) {
+    /// What was written stays on record, however the item ends (I6). `refused`: why it goes to review.
+    fn finish(&mut self, refused: Option<&str>, done: &mut Done) {
         self.step = Step::Closed;
         done.commit.counts.warnings += self.warned;
-        self.record_conflicts(done);
+        done.commit.counts.conflicts += self.conflicts.len() as u64;
+        done.commit.settled.extend(self.conflicts.drain(..).filter_map(|settled| settled.id));
+        done.commit.void.append(&mut self.void);
+        done.commit.void.extend(self.settled.drain(..).filter_map(|settled| settled.id));
+        if let Some((id, _)) = self.ruling.take() {
+            let verdict = if refused.is_some() { Verdict::Refused } else { Verdict::Applied };
+            done.commit.decided.push((id, verdict, refused.unwrap_or_default().to_owned()));
+        }
     }
 
     /// Closes a settled item: its link, its conflicts, its counters.
     pub(super) fn close(&mut self, binding: &Binding, done: &mut Done) {
-        self.finish(done);
+        self.finish(None, done);
         if !self.wrote {
             done.commit.counts.skipped += 1;
         }
@@ -416,18 +481,64 @@ impl Item {
         }
     }
 
-    fn record_conflicts(&mut self, done: &mut Done) {
-        let (Some(source), Some(target)) = (&self.keys.source, &self.keys.target) else { return };
+    /// What the decision settles and is not on record yet, each with its place.
+    pub(super) fn to_record(&self) -> Vec<(usize, Conflict)> {
+        let (Some(source), Some(target)) = (&self.keys.source, &self.keys.target) else { return Vec::new() };
+        if self.decision.writes.source.is_none() && self.decision.writes.target.is_none() {
+            return Vec::new();
+        }
         let at = clock::now_micros();
-        for Settled { field, base, values, contest } in self.conflicts.drain(..) {
-            let keys = Ends { source: source.clone(), target: target.clone() };
-            let rule = conflict::rule_name(contest.rule).to_owned();
-            done.commit.counts.conflicts += 1;
+        let conflict = |settled: &Settled| {
+            let Settled { field, base, values, contest, .. } = settled;
             let of =
                 |place: usize| self.resolvers.iter().find(|(known, _)| *known == place).map(|(_, said)| said.clone());
-            let resolver = if let Rule::Plugin(place) = contest.rule { of(place) } else { None };
-            let winner = contest.winner;
-            done.commit.conflicts.push(Conflict { keys, field, base, values, winner, rule, resolver, at });
+            Conflict {
+                keys: Ends { source: source.clone(), target: target.clone() },
+                kind: match (contest.subject, &self.base) {
+                    (Subject::Record, _) => ConflictKind::UpdateDelete,
+                    (_, None) => ConflictKind::InsertInsert,
+                    (_, Some(_)) => ConflictKind::UpdateUpdate,
+                },
+                field: field.clone(),
+                base: base.clone(),
+                values: values.clone(),
+                winner: contest.winner,
+                rule: conflict::rule_name(contest.rule).to_owned(),
+                resolver: if let Rule::Plugin(place) = contest.rule { of(place) } else { None },
+                at,
+            }
+        };
+        let fresh = self.settled.iter().enumerate().filter(|(_, settled)| settled.id.is_none());
+        fresh.map(|(place, settled)| (place, conflict(settled))).collect()
+    }
+
+    /// The conflict of that place is on record.
+    pub(super) fn recorded(&mut self, place: usize, id: i64) {
+        if let Some(settled) = self.settled.get_mut(place) {
+            settled.id = Some(id);
+        }
+    }
+
+    /// Takes what a person wants.
+    pub(super) fn rule(&mut self, decision: i64, ruling: Ruling) {
+        self.ruling = Some((decision, ruling));
+    }
+
+    /// Values of the person's own that are not taken up yet.
+    pub(super) fn set_values(&mut self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let (_, ruling) = self.ruling.as_mut()?;
+        Some(std::mem::take(&mut ruling.set)).filter(|set| !set.is_empty())
+    }
+
+    /// What a person said about fields.
+    pub(super) fn answer_by_person(&mut self, answers: Vec<(usize, Answer)>) {
+        self.answers.extend(answers);
+    }
+
+    /// What the person wants cannot be done; the record is decided as if nothing had been said.
+    pub(super) fn decline(&mut self, why: String, done: &mut Done) {
+        if let Some((id, _)) = self.ruling.take() {
+            done.commit.decided.push((id, Verdict::Refused, why));
         }
     }
 
@@ -442,4 +553,9 @@ impl Item {
         self.answers.clear();
         self.left_out.get_mut(end).clear();
     }
+}
+
+/// What kind of refusal a system's code is.
+pub(super) fn refusal(code: &str) -> ReviewKind {
+    if code == "record.unique_conflict" { ReviewKind::UniqueViolation } else { ReviewKind::Failed }
 }

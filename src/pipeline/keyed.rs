@@ -4,17 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::binding::Binding;
+use super::item::refusal;
+use super::ruling::{SetValue, overlay};
 use super::transform::{self, Mapped};
 use super::{Done, Pipeline, apply, validation};
 use crate::change::{Change, End};
 use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Layout, Record, layout};
+use crate::state::{Finding, ReviewKind};
 use crate::value::Value;
 
 impl Pipeline {
     /// Copies changes of the source to the target.
-    pub(super) async fn copy(&self, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
+    /// `set` has people's own values, by the keys of their records.
+    pub(super) async fn copy(
+        &self,
+        changes: Vec<Change>,
+        set: &HashMap<Key, Vec<SetValue>>,
+        plugins: &Arc<dyn Plugins>,
+    ) -> Result<Done> {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
         let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
@@ -25,26 +34,36 @@ impl Pipeline {
             }
         }
         let records: Vec<&Record> = images.iter().map(|(_, record)| record).collect();
-        let checked = validation::check_records(&self.binding, End::Source, &records, plugins).await?;
+        let mut mapped = transform::map_records(&self.binding, End::Source, &records, plugins).await?;
+        if !set.is_empty() {
+            for (cells, (key, _)) in mapped.iter_mut().zip(&images) {
+                set.get(key).into_iter().for_each(|set| overlay(cells, set));
+            }
+        }
+        let checked = validation::check_mapped(&self.binding, End::Source, mapped, plugins).await?;
         let columns = columns(&self.binding);
         let names = layout(columns.iter().map(|(_, name)| name));
         let (mut keys, mut rows) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
         let mut seen: HashMap<Key, Key> = HashMap::new();
-        for ((key, _), (cells, warnings)) in images.into_iter().zip(checked.into_cells()) {
+        for ((key, image), (cells, warnings)) in images.into_iter().zip(checked.into_cells()) {
+            let ambiguous = |key, image, code, message: &str| {
+                Finding::new(End::Source, key, ReviewKind::Ambiguous, code, message).with_image(image)
+            };
             match row(&names, &columns, cells) {
-                Err(rejection) => done.reject(End::Source, key, rejection),
+                Err(rejection) => done.reject(End::Source, key, image, rejection),
                 Ok(record) => match record.key(&self.binding.correlation.target) {
-                    None => done.refuse(End::Source, key, "match.no_key", "a field of its key is null after mapping"),
+                    None => {
+                        let text = "a field of its key is null after mapping";
+                        done.file(ambiguous(key, image, "match.no_key", text));
+                    }
                     Some(target) => match seen.insert(target, key.clone()) {
-                        Some(other) => done.refuse(
-                            End::Source,
-                            key,
-                            "match.ambiguous",
-                            format!("maps to the same target key as source record {other}"),
-                        ),
+                        Some(other) => {
+                            let text = format!("maps to the same target key as source record {other}");
+                            done.file(ambiguous(key, image, "match.ambiguous", &text));
+                        }
                         None => {
                             done.commit.counts.warnings += warnings;
-                            keys.push(key);
+                            keys.push((key, image));
                             rows.push(record);
                         }
                     },
@@ -56,7 +75,7 @@ impl Pipeline {
         Ok(done)
     }
 
-    async fn upsert(&self, rows: &[Record], keys: Vec<Key>, done: &mut Done) -> Result<()> {
+    async fn upsert(&self, rows: &[Record], keys: Vec<(Key, Record)>, done: &mut Done) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -64,9 +83,12 @@ impl Pipeline {
         done.wrote(End::Target, upserted.written);
         done.commit.counts.skipped += upserted.unchanged;
         let mut failed = failed.into_iter().peekable();
-        for (place, key) in keys.into_iter().enumerate() {
+        for (place, (key, image)) in keys.into_iter().enumerate() {
             match failed.next_if(|(failed, _)| *failed == place) {
-                Some((_, error)) => done.refuse(End::Source, key, error.code, error.message),
+                Some((_, error)) => {
+                    let kind = refusal(error.code);
+                    done.file(Finding::new(End::Source, key, kind, error.code, error.message).with_image(image));
+                }
                 None => done.commit.cleared.push((End::Source, key)),
             }
         }

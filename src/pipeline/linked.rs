@@ -109,11 +109,13 @@ impl Pipeline {
     }
 
     /// Decides and writes until every item is settled or in review.
-    async fn settle(&self, mut items: Vec<Item>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+    pub(super) async fn settle(&self, mut items: Vec<Item>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         loop {
             self.correlate(&mut items, plugins, done).await?;
             self.map(&mut items, plugins).await?;
+            self.take_values(&mut items, plugins, done).await?;
             self.decide(&mut items, plugins, done).await?;
+            self.record_conflicts(&mut items).await?;
             // The target first: a record's source is never touched for a target that refuses it.
             for end in [End::Target, End::Source] {
                 self.write(end, &mut items, done).await?;
@@ -169,7 +171,7 @@ impl Pipeline {
         }
         for item in items.iter_mut().filter(|item| item.step == Step::Open) {
             item.fresh = false;
-            item.reject(done);
+            item.reject(&self.binding, done);
         }
         Ok(())
     }
@@ -200,6 +202,27 @@ impl Pipeline {
             }
         }
         Ok(times)
+    }
+
+    /// No loser is overwritten before that is on record (I6).
+    async fn record_conflicts(&self, items: &mut [Item]) -> Result<()> {
+        let (mut places, mut conflicts) = (Vec::new(), Vec::new());
+        for (index, item) in items.iter().enumerate().filter(|(_, item)| item.step == Step::Open) {
+            for (place, conflict) in item.to_record() {
+                places.push((index, place));
+                conflicts.push(conflict);
+            }
+        }
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let ids = self.state.intend(&self.binding.pair, &conflicts).await?;
+        for ((index, place), id) in places.into_iter().zip(ids) {
+            if let Some(item) = items.get_mut(index) {
+                item.recorded(place, id);
+            }
+        }
+        Ok(())
     }
 
     /// Carries out what was decided for `end`.

@@ -55,13 +55,8 @@ impl Pipeline {
             let value = item.mapped.get(end).as_ref().and_then(|cells| correlation(&self.binding, other, cells));
             let (Some(value), Some(own)) = (value, item.keys.get(end).clone()) else { continue };
             if let Some(first) = seen.insert(value.clone(), own.clone()) {
-                done.refuse(
-                    end,
-                    own,
-                    "match.ambiguous",
-                    format!("has the same correlation value as {} record {first}", end.name()),
-                );
-                item.step = Step::Closed;
+                let text = format!("has the same correlation value as {} record {first}", end.name());
+                item.puzzle("match.ambiguous", text, done);
                 continue;
             }
             wanted.push(value);
@@ -104,8 +99,7 @@ impl Pipeline {
                             other.name(),
                             end.name()
                         );
-                        done.refuse(end, own, "match.taken", text);
-                        item.step = Step::Closed;
+                        item.puzzle("match.taken", text, done);
                     }
                     None => {
                         *item.keys.get_mut(other) = key;
@@ -115,8 +109,7 @@ impl Pipeline {
             }
             (Some(_), _) => {
                 let text = format!("{count} records on the {} side have its correlation value", other.name());
-                done.refuse(end, own, "match.ambiguous", text);
-                item.step = Step::Closed;
+                item.puzzle("match.ambiguous", text, done);
             }
             (None, _) => {}
         }

@@ -1,7 +1,7 @@
 //! The way of a batch: read, call the stages in order, write, commit (layer 6). The one place below the runtime that does I/O; what is
 //! decided is decided by the pure stages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::change::{Change, End, Ends, Position};
@@ -9,7 +9,7 @@ use crate::connector::Target;
 use crate::error::{Result, SyncError};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Record};
-use crate::state::{Commit, Counts, Review, StateStore};
+use crate::state::{Commit, Counts, Finding, ReviewKind, StateStore};
 
 pub mod apply;
 pub mod binding;
@@ -24,6 +24,7 @@ mod keyed;
 mod linked;
 mod matching;
 mod resolve;
+mod ruling;
 
 #[cfg(test)]
 mod tests;
@@ -67,13 +68,19 @@ impl Pipeline {
         let plugins = self.catalogue.snapshot();
         let changes = coalesce::coalesce(batch.changes);
         let mut done = if self.binding.upsert_only {
-            self.copy(changes, &plugins).await?
+            self.copy(changes, &HashMap::new(), &plugins).await?
         } else {
             self.link(batch.end, changes, &plugins).await?
         };
         *done.commit.positions.get_mut(batch.end) = batch.through;
         done.commit.end = Some(batch.end);
         done.commit.plugins = self.plugin_set(plugins.as_ref());
+        self.commit(&done).await?;
+        Ok(done.commit.counts)
+    }
+
+    /// Commits what a batch came to; then the tokens of its creates are not needed any more.
+    async fn commit(&self, done: &Done) -> Result<()> {
         self.state.commit(&self.binding.pair, &done.commit).await?;
         for end in [End::Source, End::Target] {
             let tokens = done.tokens.get(end);
@@ -81,7 +88,7 @@ impl Pipeline {
                 self.targets.get(end).forget_creates(tokens).await?;
             }
         }
-        Ok(done.commit.counts)
+        Ok(())
     }
 
     /// The current image of each changed record: as the change carries it, else read now; `None` where the record is gone.
@@ -117,21 +124,25 @@ struct Done {
 }
 
 impl Done {
-    fn reject(&mut self, end: End, key: Key, rejection: Rejection) {
+    fn reject(&mut self, end: End, key: Key, image: Record, rejection: Rejection) {
         let Rejection { code, message, field, digest, skipped } = rejection;
         if skipped {
-            self.commit.counts.skipped += 1;
-            self.commit.cleared.push((end, key));
+            self.skip(end, key);
             return;
         }
-        self.commit.counts.rejected += 1;
-        self.commit.reviews.push(Review { end, key, code, message, field, digest });
+        let finding = Finding::new(end, key, ReviewKind::Rejected, code, message);
+        self.file(Finding { field, digest, ..finding }.with_image(image));
     }
 
-    fn refuse(&mut self, end: End, key: Key, code: &str, message: impl Into<String>) {
+    fn skip(&mut self, end: End, key: Key) {
+        self.commit.counts.skipped += 1;
+        self.commit.cleared.push((end, key));
+    }
+
+    /// Puts a record in review.
+    fn file(&mut self, finding: Finding) {
         self.commit.counts.rejected += 1;
-        let review = Review { end, key, code: code.to_owned(), message: message.into(), field: None, digest: None };
-        self.commit.reviews.push(review);
+        self.commit.reviews.push(finding);
     }
 
     fn wrote(&mut self, end: End, records: u64) {

@@ -1,6 +1,8 @@
 //! Stage 5, the heart (pure): (base, source now, target now, policy) → writes and conflicts. Symmetric: it does not matter which side
 //! woke it, and when both images equal the base there is nothing to do (echo, I5).
 
+use std::time::Duration;
+
 use super::binding::{Binding, BoundField, BoundMapping};
 use super::conflict::{self, Times};
 use super::transform::{Cell, Mapped, Rejection};
@@ -25,17 +27,21 @@ pub struct Images<'a> {
     pub mapped: Ends<Option<&'a Mapped>>,
     /// When each side changed.
     pub times: Times,
-    /// What resolvers said about fields.
+    /// What resolvers and people said about fields.
     pub answers: &'a [(usize, Answer)],
+    /// The end whose record counts where both disagree, and where the other's was refused: a person says so.
+    pub ruled: Option<End>,
 }
 
-/// How a resolver settles one field.
+/// How a resolver or a person settles one field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// Whose value it is.
     pub winner: Winner,
     /// What each end is to have; `None`: it keeps what it has.
     pub cells: Ends<Option<Cell>>,
+    /// A person says so: it counts whether the field is contested or not.
+    pub person: bool,
 }
 
 /// What was contested.
@@ -82,6 +88,8 @@ pub struct Decision {
     pub by_time: bool,
     /// Fields that hang on a resolver, which has not settled them: nothing is written. Place of the mapping, and of the resolver.
     pub open: Vec<(usize, usize)>,
+    /// What waits for a person: nothing is written.
+    pub manual: Vec<Subject>,
     /// The record of this end was refused: nothing is written, it waits in review (I8).
     pub rejection: Option<(End, Rejection)>,
 }
@@ -92,10 +100,36 @@ impl Decision {
         !self.open.is_empty() || self.by_time
     }
 
-    /// Who wins; it is a contest only if that writes something.
-    fn settle(&mut self, rule: Rule, times: &Times) -> End {
-        self.by_time |= !matches!(rule, Rule::Prefer(_));
-        conflict::winner(rule, times)
+    /// Who wins and by which rule; it is a contest only if that writes something. `None`: it waits for a person.
+    fn settle(&mut self, subject: Subject, rule: Rule, policy: &Policy) -> Option<(End, Rule)> {
+        if let Some(end) = policy.ruled {
+            return Some((end, Rule::Manual));
+        }
+        self.by_time |= matches!(rule, Rule::LastWriteWins(_) | Rule::Plugin(_));
+        let winner = conflict::winner(rule, &policy.times, policy.skew);
+        if winner.is_none() {
+            self.manual.push(subject);
+        }
+        winner.map(|end| (end, rule))
+    }
+
+    /// Whether it waits for a resolver or a person.
+    fn is_settled(&self) -> bool {
+        self.open.is_empty() && self.manual.is_empty()
+    }
+}
+
+/// What contests of one link go by.
+#[derive(Debug, Clone, Copy)]
+struct Policy {
+    times: Times,
+    skew: Duration,
+    ruled: Option<End>,
+}
+
+impl Policy {
+    fn of(binding: &Binding, images: &Images<'_>) -> Self {
+        Self { times: images.times, skew: binding.skew_window, ruled: images.ruled }
     }
 }
 
@@ -171,8 +205,20 @@ fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
     group::create(binding, at, images, &mut fields, &mut decision);
     if decision.rejection.is_none() {
         *decision.writes.get_mut(at) = Some(Intent::Create(binding.record(at, fields)));
+        let own = edited(binding, at.other(), images.answers);
+        *decision.writes.get_mut(at.other()) =
+            (!own.is_empty()).then(|| Intent::Update(binding.record(at.other(), own)));
     }
     decision
+}
+
+/// Values of a person's own, as `end` is to have them.
+fn edited<'a>(binding: &Binding, end: End, answers: &'a [(usize, Answer)]) -> Vec<(usize, &'a Value)> {
+    let value = |(place, answer): &'a (usize, Answer)| {
+        let of = binding.mappings.get(*place)?.fields.get(end);
+        Some((of.position, answer.cells.get(end).as_ref()?.as_ref().ok()?.as_ref()?))
+    };
+    answers.iter().filter(|(_, answer)| answer.person).filter_map(value).collect()
 }
 
 /// The record of `gone` was deleted; the other side's survives.
@@ -192,7 +238,8 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
     let computed_touched = || group::of(binding, survives).any(|one| one.inputs.iter().any(edited));
     if *binding.flows.get(survives) && (binding.mappings.iter().any(touched) || computed_touched()) {
         let rule = binding.default_rule;
-        let winner = decision.settle(rule, &images.times);
+        let policy = Policy::of(binding, images);
+        let Some((winner, rule)) = decision.settle(Subject::Record, rule, &policy) else { return decision };
         decision.contests.push(Contest { subject: Subject::Record, winner: winner.into(), rule });
         if winner == survives {
             let Decision { contests, by_time, .. } = decision;
@@ -217,7 +264,7 @@ fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'
         }
     }
     group::decide(binding, source, target, images, &mut decision, &mut updates);
-    if decision.rejection.is_none() && decision.open.is_empty() {
+    if decision.rejection.is_none() && decision.is_settled() {
         decision.writes = Ends::from_fn(|end| {
             let fields = std::mem::take(updates.get_mut(end));
             (!fields.is_empty()).then(|| Intent::Update(binding.record(end, fields)))
@@ -254,7 +301,7 @@ struct Field<'a> {
     base: Option<Ends<&'a Value>>,
     /// Each side's value in the other side's terms.
     proposed: Ends<Option<&'a Cell>>,
-    times: Times,
+    policy: Policy,
     answer: Option<&'a Answer>,
 }
 
@@ -276,7 +323,7 @@ impl<'a> Field<'a> {
             now: Ends { source: field(source, &mapping.fields.source), target: field(target, &mapping.fields.target) },
             base: images.base.and_then(|base| agreed(base, mapping)),
             proposed: Ends::from_fn(|end| images.mapped.get(end).and_then(|cells| cells.get(index))),
-            times: images.times,
+            policy: Policy::of(binding, images),
             answer: images.answers.iter().find(|(place, _)| *place == index).map(|(_, answer)| answer),
         }
     }
@@ -284,10 +331,17 @@ impl<'a> Field<'a> {
     fn decide(&self, decision: &mut Decision) -> Flow<'a> {
         if self.mapping.correlation {
             // The source's key is what the target's field refers to: it is never overwritten from there.
-            return self.toward(End::Target);
+            return if self.is_overruled(End::Source) { Flow::default() } else { self.toward(End::Target) };
         }
         let flows = Ends::from_fn(|end| self.mapping.functions.get(end).is_some() && self.changed(end));
+        if let Some(answer) = self.answer.filter(|answer| answer.person) {
+            let flow = self.answered(answer);
+            let contested = flows.source && flows.target && !self.agrees(End::Target) && !self.agrees(End::Source);
+            return if contested { self.contest(decision, (answer.winner, Rule::Manual), flow) } else { flow };
+        }
         match (flows.source, flows.target) {
+            (true, false) if self.is_overruled(End::Source) => self.toward(End::Source),
+            (false, true) if self.is_overruled(End::Target) => self.toward(End::Target),
             (false, false) if self.renewed && self.mapping.functions.source.is_some() => self.toward(End::Target),
             (false, false) if self.renewed => self.toward(End::Source),
             (false, false) => Flow::default(),
@@ -295,6 +349,11 @@ impl<'a> Field<'a> {
             (false, true) => self.toward(End::Source),
             (true, true) => self.contested(decision),
         }
+    }
+
+    /// What comes from `end` was refused, and a person takes the other side's.
+    fn is_overruled(&self, end: End) -> bool {
+        self.policy.ruled == Some(end.other()) && matches!(self.proposed.get(end), Some(Err(_)))
     }
 
     fn changed(&self, end: End) -> bool {
@@ -333,23 +392,25 @@ impl<'a> Field<'a> {
                 (true, true) | (false, false) => {}
             }
         }
-        match (self.rule, self.answer) {
-            (Rule::Plugin(resolver), None) => {
+        match (self.rule, self.answer, self.policy.ruled) {
+            (Rule::Plugin(resolver), None, None) => {
                 decision.open.push((self.index, resolver));
                 Flow::default()
             }
-            (Rule::Plugin(_), Some(answer)) => self.contest(decision, answer.winner, self.answered(answer)),
-            (Rule::LastWriteWins | Rule::Prefer(_), _) => {
-                let winner = decision.settle(self.rule, &self.times);
-                self.contest(decision, winner.into(), self.toward(winner.other()))
+            (Rule::Plugin(_), Some(answer), None) => {
+                self.contest(decision, (answer.winner, self.rule), self.answered(answer))
             }
+            (rule, ..) => match decision.settle(Subject::Field(self.index), rule, &self.policy) {
+                Some((winner, rule)) => self.contest(decision, (winner.into(), rule), self.toward(winner.other())),
+                None => Flow::default(),
+            },
         }
     }
 
     /// Where the winner's value is not to be written, both sides keep what they have.
-    fn contest(&self, decision: &mut Decision, winner: Winner, flow: Flow<'a>) -> Flow<'a> {
+    fn contest(&self, decision: &mut Decision, (winner, rule): (Winner, Rule), flow: Flow<'a>) -> Flow<'a> {
         if [flow.source, flow.target].into_iter().flatten().any(|cell| !matches!(cell, Ok(None))) {
-            decision.contests.push(Contest { subject: Subject::Field(self.index), winner, rule: self.rule });
+            decision.contests.push(Contest { subject: Subject::Field(self.index), winner, rule });
         }
         flow
     }

@@ -155,19 +155,19 @@ impl Pipeline {
             reconcile::field(base.get(end), mapping.fields.get(end)).cloned()
         };
         Some(match choice {
-            Choice::Source => Answer { winner: Winner::Source, cells: Ends::default() },
-            Choice::Target => Answer { winner: Winner::Target, cells: Ends::default() },
+            Choice::Source => Answer { winner: Winner::Source, cells: Ends::default(), person: false },
+            Choice::Target => Answer { winner: Winner::Target, cells: Ends::default(), person: false },
             Choice::Base => {
                 let cells =
                     Ends { source: Some(Ok(Some(base(End::Source)?))), target: Some(Ok(Some(base(End::Target)?))) };
-                Answer { winner: Winner::Base, cells }
+                Answer { winner: Winner::Base, cells, person: false }
             }
             Choice::Custom(value) => {
                 let of = &mapping.fields.target;
                 let cell = |end: End| asked.cells.get(end).as_ref().and_then(|cells| cells.get(place)).cloned();
                 let unfit = transform::fit(Some(value), &of.name, of).err().map(Err);
                 let target = unfit.or_else(|| cell(End::Target));
-                Answer { winner: Winner::Merged, cells: Ends { source: cell(End::Source), target } }
+                Answer { winner: Winner::Merged, cells: Ends { source: cell(End::Source), target }, person: false }
             }
         })
     }

@@ -22,8 +22,8 @@ const IDLE_COMMIT: Duration = Duration::from_secs(10);
 /// A paused pair looks again this often whether it was helped.
 const PAUSED_RETRY: Duration = Duration::from_secs(15);
 
-/// How soon a person's pause is noticed.
-const PAUSE_CHECK: Duration = Duration::from_secs(1);
+/// How soon it is noticed that a person has paused the pair or decided something.
+const PERSON_CHECK: Duration = Duration::from_secs(1);
 
 /// What a worker needs.
 pub struct Worker {
@@ -100,7 +100,7 @@ impl Worker {
         while !shutdown.is_cancelled() {
             if self.paused().await {
                 self.reporter.phase(Phase::Paused("by `tidelock pause`; `tidelock resume` lets it go on".to_owned()));
-                tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(PAUSE_CHECK) => {} }
+                tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(PERSON_CHECK) => {} }
                 continue;
             }
             let outcome = match self.open().await {
@@ -135,10 +135,14 @@ impl Worker {
         self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
     }
 
-    /// Returns once a person has paused the pair. Cancel-safe.
-    async fn pause_asked_for(&self) {
-        while !self.paused().await {
-            tokio::time::sleep(PAUSE_CHECK).await;
+    /// Returns once a person has paused the pair or decided something about it. Cancel-safe.
+    async fn asked_for(&self) {
+        let asked = |progress: Progress| progress.paused || progress.decisions;
+        loop {
+            tokio::time::sleep(PERSON_CHECK).await;
+            if self.state.progress(&self.config.name).await.is_ok_and(asked) {
+                return;
+            }
         }
     }
 
@@ -167,6 +171,7 @@ impl Worker {
     async fn drain(&self, pair: OpenPair, shutdown: &CancellationToken) -> Result<()> {
         let mut following = self.start(pair, shutdown).await?;
         self.reporter.phase(Phase::Live);
+        following.carry_out_decisions().await?;
         while following.turn().await? {
             if shutdown.is_cancelled() {
                 return Err(interrupted(&self.config.name));
@@ -181,10 +186,14 @@ impl Worker {
         tracing::info!(pair = %self.config.name, "live");
         let mut checked = Instant::now();
         while !shutdown.is_cancelled() {
-            if checked.elapsed() >= PAUSE_CHECK {
+            if checked.elapsed() >= PERSON_CHECK {
                 checked = Instant::now();
-                if self.paused().await {
+                let progress = self.state.progress(&self.config.name).await?;
+                if progress.paused {
                     break;
+                }
+                if progress.decisions {
+                    following.carry_out_decisions().await?;
                 }
             }
             if !following.turn().await? {
@@ -277,6 +286,18 @@ impl Following<'_> {
         Ok(any)
     }
 
+    /// What people decided about reviews, in the order of the keys.
+    async fn carry_out_decisions(&mut self) -> Result<()> {
+        loop {
+            let worker = self.worker;
+            let decisions = worker.state.decisions(&worker.config.name, worker.config.batch_size).await?;
+            if decisions.is_empty() {
+                return Ok(());
+            }
+            worker.reporter.batch(&self.pair.pipeline.carry_out(decisions).await?);
+        }
+    }
+
     async fn commit_idle_positions(&mut self) -> Result<()> {
         if self.committed.elapsed() >= IDLE_COMMIT { self.commit_positions().await } else { Ok(()) }
     }
@@ -301,7 +322,7 @@ impl Following<'_> {
         let Ends { source, target } = &mut self.pair.sources;
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            () = self.worker.pause_asked_for() => Ok(()),
+            () = self.worker.asked_for() => Ok(()),
             woken = source.wait(timeout), if flows.source => woken,
             woken = target.wait(timeout), if flows.target => woken,
         }

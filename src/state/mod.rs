@@ -10,9 +10,11 @@ use crate::change::Position;
 use crate::error::Result;
 use crate::record::{Key, Record};
 
+pub mod review;
 pub mod sqlite;
 
 pub use crate::change::{End, Ends};
+pub use review::{Decision, Finding, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
 
 /// Two keys that are the same thing, and what both sides last agreed on.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,28 +25,13 @@ pub struct Link {
     pub base: Option<Ends<Record>>,
 }
 
-/// A record that waits for a person.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Review {
-    /// The end whose record it is.
-    pub end: End,
-    /// Its key there.
-    pub key: Key,
-    /// Stable code: the plugin's own (`invalid-phone`) or a dotted one of ours.
-    pub code: String,
-    /// Why, for people. No values.
-    pub message: String,
-    /// The field at fault, where there is one.
-    pub field: Option<String>,
-    /// Digest of the plugin that refused it.
-    pub digest: Option<String>,
-}
-
 /// A field on which both sides disagreed, and how that was settled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
     /// Keys of both sides.
     pub keys: Ends<Key>,
+    /// What met what.
+    pub kind: ConflictKind,
     /// Target's name of the field; `None` for update against delete.
     pub field: Option<String>,
     /// Value agreed before, in the target's terms.
@@ -59,6 +46,28 @@ pub struct Conflict {
     pub resolver: Option<Resolver>,
     /// When it was settled: microseconds since 1970-01-01 UTC.
     pub at: i64,
+}
+
+/// What met what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConflictKind {
+    /// Both sides changed a field.
+    UpdateUpdate,
+    /// One side changed what the other deleted.
+    UpdateDelete,
+    /// Both sides had the record before anything was agreed.
+    InsertInsert,
+}
+
+impl ConflictKind {
+    /// `update_update`, `update_delete` or `insert_insert`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UpdateUpdate => "update_update",
+            Self::UpdateDelete => "update_delete",
+            Self::InsertInsert => "insert_insert",
+        }
+    }
 }
 
 /// A plugin's function that settled a conflict.
@@ -111,12 +120,16 @@ impl From<End> for Winner {
 pub struct Commit {
     /// Links to insert or replace (found by either key).
     pub links: Vec<Link>,
-    /// Conflicts that were settled.
-    pub conflicts: Vec<Conflict>,
+    /// Conflicts on record ([`StateStore::intend`]) whose loser has been overwritten.
+    pub settled: Vec<i64>,
+    /// Conflicts on record whose write did not happen: they are taken out again.
+    pub void: Vec<i64>,
     /// New or renewed reviews, one per end and key.
-    pub reviews: Vec<Review>,
+    pub reviews: Vec<Finding>,
     /// Reviews that no longer hold.
     pub cleared: Vec<(End, Key)>,
+    /// What became of decisions, by their numbers, and why.
+    pub decided: Vec<(i64, Verdict, String)>,
     /// New positions.
     pub positions: Ends<Option<Position>>,
     /// Set when a load is through: the digest of the mapping that it went by.
@@ -174,6 +187,8 @@ pub struct Progress {
     pub incarnations: Ends<Option<String>>,
     /// Durable positions.
     pub positions: Ends<Option<Position>>,
+    /// Whether decisions of people wait to be carried out.
+    pub decisions: bool,
 }
 
 /// What `status` shows of a pair.
@@ -217,11 +232,28 @@ pub trait StateStore: Send + Sync {
     /// Live links whose key of `end` is after `after` in key-byte order, at most `max`.
     async fn links_after(&self, pair: &str, end: End, after: Option<&Key>, max: usize) -> Result<Vec<Link>>;
 
-    /// Commits a batch (I2).
+    /// Puts conflicts on record, durably, before their losers are overwritten (I6); returns their numbers, in order. One that a crash left
+    /// open and that is the same in every value is not doubled.
+    async fn intend(&self, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>>;
+
+    /// Commits a batch (I2). Conflicts of its links that a crash left open count as settled with it: their writes were replayed, or found
+    /// done.
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()>;
 
-    /// Open reviews of a pair, oldest first, at most `max`.
-    async fn reviews(&self, pair: &str, max: usize) -> Result<Vec<Review>>;
+    /// Open reviews, oldest first, at most `max`.
+    async fn reviews(&self, filter: &ReviewFilter, max: usize) -> Result<Vec<Review>>;
+
+    /// The open review of that number.
+    async fn review(&self, id: i64) -> Result<Option<Review>>;
+
+    /// Keeps decisions until they are carried out; one replaces an earlier one about the same review.
+    async fn decide(&self, decisions: &[Decision]) -> Result<()>;
+
+    /// Decisions of a pair that wait, with their reviews, in the order of the records' keys, at most `max`.
+    async fn decisions(&self, pair: &str, max: usize) -> Result<Vec<(Decision, Review)>>;
+
+    /// What became of a decision about a review, and why: the latest one; `None` while it waits, or where there is none.
+    async fn verdict(&self, review: i64) -> Result<Option<(Verdict, String)>>;
 
     /// Whether each key of `end` has an open review.
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>>;

@@ -34,24 +34,51 @@ CREATE TABLE IF NOT EXISTS links (
     PRIMARY KEY (pair, source_key)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS links_by_target ON links (pair, target_key);
+-- What waits for a person. Images and bases are records with their names (src/state/review.rs). Numbers are never used again.
 CREATE TABLE IF NOT EXISTS reviews (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     pair INTEGER NOT NULL REFERENCES pairs (id),
     side TEXT NOT NULL,
     key BLOB NOT NULL,
+    other_key BLOB,
+    kind TEXT NOT NULL,
     code TEXT NOT NULL,
     message TEXT NOT NULL,
     field TEXT,
     digest TEXT,
+    contested TEXT NOT NULL DEFAULT '[]',
+    source_now BLOB,
+    target_now BLOB,
+    source_base BLOB,
+    target_base BLOB,
+    version TEXT NOT NULL DEFAULT '',
     at INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    later INTEGER NOT NULL DEFAULT 0,
     plugin_set INTEGER,
     UNIQUE (pair, side, key)
 );
+-- What people decided about reviews; without a verdict it is still to be carried out.
+CREATE TABLE IF NOT EXISTS decisions (
+    id INTEGER PRIMARY KEY,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    review INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    ruling TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    verdict TEXT,
+    message TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS decisions_by_review ON decisions (review);
+CREATE INDEX IF NOT EXISTS decisions_open ON decisions (pair) WHERE verdict IS NULL;
+-- On record before their losers are overwritten; `settled` once that is done (I6).
 CREATE TABLE IF NOT EXISTS conflicts (
     id INTEGER PRIMARY KEY,
     pair INTEGER NOT NULL REFERENCES pairs (id),
     source_key BLOB NOT NULL,
     target_key BLOB NOT NULL,
+    kind TEXT NOT NULL,
     field TEXT,
     base BLOB,
     source_value BLOB,
@@ -59,11 +86,14 @@ CREATE TABLE IF NOT EXISTS conflicts (
     winner TEXT NOT NULL,
     rule TEXT NOT NULL,
     at INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
     resolver TEXT,
     digest TEXT,
     reason TEXT,
     plugin_set INTEGER
 );
+CREATE INDEX IF NOT EXISTS conflicts_by_source ON conflicts (pair, source_key);
+CREATE INDEX IF NOT EXISTS conflicts_open ON conflicts (pair) WHERE settled = 0;
 -- Which plugins a batch saw (I9): a JSON object, plugin → digest, in the order of the names; each set stands here once.
 CREATE TABLE IF NOT EXISTS plugin_sets (id INTEGER PRIMARY KEY, plugins TEXT NOT NULL UNIQUE);
 -- What was committed, so that writes without a link are covered too; the oldest rows are dropped.

@@ -13,21 +13,27 @@ use sqlx::sqlite::{
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, RwLock};
 
-use super::{Commit, Counts, End, Ends, Link, PairSummary, Progress, Review, StateStore};
+use super::{
+    Commit, Conflict, Counts, Decision, End, Ends, Link, PairSummary, Progress, Review, ReviewFilter, StateStore,
+    Verdict,
+};
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Layout, Record, decode_values, encode_values, layout};
 use crate::telemetry::clock;
 
 mod commit;
+mod conflicts;
+mod reviews;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Version of the schema that this program reads and writes.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
-/// From version 1, which knew no plugin sets and no warnings.
-const FROM_VERSION_1: &str = include_str!("from_version_1.sql");
+/// What leads from a version to the next.
+const MIGRATIONS: [(&str, &str); 2] =
+    [("1", include_str!("from_version_1.sql")), ("2", include_str!("from_version_2.sql"))];
 
 /// Keys in one `IN` list: fixed sizes, so that statements are prepared once.
 const KEYS_PER_QUERY: usize = 256;
@@ -118,6 +124,13 @@ fn lock(path: &Path) -> Result<std::fs::File> {
 async fn initialise(pool: &SqlitePool) -> Result<String> {
     let mut connection = pool.acquire().await.map_err(failed)?;
     let connection = &mut *connection;
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if known {
+        migrate(connection).await?;
+    }
     sqlx::raw_sql(SCHEMA).execute(&mut *connection).await.map_err(failed)?;
     let fresh = uuid::Uuid::from_bytes(random_bytes()).simple().to_string();
     for (name, value) in [("id", fresh.as_str()), ("version", VERSION)] {
@@ -128,17 +141,24 @@ async fn initialise(pool: &SqlitePool) -> Result<String> {
             .await
             .map_err(failed)?;
     }
-    let version: String = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'version'")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
-    if version == "1" {
-        sqlx::raw_sql(FROM_VERSION_1).execute(&mut *connection).await.map_err(failed)?;
-    } else if version != VERSION {
-        let text = format!("the state file is of version {version}, this program reads version {VERSION}");
-        return Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text));
-    }
     sqlx::query_scalar("SELECT value FROM meta WHERE name = 'id'").fetch_one(&mut *connection).await.map_err(failed)
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
+    let select = "SELECT value FROM meta WHERE name = 'version'";
+    let stored = |row: Option<String>| row.unwrap_or_else(|| VERSION.to_owned());
+    let mut version = stored(sqlx::query_scalar(select).fetch_optional(&mut *connection).await.map_err(failed)?);
+    for (from, script) in MIGRATIONS {
+        if version == from {
+            sqlx::raw_sql(script).execute(&mut *connection).await.map_err(failed)?;
+            version = stored(sqlx::query_scalar(select).fetch_optional(&mut *connection).await.map_err(failed)?);
+        }
+    }
+    if version == VERSION {
+        return Ok(());
+    }
+    let text = format!("the state file is of version {version}, this program reads version {VERSION}");
+    Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text))
 }
 
 /// Randomness of the standard library's hasher keys: enough for a name that must only be unlike others.
@@ -208,16 +228,15 @@ impl StateStore for SqliteState {
     }
 
     async fn progress(&self, pair: &str) -> Result<Progress> {
-        let row = sqlx::query("SELECT * FROM pairs WHERE name = ?")
-            .bind(pair)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed)?;
+        let text = "SELECT *, EXISTS (SELECT 1 FROM decisions WHERE pair = pairs.id AND verdict IS NULL) AS decisions
+                    FROM pairs WHERE name = ?";
+        let row = sqlx::query(text).bind(pair).fetch_optional(&self.pool).await.map_err(failed)?;
         let Some(row) = row else { return Ok(Progress::default()) };
         Ok(Progress {
             loaded: row.get("loaded"),
             paused: row.get("paused"),
             mapping: row.get("mapping"),
+            decisions: row.get("decisions"),
             incarnations: Ends { source: row.get("source_incarnation"), target: row.get("target_incarnation") },
             positions: Ends {
                 source: row.get::<Option<String>, _>("source_position").map(Position),
@@ -289,21 +308,35 @@ impl StateStore for SqliteState {
         transaction.commit().await.map_err(failed)
     }
 
-    async fn reviews(&self, pair: &str, max: usize) -> Result<Vec<Review>> {
-        let rows =
-            sqlx::query("SELECT * FROM reviews WHERE pair = (SELECT id FROM pairs WHERE name = ?) ORDER BY id LIMIT ?")
-                .bind(pair)
-                .bind(i64::try_from(max).unwrap_or(i64::MAX))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(failed)?;
-        let review = |row: &SqliteRow| {
-            let key = Key::decode(row.get::<&[u8], _>("key")).map_err(damaged)?;
-            let end = end_of(row.get("side"));
-            let (code, message) = (row.get("code"), row.get("message"));
-            Ok(Review { end, key, code, message, field: row.get("field"), digest: row.get("digest") })
-        };
-        rows.iter().map(review).collect()
+    async fn intend(&self, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>> {
+        let _turn = self.committing.lock().await;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let ids = conflicts::intend(&mut transaction, pair, conflicts).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(ids)
+    }
+
+    async fn reviews(&self, filter: &ReviewFilter, max: usize) -> Result<Vec<Review>> {
+        reviews::list(&self.pool, filter, max).await
+    }
+
+    async fn review(&self, id: i64) -> Result<Option<Review>> {
+        reviews::one(&self.pool, id).await
+    }
+
+    async fn decide(&self, decisions: &[Decision]) -> Result<()> {
+        let _turn = self.committing.lock().await;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        reviews::decide(&mut transaction, decisions).await?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn decisions(&self, pair: &str, max: usize) -> Result<Vec<(Decision, Review)>> {
+        reviews::decisions(&self.pool, pair, max).await
+    }
+
+    async fn verdict(&self, review: i64) -> Result<Option<(Verdict, String)>> {
+        reviews::verdict(&self.pool, review).await
     }
 
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {

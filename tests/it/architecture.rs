@@ -18,7 +18,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("1", &["change/..", "telemetry/.."]),
     ("2", &["config/.."]),
     // The ports: traits and their data.
-    ("3", &["connector", "plugin", "state", "notify"]),
+    ("3", &["connector", "plugin", "state state/review", "notify"]),
     // The adapters; see `connector_place` for those in connector/.
     (SHARED, &[]),
     (ADAPTERS, &["plugin/..", "state/..", "notify/.."]),
@@ -41,7 +41,9 @@ const ROWS: &[(&str, &[&str])] = &[
     // What reads, calls the stages, writes and commits.
     (
         "6",
-        &["pipeline pipeline/item pipeline/keyed pipeline/linked pipeline/matching pipeline/resolve pipeline/tests/.."],
+        &[
+            "pipeline pipeline/item pipeline/keyed pipeline/linked pipeline/matching pipeline/resolve pipeline/ruling pipeline/tests/..",
+        ],
     ),
     ("7", &["runtime/.."]),
     ("8a", &["http/.."]),

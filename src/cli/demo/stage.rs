@@ -12,7 +12,7 @@ use super::PATIENCE;
 use crate::cli::output::{Table, print_json};
 use crate::cli::service::Service;
 use crate::runtime::audit::Report;
-use crate::state::Counts;
+use crate::state::{Counts, ReviewFilter};
 
 const CRM: &str = include_str!("crm.sql");
 const ERP: &str = include_str!("erp.sql");
@@ -158,8 +158,8 @@ impl Stage {
     pub(super) async fn await_review(&self, service: &Service) -> anyhow::Result<String> {
         let began = Instant::now();
         loop {
-            if let Some(review) = service.state.reviews("crm_to_erp", 1).await?.first() {
-                return Ok(format!("{} [{}]", review.message, review.code));
+            if let Some(review) = service.state.reviews(&ReviewFilter::pair("crm_to_erp"), 1).await?.first() {
+                return Ok(format!("{} [{}]", review.finding.message, review.finding.code));
             }
             if began.elapsed() > PATIENCE {
                 bail!("the invalid phone is not in review");

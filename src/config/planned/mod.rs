@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::change::Ends;
 
-mod conflict_resolution;
 mod delete_guard;
 mod loop_prevention;
 mod mapping_options;
@@ -12,7 +11,6 @@ mod monitoring;
 mod notifications;
 mod performance_settings;
 
-pub use conflict_resolution::PlannedRule;
 pub use delete_guard::DeleteGuard;
 pub use loop_prevention::LoopPrevention;
 pub use mapping_options::TimestampFormat;
@@ -37,8 +35,6 @@ pub struct Planned {
     pub performance_settings: PerformanceSettings,
     /// `mapping_options.timestamp_format`.
     pub timestamp_format: TimestampFormat,
-    /// Conflict rules that fall back to the last write: by the target's name of the field; `None` is the default rule.
-    pub conflict_resolution: Vec<(Option<String>, PlannedRule)>,
     /// `lookup` of mappings: the target's name of the field → name of a pair.
     pub lookups: BTreeMap<String, String>,
     /// `external_id` of the endpoints.

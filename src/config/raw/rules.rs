@@ -87,6 +87,13 @@ pub(crate) struct ConflictObject {
     pub(crate) default: Option<ConflictStrategy>,
     /// The plugin's function, by name or with parameters.
     pub(crate) resolver: Option<Transform>,
+    /// With `last_write_wins`: changes of both sides that are no further apart than this are left to `fallback`, because their systems'
+    /// clocks may be that far apart (default 0: only equal times are).
+    pub(crate) skew_window_ms: Option<u32>,
+    /// What decides within `skew_window_ms`, and where a resolver is not asked: a system's name, or `manual`; default: the later change all
+    /// the same, at equal times the source's.
+    #[schemars(length(min = 1))]
+    pub(crate) fallback: Option<String>,
 }
 
 /// The rule of one field.
@@ -105,6 +112,9 @@ pub(crate) struct FieldRule {
     pub(crate) strategy: Option<ConflictStrategy>,
     /// With the strategy `plugin`: the plugin's function, by name or with parameters.
     pub(crate) resolver: Option<Transform>,
+    /// With `last_write_wins`: what decides within `skew_window_ms`, in place of the policy's own `fallback`.
+    #[schemars(length(min = 1))]
+    pub(crate) fallback: Option<String>,
 }
 
 /// What becomes of deletes.

@@ -1,14 +1,17 @@
 //! `conflict_resolution` (layer 2).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Context;
 use super::field_mappings::{target_names, transform};
 use super::scope::Scope;
 use crate::change::{End, Ends};
-use crate::config::planned::{Planned, PlannedRule};
 use crate::config::raw::{self, ConflictObject, ConflictStrategy, FieldRule, Place, SyncKeys};
-use crate::config::{ConflictPolicy, Location, Mappings, Problem, Rule, TransformCall, codes, suggestion};
+use crate::config::{Close, ConflictPolicy, Location, Mappings, Problem, Rule, TransformCall, codes, suggestion};
+
+/// What stands in a `fallback` for a person.
+const MANUAL: &str = "manual";
 
 /// What stands in a field rule's `priority_system` for "the later change".
 const LAST_UPDATED: &str = "last_updated";
@@ -18,24 +21,25 @@ pub(super) fn policy(
     scope: &Scope<'_>,
     mappings: &Mappings,
     systems: Ends<&str>,
-    planned: &mut Planned,
 ) -> ConflictPolicy {
     let mut policy = ConflictPolicy {
-        default: Rule::LastWriteWins,
+        default: Rule::LATER,
         fields: BTreeMap::new(),
-        fallback: Rule::LastWriteWins,
+        fallback: Rule::LATER,
         resolvers: Vec::new(),
         timestamp_field: None,
+        skew_window: Duration::ZERO,
     };
     let Some((place, (at, said))) = scope.find(|keys| nearest(keys)) else { return policy };
     if let Some((_, keys)) = scope.find(|keys| nearest(keys).map(|_| keys)) {
         check_spellings(context, keys);
     }
     let at = context.at_key(at.unwrap_or(place), "conflict_resolution");
-    let mut resolver = Resolver { context, mappings, systems, planned, calls: Vec::new() };
+    let mut resolver = Resolver { context, mappings, systems, close: Close::default(), calls: Vec::new() };
     match said {
         raw::ConflictResolution::Strategy(strategy) => {
             policy.default = resolver.plain(*strategy, &at);
+            policy.fallback = policy.default;
         }
         raw::ConflictResolution::Object(object) => resolver.object(object, &mut policy),
     }
@@ -92,7 +96,10 @@ impl ConflictObject {
         let rules = |object: &Self| -> Vec<_> {
             let rules = object.field_rules.iter().flatten();
             rules
-                .map(|rule| (rule.field.clone(), rule.priority_system.clone(), rule.strategy, rule.resolver.clone()))
+                .map(|rule| {
+                    let names = (rule.field.clone(), rule.priority_system.clone(), rule.fallback.clone());
+                    (names, rule.strategy, rule.resolver.clone())
+                })
                 .collect()
         };
         self.strategy == other.strategy
@@ -100,6 +107,8 @@ impl ConflictObject {
             && self.priority_system == other.priority_system
             && self.default == other.default
             && self.resolver == other.resolver
+            && self.skew_window_ms == other.skew_window_ms
+            && self.fallback == other.fallback
             && rules(self) == rules(other)
     }
 }
@@ -108,7 +117,8 @@ struct Resolver<'r, 'c> {
     context: &'r mut Context<'c>,
     mappings: &'r Mappings,
     systems: Ends<&'r str>,
-    planned: &'r mut Planned,
+    /// What decides between close changes where a rule does not say it itself.
+    close: Close,
     /// The resolvers that were named so far, each once.
     calls: Vec<TransformCall>,
 }
@@ -117,11 +127,8 @@ impl Resolver<'_, '_> {
     /// A strategy without anything beside it.
     fn plain(&mut self, strategy: ConflictStrategy, at: &Location) -> Rule {
         let needs = match strategy {
-            ConflictStrategy::LastWriteWins => return Rule::LastWriteWins,
-            ConflictStrategy::Manual => {
-                self.planned_rule(None, PlannedRule::Manual, at, "manual");
-                return Rule::LastWriteWins;
-            }
+            ConflictStrategy::LastWriteWins => return Rule::LATER,
+            ConflictStrategy::Manual => return Rule::Manual,
             ConflictStrategy::SystemPriority => "\"priority_system\"",
             ConflictStrategy::FieldLevelPriority => "\"field_rules\"",
             ConflictStrategy::Plugin => "\"resolver\"",
@@ -129,12 +136,16 @@ impl Resolver<'_, '_> {
         let message = format!("this strategy needs {needs}");
         let suggestion = format!("write {{\"strategy\": …, {needs}: …}}");
         self.context.report(Problem::error(codes::MISSING_KEY, at, message).suggest(suggestion));
-        Rule::LastWriteWins
+        Rule::LATER
     }
 
     fn object(&mut self, object: &ConflictObject, policy: &mut ConflictPolicy) {
         policy.timestamp_field.clone_from(&object.timestamp_field);
         self.check_timestamp_field(object);
+        policy.skew_window = Duration::from_millis(object.skew_window_ms.unwrap_or_default().into());
+        if let Some(name) = &object.fallback {
+            self.close = self.close(name, object.at);
+        }
         let by_field = object.strategy == ConflictStrategy::FieldLevelPriority;
         let default = if by_field { object.default } else { Some(object.strategy) };
         policy.default = match default {
@@ -143,7 +154,7 @@ impl Resolver<'_, '_> {
         };
         policy.fallback = match policy.default {
             Rule::Plugin(_) => self.priority(object),
-            rule @ (Rule::LastWriteWins | Rule::Prefer(_)) => rule,
+            rule @ (Rule::LastWriteWins(_) | Rule::Prefer(_) | Rule::Manual) => rule,
         };
         if by_field && object.field_rules.is_none() && !self.context.is_broken(object.at, "field_rules") {
             let message = "the strategy \"field_level_priority\" needs \"field_rules\"";
@@ -156,28 +167,24 @@ impl Resolver<'_, '_> {
     }
 
     fn default_rule(&mut self, strategy: ConflictStrategy, object: &ConflictObject) -> Rule {
-        let at = self.context.at_key(object.at, "strategy");
         match strategy {
-            ConflictStrategy::LastWriteWins => Rule::LastWriteWins,
+            ConflictStrategy::LastWriteWins => Rule::LastWriteWins(self.close),
             ConflictStrategy::SystemPriority => match &object.priority_system {
                 Some(name) => self.system(name, object.at, false),
                 None => {
                     let message = "the strategy \"system_priority\" needs \"priority_system\"";
                     let suggestion = format!("add \"priority_system\": {}", self.either_system());
                     self.context.missing(object.at, "priority_system", message, &suggestion);
-                    Rule::LastWriteWins
+                    Rule::LATER
                 }
             },
             ConflictStrategy::FieldLevelPriority => {
                 let at = self.context.at_key(object.at, "default");
                 let message = "the default of \"field_level_priority\" cannot be \"field_level_priority\" itself";
                 self.context.report(Problem::error(codes::INVALID_VALUE, &at, message));
-                Rule::LastWriteWins
+                Rule::LATER
             }
-            ConflictStrategy::Manual => {
-                self.planned_rule(None, PlannedRule::Manual, &at, "manual");
-                Rule::LastWriteWins
-            }
+            ConflictStrategy::Manual => Rule::Manual,
             ConflictStrategy::Plugin => self.resolver(object.at, object.resolver.as_ref()),
         }
     }
@@ -189,7 +196,7 @@ impl Resolver<'_, '_> {
             let at = self.context.at_key(raw.at, "field");
             self.context.report(Problem::warning(codes::UNMAPPED_FIELD, &at, message));
         }
-        let rule = self.rule_of(raw, &names);
+        let rule = self.rule_of(raw);
         for name in names {
             if policy.fields.insert(name, rule).is_some() {
                 let message = format!("\"{}\" has a rule already", raw.field);
@@ -199,51 +206,65 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn rule_of(&mut self, raw: &FieldRule, names: &[String]) -> Rule {
-        let at = self.context.at_key(raw.at, "strategy");
-        let planned = match (raw.strategy, &raw.priority_system) {
-            (None | Some(ConflictStrategy::SystemPriority), Some(name)) => return self.system(name, raw.at, true),
-            (Some(ConflictStrategy::LastWriteWins), _) => return Rule::LastWriteWins,
-            (Some(ConflictStrategy::Manual), _) => Some((PlannedRule::Manual, "manual")),
-            (Some(ConflictStrategy::Plugin), _) => return self.resolver(raw.at, raw.resolver.as_ref()),
+    fn rule_of(&mut self, raw: &FieldRule) -> Rule {
+        let close = match &raw.fallback {
+            Some(name) => self.close(name, raw.at),
+            None => self.close,
+        };
+        match (raw.strategy, &raw.priority_system) {
+            (None | Some(ConflictStrategy::SystemPriority), Some(name)) => match self.system(name, raw.at, true) {
+                Rule::LastWriteWins(_) => Rule::LastWriteWins(close),
+                rule @ (Rule::Prefer(_) | Rule::Plugin(_) | Rule::Manual) => rule,
+            },
+            (Some(ConflictStrategy::LastWriteWins), _) => Rule::LastWriteWins(close),
+            (Some(ConflictStrategy::Manual), _) => Rule::Manual,
+            (Some(ConflictStrategy::Plugin), _) => self.resolver(raw.at, raw.resolver.as_ref()),
             (None | Some(ConflictStrategy::SystemPriority | ConflictStrategy::FieldLevelPriority), _) => {
                 let message = format!("the rule of \"{}\" does not say who wins", raw.field);
                 let suggestion = format!("add \"priority_system\": {}, or \"{LAST_UPDATED}\"", self.either_system());
                 self.context.missing(raw.at, "priority_system", &message, &suggestion);
-                None
-            }
-        };
-        if let Some((rule, name)) = planned {
-            let fields: Vec<Option<String>> = names.iter().cloned().map(Some).collect();
-            for field in fields {
-                self.planned_rule(field, rule.clone(), &at, name);
+                Rule::LATER
             }
         }
-        Rule::LastWriteWins
     }
 
-    /// The end of that name.
+    /// What decides between changes that are close to each other.
+    fn close(&mut self, name: &str, place: Place) -> Close {
+        if name == MANUAL {
+            return Close::Manual;
+        }
+        match self.named(name, (place, "fallback"), &[MANUAL]) {
+            Some(end) => Close::Prefer(end),
+            None => Close::default(),
+        }
+    }
+
+    /// Who wins by the name of a system.
     fn system(&mut self, name: &str, place: Place, in_field_rule: bool) -> Rule {
+        let words: &[&str] = if in_field_rule { &[LAST_UPDATED] } else { &[] };
+        if words.contains(&name) {
+            return Rule::LastWriteWins(self.close);
+        }
+        self.named(name, (place, "priority_system"), words).map_or(Rule::LATER, Rule::Prefer)
+    }
+
+    /// The end of that name; what else could stand there is for the suggestion.
+    fn named(&mut self, name: &str, (place, key): (Place, &str), words: &[&'static str]) -> Option<End> {
         if name == self.systems.source {
-            return Rule::Prefer(End::Source);
+            return Some(End::Source);
         }
         if name == self.systems.target {
-            return Rule::Prefer(End::Target);
+            return Some(End::Target);
         }
-        if in_field_rule && name == LAST_UPDATED {
-            return Rule::LastWriteWins;
-        }
-        let mut known = vec![self.systems.source, self.systems.target];
-        if in_field_rule {
-            known.push(LAST_UPDATED);
-        }
-        let at = self.context.at_key(place, "priority_system");
+        let known: Vec<&str> =
+            [self.systems.source, self.systems.target].into_iter().chain(words.iter().copied()).collect();
+        let at = self.context.at_key(place, key);
         let message = format!("there is no system \"{name}\" in this sync");
         let mut problem = Problem::error(codes::UNKNOWN_SYSTEM, &at, message);
         problem.suggestion =
             suggestion(name, &known).map(|text| format!("{text} (\"name\" at source and target sets their names)"));
         self.context.report(problem);
-        Rule::LastWriteWins
+        None
     }
 
     fn either_system(&self) -> String {
@@ -252,9 +273,10 @@ impl Resolver<'_, '_> {
 
     /// Who wins where a field or a resolver has no say.
     fn priority(&mut self, object: &ConflictObject) -> Rule {
-        match &object.priority_system {
-            Some(name) => self.system(name, object.at, false),
-            None => Rule::LastWriteWins,
+        match (&object.priority_system, self.close) {
+            (Some(name), _) => self.system(name, object.at, false),
+            (None, Close::Manual) if object.strategy == ConflictStrategy::Plugin => Rule::Manual,
+            (None, close) => Rule::LastWriteWins(close),
         }
     }
 
@@ -263,18 +285,13 @@ impl Resolver<'_, '_> {
         let Some(call) = said.and_then(|said| transform(said, at)) else {
             let message = "the strategy \"plugin\" needs \"resolver\"";
             self.context.missing(place, "resolver", message, "add \"resolver\": \"FUNCTION\"");
-            return Rule::LastWriteWins;
+            return Rule::LATER;
         };
         let known = self.calls.iter().position(|other| other.name == call.name && other.params == call.params);
         Rule::Plugin(known.unwrap_or_else(|| {
             self.calls.push(call);
             self.calls.len() - 1
         }))
-    }
-
-    fn planned_rule(&mut self, field: Option<String>, rule: PlannedRule, at: &Location, name: &str) {
-        self.context.no_effect(at, name, "the last write wins instead");
-        self.planned.conflict_resolution.push((field, rule));
     }
 
     fn check_timestamp_field(&mut self, object: &ConflictObject) {

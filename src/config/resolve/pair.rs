@@ -36,7 +36,7 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     let Fields { mappings, lookups } = field_mappings::fields(context, &scope, key.as_ref(), sync_type);
     planned.lookups = lookups;
     let systems = Ends { source: &*source.name, target: &*target.name };
-    let conflict = conflict_resolution::policy(context, &scope, &mappings, systems, &mut planned);
+    let conflict = conflict_resolution::policy(context, &scope, &mappings, systems);
     if sync_type == SyncType::OneWay {
         conflict_resolution::warn_one_way(context, &scope);
     }

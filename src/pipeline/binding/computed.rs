@@ -129,7 +129,7 @@ impl Binder<'_> {
         let said = fields.filter_map(|of| self.pair.conflict.fields.get(&of.name)).next();
         match said.unwrap_or(&self.pair.conflict.default) {
             Rule::Plugin(_) => self.pair.conflict.fallback,
-            rule @ (Rule::LastWriteWins | Rule::Prefer(_)) => *rule,
+            rule @ (Rule::LastWriteWins(_) | Rule::Prefer(_) | Rule::Manual) => *rule,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Computed fields (pure): the record transforms of a group are decided as one field. What they read has changed or not, and what they
 //! make flows as a whole.
 
-use super::{Contest, Decision, Images, Subject, add, changed, field};
+use super::{Contest, Decision, Images, Policy, Subject, add, changed, field};
 use crate::change::{End, Ends};
 use crate::config::{Nulls, Rule};
 use crate::pipeline::binding::{Binding, BoundField, Computed, Group};
@@ -44,7 +44,7 @@ pub(super) fn decide<'a>(
     updates: &mut Ends<Vec<(usize, &'a Value)>>,
 ) {
     for (place, group) in binding.groups.iter().enumerate() {
-        let one = OneGroup { binding, group, now: Ends { source, target }, images };
+        let one = OneGroup { binding, group, place, now: Ends { source, target }, images };
         let Some((end, rule)) = one.winner(decision) else { continue };
         let flows: Vec<(&BoundField, &Cell)> =
             one.made(end).filter(|(of, cell)| one.flows(end.other(), of, cell)).collect();
@@ -85,6 +85,7 @@ fn holds(record: &Record, of: &BoundField, cell: &Cell) -> bool {
 struct OneGroup<'a, 'b> {
     binding: &'b Binding,
     group: &'b Group,
+    place: usize,
     now: Ends<&'a Record>,
     images: &'b Images<'a>,
 }
@@ -125,8 +126,9 @@ impl<'a, 'b> OneGroup<'a, 'b> {
                 (true, true) | (false, false) => {}
             }
         }
-        let rule = self.group.rule;
-        Some((decision.settle(rule, &self.images.times), Some(rule)))
+        let policy = Policy::of(self.binding, self.images);
+        let (end, rule) = decision.settle(Subject::Group(self.place), self.group.rule, &policy)?;
+        Some((end, Some(rule)))
     }
 
     /// Something that is read was edited; where everything is read, only an edit that changes what is made counts.

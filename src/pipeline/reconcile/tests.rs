@@ -41,6 +41,7 @@ pub(crate) fn binding(rule: Rule) -> Binding {
         upsert_only: false,
         apart: true,
         default_rule: rule,
+        skew_window: Duration::ZERO,
         deletes: Deletes::Propagate,
         nulls: Nulls::Preserve,
         renewed: false,
@@ -82,6 +83,7 @@ fn decide(
         mapped: Ends { source: mapped.source.as_ref(), target: mapped.target.as_ref() },
         times,
         answers: &[],
+        ruled: None,
     };
     reconcile(binding, &images)
 }
@@ -100,8 +102,7 @@ fn later(end: End) -> Times {
 #[test]
 fn an_echo_is_nothing_to_do() {
     let same = record("x", "y");
-    let decision =
-        decide(&binding(Rule::LastWriteWins), Some(&both(&same)), Some(&same), Some(&same), Times::default());
+    let decision = decide(&binding(Rule::LATER), Some(&both(&same)), Some(&same), Some(&same), Times::default());
     assert_eq!(decision, Decision::default());
 }
 
@@ -109,7 +110,7 @@ fn an_echo_is_nothing_to_do() {
 fn changes_of_different_fields_merge_without_conflict() {
     let base = both(&record("x", "y"));
     let decision = decide(
-        &binding(Rule::LastWriteWins),
+        &binding(Rule::LATER),
         Some(&base),
         Some(&record("x2", "y")),
         Some(&record("x", "y2")),
@@ -152,6 +153,7 @@ fn a_field_that_was_never_agreed_is_first_contact() {
                 mapped: Ends::default(),
                 times: Times::default(),
                 answers: &[],
+                ruled: None,
             },
         );
         assert_eq!(
@@ -161,7 +163,7 @@ fn a_field_that_was_never_agreed_is_first_contact() {
         );
         let images = Ends::from_fn(|_| record("x", "y"));
         let now = Ends { source: Some(&images.source), target: Some(&images.target) };
-        assert_eq!(needs(&binding(Rule::LastWriteWins), now, Some(&base)), Ends { source: true, target: true });
+        assert_eq!(needs(&binding(Rule::LATER), now, Some(&base)), Ends { source: true, target: true });
     }
 }
 
@@ -169,7 +171,7 @@ fn a_field_that_was_never_agreed_is_first_contact() {
 fn what_another_mapping_makes_of_unedited_records_flows_once() {
     let base = Ends { source: record("x", "y"), target: record("X", "y") };
     let (source, target) = (base.source.clone(), base.target.clone());
-    let mut binding = binding(Rule::LastWriteWins);
+    let mut binding = binding(Rule::LATER);
     let decide = |binding: &Binding| decide(binding, Some(&base), Some(&source), Some(&target), Times::default());
     assert_eq!(decide(&binding), Decision::default());
     binding.renewed = true;
@@ -186,8 +188,8 @@ fn the_same_field_changed_on_both_sides_is_settled_by_time_or_system() {
     let base = both(&record("x", "y"));
     let (ours, theirs) = (record("s", "y"), record("t", "y"));
     for (rule, times, winner) in [
-        (Rule::LastWriteWins, later(End::Source), End::Source),
-        (Rule::LastWriteWins, later(End::Target), End::Target),
+        (Rule::LATER, later(End::Source), End::Source),
+        (Rule::LATER, later(End::Target), End::Target),
         (Rule::Prefer(End::Target), later(End::Source), End::Target),
         (Rule::Prefer(End::Source), later(End::Target), End::Source),
     ] {
@@ -204,26 +206,23 @@ fn the_same_field_changed_on_both_sides_is_settled_by_time_or_system() {
 fn the_same_change_on_both_sides_is_agreement() {
     let base = both(&record("x", "y"));
     let same = record("z", "y");
-    let decision = decide(&binding(Rule::LastWriteWins), Some(&base), Some(&same), Some(&same), Times::default());
+    let decision = decide(&binding(Rule::LATER), Some(&base), Some(&same), Some(&same), Times::default());
     assert_eq!(decision, Decision::default());
 }
 
 #[test]
 fn at_first_contact_a_null_is_filled_and_a_difference_is_a_conflict() {
     let decision =
-        decide(&binding(Rule::LastWriteWins), None, Some(&record("", "s")), Some(&record("x", "t")), Times::default());
+        decide(&binding(Rule::LATER), None, Some(&record("", "s")), Some(&record("x", "t")), Times::default());
     assert_eq!(decision.writes.source, sets("a", "x"));
-    assert_eq!(
-        decision.contests,
-        [Contest { subject: Subject::Field(2), winner: Winner::Source, rule: Rule::LastWriteWins }]
-    );
+    assert_eq!(decision.contests, [Contest { subject: Subject::Field(2), winner: Winner::Source, rule: Rule::LATER }]);
 }
 
 #[test]
 fn a_delete_travels_unless_the_other_side_was_edited_later() {
     let base = both(&record("x", "y"));
     let same = record("x", "y");
-    let rule = Rule::LastWriteWins;
+    let rule = Rule::LATER;
     let decision = decide(&binding(rule), Some(&base), None, Some(&same), Times::default());
     assert_eq!(decision.writes.target, Some(Intent::Delete));
 
@@ -239,7 +238,7 @@ fn a_delete_travels_unless_the_other_side_was_edited_later() {
 #[test]
 fn an_ignored_delete_touches_nothing() {
     let base = both(&record("x", "y"));
-    let mut binding = binding(Rule::LastWriteWins);
+    let mut binding = binding(Rule::LATER);
     binding.deletes = Deletes::Ignore;
     let decision = decide(&binding, Some(&base), None, Some(&record("z", "y")), Times::default());
     assert_eq!(decision, Decision::default());
@@ -247,7 +246,7 @@ fn an_ignored_delete_touches_nothing() {
 
 #[test]
 fn a_one_way_pair_never_writes_to_its_source() {
-    let mut binding = binding(Rule::LastWriteWins);
+    let mut binding = binding(Rule::LATER);
     binding.flows.target = false;
     for mapping in &mut binding.mappings {
         mapping.functions.target = None;
@@ -282,8 +281,9 @@ fn a_refused_field_stops_the_whole_record() {
         mapped: Ends { source: Some(&mapped), target: None },
         times: Times::default(),
         answers: &[],
+        ruled: None,
     };
-    let decision = reconcile(&binding(Rule::LastWriteWins), &images);
+    let decision = reconcile(&binding(Rule::LATER), &images);
     assert_eq!(decision.writes, Ends::default());
     assert_eq!(decision.rejection, Some((End::Source, rejection)));
 }
@@ -310,7 +310,7 @@ fn images() -> impl Strategy<Value = Option<Record>> {
 }
 
 fn rules() -> impl Strategy<Value = Rule> {
-    prop::sample::select(vec![Rule::LastWriteWins, Rule::Prefer(End::Source), Rule::Prefer(End::Target)])
+    prop::sample::select(vec![Rule::LATER, Rule::Prefer(End::Source), Rule::Prefer(End::Target)])
 }
 
 proptest! {

@@ -31,7 +31,7 @@ async fn agreed(binding: Binding) -> World {
 
 #[tokio::test]
 async fn a_warning_is_counted_once_and_only_where_it_is_written() {
-    let world = agreed(short(Rule::LastWriteWins, OnInvalid::Warn)).await;
+    let world = agreed(short(Rule::LATER, OnInvalid::Warn)).await;
     world.edit(End::Source, 1, &[("a", "long")]);
     world.meanwhile(End::Target, 1, "b", "t");
     let counts = world.both(End::Source, &[1]).await;
@@ -52,7 +52,7 @@ async fn a_warning_is_counted_once_and_only_where_it_is_written() {
 #[tokio::test]
 async fn a_conflict_is_counted_once_however_often_it_is_decided() {
     for first in [End::Source, End::Target] {
-        let world = agreed(binding(Rule::LastWriteWins)).await;
+        let world = agreed(binding(Rule::LATER)).await;
         world.edit(End::Source, 1, &[("a", "s"), ("b", "s")]);
         world.edit(End::Target, 1, &[("a", "t")]);
         world.meanwhile(End::Target, 1, "b", "t");
@@ -97,7 +97,7 @@ async fn a_field_that_is_skipped_is_no_conflict() {
     // Whoever is seen first: the later change wins, and what it costs is on record.
     for first in [End::Source, End::Target] {
         for known in [true, false] {
-            let binding = short(Rule::LastWriteWins, OnInvalid::SkipField);
+            let binding = short(Rule::LATER, OnInvalid::SkipField);
             let world = if known { agreed(binding).await } else { World::new(binding) };
             world.edit(End::Source, 1, &[("a", "long")]);
             if !known {

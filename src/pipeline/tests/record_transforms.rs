@@ -23,7 +23,7 @@ fn full_names(world: &World, id: i64) -> [String; 2] {
 
 #[tokio::test]
 async fn only_the_record_itself_is_left_out_put_in_review_or_failed() {
-    let world = World::new(with_names(Rule::LastWriteWins));
+    let world = World::new(with_names(Rule::LATER));
     for (id, name) in [(1, "Ada Skip"), (2, "Ada Review"), (3, "Ada Trap"), (4, "Ada King")] {
         world.edit(End::Source, id, &[("full", name)]);
     }
@@ -43,7 +43,7 @@ async fn only_the_record_itself_is_left_out_put_in_review_or_failed() {
 
 #[tokio::test]
 async fn a_linked_record_that_is_left_out_stays_as_it_is_on_both_sides() {
-    let world = people(Rule::LastWriteWins, &["Ada King", "Alan Turing"]).await;
+    let world = people(Rule::LATER, &["Ada King", "Alan Turing"]).await;
     world.edit(End::Source, 1, &[("full", "Ada Skip"), ("a", "x2")]);
     world.edit(End::Source, 2, &[("a", "x2")]);
     let counts = world.process(End::Source, &[1, 2]).await;
@@ -58,7 +58,7 @@ async fn a_linked_record_that_is_left_out_stays_as_it_is_on_both_sides() {
 
 #[tokio::test]
 async fn a_failure_keeps_only_the_edits_of_its_record() {
-    let world = people(Rule::LastWriteWins, &["Ada King", "Alan Turing"]).await;
+    let world = people(Rule::LATER, &["Ada King", "Alan Turing"]).await;
     world.edit(End::Source, 1, &[("full", "Ada Trap"), ("a", "x2")]);
     world.edit(End::Source, 2, &[("full", "Alan M."), ("a", "x2")]);
     let counts = world.process(End::Source, &[1, 2]).await;
@@ -72,7 +72,7 @@ async fn a_failure_keeps_only_the_edits_of_its_record() {
 async fn both_edits_are_one_conflict_settled_alike_from_both_ends() {
     for first in [End::Source, End::Target] {
         for late in [End::Source, End::Target] {
-            let world = people(Rule::LastWriteWins, &["Ada King"]).await;
+            let world = people(Rule::LATER, &["Ada King"]).await;
             let edit = |end: End| match end {
                 End::Source => world.edit(end, 1, &[("full", "Augusta King")]),
                 End::Target => world.edit(end, 1, &[("last", "Byron")]),
@@ -118,7 +118,7 @@ async fn an_edit_in_between_is_seen_and_never_overwritten_in_silence() {
     assert_eq!((world.values(1, "b"), counts.conflicts), (["y2", "y2"].map(Into::into), 1));
     world.at_rest(&[1]).await;
 
-    let world = people(Rule::LastWriteWins, &["Ada King"]).await;
+    let world = people(Rule::LATER, &["Ada King"]).await;
     world.edit(End::Source, 1, &[("full", "Augusta King")]);
     world.meanwhile(End::Target, 1, "last", "Byron");
     let counts = world.process(End::Source, &[1]).await;

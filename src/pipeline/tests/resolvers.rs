@@ -13,7 +13,7 @@ use crate::value::Kind;
 fn resolved_by(name: &str) -> Binding {
     let mut binding = binding(Rule::Plugin(0));
     binding.resolvers = vec![function(name)];
-    binding.default_rule = Rule::LastWriteWins;
+    binding.default_rule = Rule::LATER;
     binding
 }
 

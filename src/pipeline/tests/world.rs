@@ -13,7 +13,10 @@ use crate::pipeline::binding::Binding;
 use crate::pipeline::{Batch, Pipeline};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
-use crate::state::{Commit, Counts, Link, PairSummary, Progress, Review, StateStore, Winner};
+use crate::state::{
+    Commit, Conflict, Counts, Decision, Finding, Link, PairSummary, Progress, Review, ReviewFilter, Ruling, StateStore,
+    Verdict, Winner,
+};
 use crate::value::Value;
 
 fn key(id: i64) -> Key {
@@ -153,8 +156,19 @@ impl Target for Table {
 #[derive(Default)]
 struct Memory {
     links: Mutex<Vec<Link>>,
-    reviews: Mutex<Vec<Review>>,
-    commits: Mutex<Vec<Commit>>,
+    reviews: Mutex<Vec<Finding>>,
+    /// With what became of each: `Some(true)` once it is settled, `None` where it was taken out again.
+    conflicts: Mutex<Vec<(Conflict, Option<bool>)>>,
+    decided: Mutex<Vec<(i64, Verdict, String)>>,
+}
+
+impl Memory {
+    fn mark(&self, ids: &[i64], settled: Option<bool>) {
+        let mut conflicts = self.conflicts.lock().unwrap();
+        for id in ids {
+            conflicts[usize::try_from(*id).unwrap()].1 = settled;
+        }
+    }
 }
 
 #[async_trait]
@@ -197,12 +211,37 @@ impl StateStore for Memory {
             !renewed && !commit.cleared.iter().any(|(end, key)| is(*end, key))
         });
         reviews.extend(commit.reviews.iter().cloned());
-        self.commits.lock().unwrap().push(commit.clone());
+        self.mark(&commit.settled, Some(true));
+        self.mark(&commit.void, None);
+        self.decided.lock().unwrap().extend(commit.decided.iter().cloned());
         Ok(())
     }
 
-    async fn reviews(&self, _: &str, _: usize) -> Result<Vec<Review>> {
-        Ok(self.reviews.lock().unwrap().clone())
+    async fn intend(&self, _: &str, new: &[Conflict]) -> Result<Vec<i64>> {
+        let mut conflicts = self.conflicts.lock().unwrap();
+        let first = i64::try_from(conflicts.len()).unwrap();
+        conflicts.extend(new.iter().map(|conflict| (conflict.clone(), Some(false))));
+        Ok((first..).take(new.len()).collect())
+    }
+
+    async fn reviews(&self, _: &ReviewFilter, _: usize) -> Result<Vec<Review>> {
+        Ok(Vec::new())
+    }
+
+    async fn review(&self, _: i64) -> Result<Option<Review>> {
+        Ok(None)
+    }
+
+    async fn decide(&self, _: &[Decision]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn decisions(&self, _: &str, _: usize) -> Result<Vec<(Decision, Review)>> {
+        Ok(Vec::new())
+    }
+
+    async fn verdict(&self, _: i64) -> Result<Option<(Verdict, String)>> {
+        Ok(None)
     }
 
     async fn in_review(&self, _: &str, _: End, keys: &[Key]) -> Result<Vec<bool>> {
@@ -328,20 +367,54 @@ impl World {
 
     /// Field, winner and resolver of the conflicts on record.
     pub(super) fn conflicts(&self) -> Vec<(String, Winner, Option<String>)> {
-        let commits = self.state.commits.lock().unwrap();
-        let all = commits.iter().flat_map(|commit| &commit.conflicts);
-        all.map(|one| {
-            let resolver = one.resolver.as_ref().map(|resolver| resolver.name.clone());
-            (one.field.clone().unwrap_or_default(), one.winner, resolver)
-        })
-        .collect()
+        self.on_record()
+            .iter()
+            .map(|one| {
+                let resolver = one.resolver.as_ref().map(|resolver| resolver.name.clone());
+                (one.field.clone().unwrap_or_default(), one.winner, resolver)
+            })
+            .collect()
     }
 
     /// Both sides' values of the conflicts on record.
     pub(super) fn contested(&self) -> Vec<[String; 2]> {
-        let commits = self.state.commits.lock().unwrap();
         let text = |value: &Option<Value>| value.as_ref().and_then(Value::to_text).unwrap_or_default();
-        let all = commits.iter().flat_map(|commit| &commit.conflicts);
-        all.map(|one| [text(&one.values.source), text(&one.values.target)]).collect()
+        self.on_record().iter().map(|one| [text(&one.values.source), text(&one.values.target)]).collect()
+    }
+
+    /// The conflicts that were settled; none is left open between batches.
+    fn on_record(&self) -> Vec<Conflict> {
+        let conflicts = self.state.conflicts.lock().unwrap();
+        assert!(conflicts.iter().all(|(_, settled)| *settled != Some(false)), "a conflict is left open");
+        conflicts.iter().filter(|(_, settled)| settled.is_some()).map(|(conflict, _)| conflict.clone()).collect()
+    }
+
+    /// Decides about the only review as a person would who has just looked at it; what became of that.
+    pub(super) async fn decide(&self, take: Option<End>, set: serde_json::Value) -> (Verdict, String) {
+        let finding = self.state.reviews.lock().unwrap()[0].clone();
+        let version = finding.version();
+        self.decide_about(finding, version, take, set).await
+    }
+
+    /// As [`World::decide`], about this finding and these images.
+    pub(super) async fn decide_about(
+        &self,
+        finding: Finding,
+        version: String,
+        take: Option<End>,
+        set: serde_json::Value,
+    ) -> (Verdict, String) {
+        let set = set.as_object().cloned().unwrap_or_default();
+        let ruling = Ruling { take, set };
+        let decision = Decision { id: 1, review: 1, version: version.clone(), ruling, actor: "test".into(), at: 0 };
+        let review = Review { id: 1, pair: "pair".into(), finding, version, at: 0, seen: 0, later: 0 };
+        self.pipeline.carry_out(vec![(decision, review)]).await.unwrap();
+        let (_, verdict, why) = self.state.decided.lock().unwrap().pop().unwrap();
+        (verdict, why)
+    }
+
+    /// What is in review.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.state.reviews.lock().unwrap().clone()
     }
 }

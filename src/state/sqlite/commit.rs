@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::super::{Commit, Conflict, Link, Review};
-use super::{encode_base, layout_id};
+use super::super::{Commit, Link};
+use super::{conflicts, encode_base, layout_id, reviews};
 use crate::change::End;
-use crate::record::{Layout, encode_values};
+use crate::record::Layout;
 use crate::telemetry::clock;
-use crate::value::Value;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// A pair and the plugin set of its batch.
-type Ids = (i64, Option<i64>);
+pub(super) type Ids = (i64, Option<i64>);
 
 /// Rows of `batches` that are kept, over all pairs.
 const BATCHES_KEPT: i64 = 100_000;
@@ -28,12 +27,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit:
     let pair = pair_id(connection, pair).await?;
     let plugin_set = plugin_set(connection, &commit.plugins).await?;
     links(connection, (pair, plugin_set), &commit.links).await?;
-    for conflict in &commit.conflicts {
-        insert_conflict(connection, (pair, plugin_set), conflict).await?;
-    }
-    clear(connection, pair, commit).await?;
-    for review in &commit.reviews {
-        insert_review(connection, (pair, plugin_set), review).await?;
+    conflicts::settle(connection, (pair, plugin_set), commit).await?;
+    reviews::decided(connection, &commit.decided).await?;
+    reviews::clear(connection, pair, &commit.cleared).await?;
+    for finding in &commit.reviews {
+        reviews::file(connection, (pair, plugin_set), finding).await?;
     }
     let counts = &commit.counts;
     if let Some(end) = commit.end.filter(|_| counts.read > 0) {
@@ -111,7 +109,7 @@ async fn insert_batch(connection: &mut SqliteConnection, ids: Ids, end: End, com
         .map(drop)
 }
 
-async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
+pub(super) async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
     sqlx::query("INSERT INTO pairs (name) VALUES (?) ON CONFLICT DO NOTHING")
         .bind(pair)
         .execute(&mut *connection)
@@ -149,76 +147,4 @@ async fn links(connection: &mut SqliteConnection, (pair, plugin_set): Ids, links
 
 fn known_id(ids: &[(Layout, i64)], layout: &Layout) -> Option<i64> {
     ids.iter().find(|(known, _)| Arc::ptr_eq(known, layout) || known == layout).map(|(_, id)| *id)
-}
-
-async fn clear(connection: &mut SqliteConnection, pair: i64, commit: &Commit) -> Result<()> {
-    if commit.cleared.is_empty() {
-        return Ok(());
-    }
-    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM reviews WHERE pair = ?)")
-        .bind(pair)
-        .fetch_one(&mut *connection)
-        .await?;
-    if !any {
-        return Ok(());
-    }
-    for (end, key) in &commit.cleared {
-        sqlx::query("DELETE FROM reviews WHERE pair = ? AND side = ? AND key = ?")
-            .bind(pair)
-            .bind(end.name())
-            .bind(key.encode())
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(())
-}
-
-async fn insert_review(connection: &mut SqliteConnection, (pair, plugin_set): Ids, review: &Review) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO reviews (pair, side, key, code, message, field, digest, at, plugin_set)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (pair, side, key) DO UPDATE SET code = ?4, message = ?5, field = ?6, digest = ?7, at = ?8, plugin_set = ?9",
-    )
-    .bind(pair)
-    .bind(review.end.name())
-    .bind(review.key.encode())
-    .bind(&review.code)
-    .bind(&review.message)
-    .bind(&review.field)
-    .bind(&review.digest)
-    .bind(clock::now_micros())
-    .bind(plugin_set)
-    .execute(connection)
-    .await
-    .map(drop)
-}
-
-async fn insert_conflict(
-    connection: &mut SqliteConnection,
-    (pair, plugin_set): Ids,
-    conflict: &Conflict,
-) -> Result<()> {
-    let value = |value: &Option<Value>| value.as_ref().map(|value| encode_values(&[Some(value.clone())]));
-    sqlx::query(
-        "INSERT INTO conflicts (pair, source_key, target_key, field, base, source_value, target_value, winner, rule, at,
-                                resolver, digest, reason, plugin_set)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(pair)
-    .bind(conflict.keys.source.encode())
-    .bind(conflict.keys.target.encode())
-    .bind(&conflict.field)
-    .bind(value(&conflict.base))
-    .bind(value(&conflict.values.source))
-    .bind(value(&conflict.values.target))
-    .bind(conflict.winner.name())
-    .bind(&conflict.rule)
-    .bind(conflict.at)
-    .bind(conflict.resolver.as_ref().map(|resolver| resolver.name.clone()))
-    .bind(conflict.resolver.as_ref().and_then(|resolver| resolver.digest.clone()))
-    .bind(conflict.resolver.as_ref().map(|resolver| resolver.reason.clone()))
-    .bind(plugin_set)
-    .execute(connection)
-    .await
-    .map(drop)
 }

@@ -78,6 +78,7 @@ fn settle(binding: &Binding, base: Option<&Ends<Record>>, now: &Ends<Record>, la
         mapped: Ends { source: Some(&mapped.source), target: Some(&mapped.target) },
         times: later(late),
         answers: &[],
+        ruled: None,
     };
     reconcile(binding, &images)
 }
@@ -96,7 +97,7 @@ fn carried_out(now: &Ends<Record>, decision: &Decision) -> Ends<Record> {
 
 #[test]
 fn a_group_that_reads_everything_minds_only_what_changes_its_outcome() {
-    let mut binding = with_names(Rule::LastWriteWins);
+    let mut binding = with_names(Rule::LATER);
     binding.computed[0].reads_all = true;
     binding.computed[0].inputs.push(BoundField { name: "a".to_owned(), position: 1, kind: Kind::Text });
     let pair = |source, target| Ends { source, target };
@@ -110,7 +111,7 @@ fn a_group_that_reads_everything_minds_only_what_changes_its_outcome() {
 
 #[test]
 fn a_computed_edit_against_a_delete_is_a_contest_about_the_record() {
-    let binding = with_names(Rule::LastWriteWins);
+    let binding = with_names(Rule::LATER);
     let base = Ends::from_fn(|end| of_side(end, "x", "p q"));
     let edited = of_side(End::Target, "x", "p s");
     let mapped = cells_of(End::Target, &edited);
@@ -121,9 +122,10 @@ fn a_computed_edit_against_a_delete_is_a_contest_about_the_record() {
             mapped: Ends { source: None, target: Some(&mapped) },
             times: later(late),
             answers: &[],
+            ruled: None,
         };
         let decision = reconcile(&binding, &images);
-        assert_eq!(decision.contests, [Contest { subject: Subject::Record, winner, rule: Rule::LastWriteWins }]);
+        assert_eq!(decision.contests, [Contest { subject: Subject::Record, winner, rule: Rule::LATER }]);
         match late {
             End::Target => {
                 let Some(Intent::Create(record)) = &decision.writes.source else { panic!("{decision:?}") };
@@ -136,7 +138,7 @@ fn a_computed_edit_against_a_delete_is_a_contest_about_the_record() {
 
 #[test]
 fn what_a_group_leaves_absent_is_no_conflict() {
-    let binding = with_names(Rule::LastWriteWins);
+    let binding = with_names(Rule::LATER);
     let base = Ends::from_fn(|end| of_side(end, "x", "p q"));
     let now = Ends { source: of_side(End::Source, "x", "r s"), target: of_side(End::Target, "x", "p s") };
     let mut mapped = Ends::from_fn(|end| cells_of(end, now.get(end)));
@@ -148,6 +150,7 @@ fn what_a_group_leaves_absent_is_no_conflict() {
         mapped: Ends { source: Some(&mapped.source), target: Some(&mapped.target) },
         times,
         answers: &[],
+        ruled: None,
     };
     let decision = reconcile(&binding, &images(later(End::Source)));
     assert_eq!((decision.contests, decision.writes), (vec![], Ends::default()));
@@ -184,7 +187,7 @@ proptest! {
         prop_assert_eq!(after.source.get("a"), after.target.get("a"));
         let expected = match (edited.source, edited.target) {
             (true, true) if old.source != old.target => {
-                let winner = match rule { Rule::Prefer(end) => end, Rule::LastWriteWins | Rule::Plugin(_) => late };
+                let winner = match rule { Rule::Prefer(end) => end, Rule::LastWriteWins(_) | Rule::Plugin(_) | Rule::Manual => late };
                 prop_assert_eq!(contests, [&Contest { subject: Subject::Group(0), winner: winner.into(), rule }]);
                 old.get(winner)
             }
