@@ -2,17 +2,20 @@
 
 use super::apply::key_of;
 use super::binding::{Binding, BoundField};
-use super::reconcile::{Answer, Contest, Decision, Images, Intent, Subject};
-use super::transform::{Cell, Mapped, Rejection};
-use super::{Done, conflict, reconcile};
+use super::reconcile::{Answer, Decision, Images, Intent};
+use super::transform::Mapped;
+use super::{Done, reconcile};
 use crate::change::{End, Ends};
-use crate::config::Rule;
 use crate::connector::{Write, WriteOutcome};
-use crate::error::SyncError;
 use crate::record::{Key, Record};
-use crate::state::{Conflict, ConflictKind, Finding, Link, Resolver, ReviewKind, Ruling, Verdict, Winner};
-use crate::telemetry::clock;
+use crate::state::{Link, Resolver, Ruling, Winner};
 use crate::value::Value;
+
+mod contested;
+mod review;
+
+use contested::Settled;
+pub(super) use review::refusal;
 
 /// What is known of one side's image.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,17 +78,6 @@ pub(super) struct Item {
     ruling: Option<(i64, Ruling)>,
     /// Conflicts on record whose write did not happen.
     void: Vec<i64>,
-}
-
-/// A settled conflict before its keys are both known.
-#[derive(Debug)]
-struct Settled {
-    field: Option<String>,
-    base: Option<Value>,
-    values: Ends<Option<Value>>,
-    contest: Contest,
-    /// Its number, once it is on record.
-    id: Option<i64>,
 }
 
 impl Item {
@@ -187,60 +179,6 @@ impl Item {
         self.decision.depends_on_times()
     }
 
-    /// A contest with the values that it was about, as they are before anything is overwritten.
-    fn settled(&self, binding: &Binding, contest: Contest) -> Settled {
-        let mapping = match contest.subject {
-            Subject::Field(index) => binding.mappings.get(index).map(|mapping| (index, mapping)),
-            Subject::Group(place) => return self.settled_group(binding, place, contest),
-            Subject::Record => None,
-        };
-        let Some((index, mapping)) = mapping else {
-            return Settled { field: None, base: None, values: Ends::default(), contest, id: None };
-        };
-        let of = &mapping.fields.target;
-        let target = |record: &Record| reconcile::field(record, of).cloned();
-        Settled {
-            field: Some(of.name.clone()),
-            base: self.base.as_ref().and_then(|base| target(&base.target)),
-            values: Ends {
-                source: self.mapped.source.as_ref().and_then(|cells| cells.get(index)?.as_ref().ok()?.clone()),
-                target: self.image(End::Target).and_then(target),
-            },
-            contest,
-            id: None,
-        }
-    }
-
-    /// A contest about computed fields: their names on the target's side; what they were is in the base and in both images.
-    fn settled_group(&self, binding: &Binding, place: usize, contest: Contest) -> Settled {
-        let group = binding.groups.get(place);
-        let members = |end: End| group.into_iter().flat_map(move |group| group.members.get(end)).copied();
-        let computed = |place: usize| binding.computed.get(place);
-        let mut fields: Vec<&BoundField> =
-            members(End::Source).filter_map(computed).flat_map(|computed| &computed.outputs).collect();
-        if fields.is_empty() {
-            fields = members(End::Target).filter_map(computed).flat_map(|computed| &computed.inputs).collect();
-        }
-        let names: Vec<&str> = fields.iter().map(|of| of.name.as_str()).collect();
-        let texts = |record: &Record| {
-            let text = |of: &&BoundField| reconcile::field(record, of).and_then(Value::to_text).unwrap_or_default();
-            Value::Text(fields.iter().map(text).collect::<Vec<_>>().join(", "))
-        };
-        let made = |cells: &Mapped| {
-            let all = members(End::Source).filter_map(computed);
-            let cells = all.flat_map(|one| cells.iter().skip(one.first).take(one.outputs.len()));
-            let text = |cell: &Cell| cell.as_ref().ok()?.as_ref()?.to_text();
-            Value::Text(cells.map(|cell| text(cell).unwrap_or_default()).collect::<Vec<_>>().join(", "))
-        };
-        Settled {
-            field: Some(names.join(", ")),
-            base: self.base.as_ref().map(|base| texts(&base.target)),
-            values: Ends { source: self.mapped.source.as_ref().map(made), target: self.image(End::Target).map(texts) },
-            contest,
-            id: None,
-        }
-    }
-
     /// The fields that wait for this resolver.
     pub(super) fn open(&self, resolver: usize) -> Vec<usize> {
         let open = self.decision.open.iter().filter(|(_, of)| *of == resolver);
@@ -273,76 +211,6 @@ impl Item {
         if self.step == Step::Open { self.decision.writes.get_mut(end).take() } else { None }
     }
 
-    /// Puts a refused record in review, or one that waits for a person; true if it was.
-    pub(super) fn reject(&mut self, binding: &Binding, done: &mut Done) -> bool {
-        let finding = match self.decision.rejection.take() {
-            Some((end, rejection)) if rejection.skipped => {
-                if let Some(key) = self.keys.get(end).clone() {
-                    done.skip(end, key);
-                }
-                self.finish(None, done);
-                return true;
-            }
-            Some((end, Rejection { code, message, field, digest, .. })) => {
-                let found = self.found(end, ReviewKind::Rejected, &code, message);
-                found.map(|found| Finding { field, digest, ..found })
-            }
-            None if self.decision.open.is_empty() && self.decision.manual.is_empty() => return false,
-            None => self.undecided(binding),
-        };
-        self.file(finding, done);
-        true
-    }
-
-    /// What is said about a record of `end` that cannot go on; `None` where it has no key, which cannot be.
-    fn found(&self, end: End, kind: ReviewKind, code: &str, message: impl Into<String>) -> Option<Finding> {
-        let key = self.keys.get(end).clone()?;
-        Some(Finding {
-            other: self.keys.get(end.other()).clone(),
-            now: Ends::from_fn(|end| self.image(end).cloned()),
-            base: self.base.clone(),
-            ..Finding::new(end, key, kind, code, message)
-        })
-    }
-
-    fn file(&mut self, finding: Option<Finding>, done: &mut Done) {
-        self.finish(Some(finding.as_ref().map_or("it cannot be found any more", |finding| &finding.message)), done);
-        finding.into_iter().for_each(|finding| done.file(finding));
-    }
-
-    /// What it matches cannot be said.
-    pub(super) fn puzzle(&mut self, code: &str, message: String, done: &mut Done) {
-        let finding = self.found(self.origin, ReviewKind::Ambiguous, code, message);
-        self.file(finding, done);
-    }
-
-    /// A contested field that a resolver has left to a person, or the policy has. Both sides' changes come to this: one review, whichever
-    /// is seen first.
-    fn undecided(&self, binding: &Binding) -> Option<Finding> {
-        let asked = self.decision.open.first().map(|(_, resolver)| resolver);
-        let said =
-            asked.and_then(|asked| self.resolvers.iter().find(|(place, _)| place == asked)).map(|(_, said)| said);
-        let reason = said.map(|said| said.reason.as_str()).filter(|reason| !reason.is_empty());
-        let (code, text) = match (asked, reason) {
-            (Some(_), reason) => ("conflict.review", reason.unwrap_or("the resolver did not settle it")),
-            (None, _) => ("conflict.manual", "both sides have changed it"),
-        };
-        let name = |place: &usize| binding.mappings.get(*place).map(|mapping| mapping.fields.target.name.clone());
-        let by_person = self.decision.manual.iter().filter_map(|subject| match subject {
-            Subject::Field(place) => name(place),
-            Subject::Group(_) => {
-                self.settled(binding, Contest { subject: *subject, winner: Winner::Base, rule: Rule::Manual }).field
-            }
-            Subject::Record => None,
-        });
-        let contested: Vec<String> =
-            self.decision.open.iter().filter_map(|(place, _)| name(place)).chain(by_person).collect();
-        let end = if self.keys.source.is_some() { End::Source } else { End::Target };
-        let message = format!("a conflict waits for a person: {text}");
-        let found = self.found(end, ReviewKind::Conflict, code, message)?;
-        Some(Finding { digest: said.and_then(|said| said.digest.clone()), contested, ..found })
-    }
-
     /// What the outcome of a write at `end` changes.
     pub(super) fn fold(&mut self, end: End, write: &Write, outcome: WriteOutcome, done: &mut Done) {
         match outcome {
@@ -362,13 +230,6 @@ impl Item {
                 }
             }
         }
-    }
-
-    /// A system refused the record that comes from `from`.
-    pub(super) fn fail(&mut self, from: End, error: &SyncError, done: &mut Done) {
-        let end = if self.keys.get(from).is_some() { from } else { from.other() };
-        let finding = self.found(end, refusal(error.code), error.code, error.message.clone());
-        self.file(finding, done);
     }
 
     /// A record that was created from the other side's is agreed as it is; a key that the source has generated must still reach the
@@ -406,20 +267,6 @@ impl Item {
         let Some(base) = self.base.as_mut() else { return };
         for (end, of, value) in agreed {
             base.get_mut(end).set(&of.name, value);
-        }
-    }
-
-    /// What was written stays on record, however the item ends (I6). `refused`: why it goes to review.
-    fn finish(&mut self, refused: Option<&str>, done: &mut Done) {
-        self.step = Step::Closed;
-        done.commit.counts.warnings += self.warned;
-        done.commit.counts.conflicts += self.conflicts.len() as u64;
-        done.commit.settled.extend(self.conflicts.drain(..).filter_map(|settled| settled.id));
-        done.commit.void.append(&mut self.void);
-        done.commit.void.extend(self.settled.drain(..).filter_map(|settled| settled.id));
-        if let Some((id, _)) = self.ruling.take() {
-            let verdict = if refused.is_some() { Verdict::Refused } else { Verdict::Applied };
-            done.commit.decided.push((id, verdict, refused.unwrap_or_default().to_owned()));
         }
     }
 
@@ -481,67 +328,6 @@ impl Item {
         }
     }
 
-    /// What the decision settles and is not on record yet, each with its place.
-    pub(super) fn to_record(&self) -> Vec<(usize, Conflict)> {
-        let (Some(source), Some(target)) = (&self.keys.source, &self.keys.target) else { return Vec::new() };
-        if self.decision.writes.source.is_none() && self.decision.writes.target.is_none() {
-            return Vec::new();
-        }
-        let at = clock::now_micros();
-        let conflict = |settled: &Settled| {
-            let Settled { field, base, values, contest, .. } = settled;
-            let of =
-                |place: usize| self.resolvers.iter().find(|(known, _)| *known == place).map(|(_, said)| said.clone());
-            Conflict {
-                keys: Ends { source: source.clone(), target: target.clone() },
-                kind: match (contest.subject, &self.base) {
-                    (Subject::Record, _) => ConflictKind::UpdateDelete,
-                    (_, None) => ConflictKind::InsertInsert,
-                    (_, Some(_)) => ConflictKind::UpdateUpdate,
-                },
-                field: field.clone(),
-                base: base.clone(),
-                values: values.clone(),
-                winner: contest.winner,
-                rule: conflict::rule_name(contest.rule).to_owned(),
-                resolver: if let Rule::Plugin(place) = contest.rule { of(place) } else { None },
-                at,
-            }
-        };
-        let fresh = self.settled.iter().enumerate().filter(|(_, settled)| settled.id.is_none());
-        fresh.map(|(place, settled)| (place, conflict(settled))).collect()
-    }
-
-    /// The conflict of that place is on record.
-    pub(super) fn recorded(&mut self, place: usize, id: i64) {
-        if let Some(settled) = self.settled.get_mut(place) {
-            settled.id = Some(id);
-        }
-    }
-
-    /// Takes what a person wants.
-    pub(super) fn rule(&mut self, decision: i64, ruling: Ruling) {
-        self.ruling = Some((decision, ruling));
-    }
-
-    /// Values of the person's own that are not taken up yet.
-    pub(super) fn set_values(&mut self) -> Option<serde_json::Map<String, serde_json::Value>> {
-        let (_, ruling) = self.ruling.as_mut()?;
-        Some(std::mem::take(&mut ruling.set)).filter(|set| !set.is_empty())
-    }
-
-    /// What a person said about fields.
-    pub(super) fn answer_by_person(&mut self, answers: Vec<(usize, Answer)>) {
-        self.answers.extend(answers);
-    }
-
-    /// What the person wants cannot be done; the record is decided as if nothing had been said.
-    pub(super) fn decline(&mut self, why: String, done: &mut Done) {
-        if let Some((id, _)) = self.ruling.take() {
-            done.commit.decided.push((id, Verdict::Refused, why));
-        }
-    }
-
     /// Takes images that were read again.
     pub(super) fn reread(&mut self, binding: &Binding, end: End, image: Option<Record>) {
         if let Some(key) = image.as_ref().and_then(|image| key_of(binding, end, image)) {
@@ -553,9 +339,4 @@ impl Item {
         self.answers.clear();
         self.left_out.get_mut(end).clear();
     }
-}
-
-/// What kind of refusal a system's code is.
-pub(super) fn refusal(code: &str) -> ReviewKind {
-    if code == "record.unique_conflict" { ReviewKind::UniqueViolation } else { ReviewKind::Failed }
 }

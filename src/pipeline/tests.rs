@@ -2,6 +2,7 @@
 
 mod counts;
 mod functions;
+mod people;
 mod record_transforms;
 mod resolvers;
 mod world;

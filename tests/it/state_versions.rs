@@ -1,7 +1,7 @@
 //! A state file of an earlier version is brought to this one, with all that is in it.
 
 use tidelock::state::sqlite::SqliteState;
-use tidelock::state::{Commit, Progress, StateStore};
+use tidelock::state::{Commit, Progress, ReviewKind, StateStore};
 
 #[tokio::test]
 async fn version_1_is_read_and_kept() {
@@ -10,7 +10,9 @@ async fn version_1_is_read_and_kept() {
     file.execute(include_str!("../data/state_version_1.sql")).await;
     file.execute(
         "INSERT INTO meta VALUES ('id', 'abc'), ('version', '1');
-         INSERT INTO pairs (name, loaded, source_position, read) VALUES ('customers', 1, '7', 42)",
+         INSERT INTO pairs (name, loaded, source_position, read) VALUES ('customers', 1, '7', 42);
+         INSERT INTO reviews (id, pair, side, key, code, message, at) VALUES (5, 1, 'source', x'', 'match.taken', 'why', 9);
+         INSERT INTO conflicts (pair, source_key, target_key, winner, rule, at) VALUES (1, x'', x'', 'source', 'system_priority', 9)",
     )
     .await;
     let url = format!("sqlite://{}", folder.path().join("state.db").display());
@@ -23,7 +25,12 @@ async fn version_1_is_read_and_kept() {
         let counts = state.summaries().await.unwrap()[0].counts;
         assert_eq!((counts.read, counts.warnings), (42, 0));
     }
-    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("2"));
+    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("3"));
+    let state = SqliteState::open(&url, true).await.unwrap();
+    let review = state.review(5).await.unwrap().unwrap();
+    assert_eq!((review.finding.kind, &*review.finding.message, review.seen), (ReviewKind::Ambiguous, "why", 9));
+    let conflict = file.value("SELECT kind || settled FROM conflicts").await;
+    assert_eq!(conflict.as_deref(), Some("update_delete1"));
     assert_eq!(file.value("SELECT count(plugin_set) || '' FROM links").await.as_deref(), Some("0"));
 }
 

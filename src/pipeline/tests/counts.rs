@@ -9,7 +9,7 @@ use crate::state::Winner;
 use crate::value::Kind;
 
 /// `a` has at most one character.
-fn short(rule: Rule, on_error: OnInvalid) -> Binding {
+pub(super) fn short(rule: Rule, on_error: OnInvalid) -> Binding {
     let mut binding = binding(rule);
     binding.checks = vec![BoundRule {
         field: "a".to_owned(),

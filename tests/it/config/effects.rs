@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use tidelock::change::{End, Ends};
-use tidelock::config::planned::PlannedRule;
 use tidelock::config::{CaptureMethod, Config, Deletes, Mappings, Nulls, OnError, Rule, codes};
 
 use super::{base, codes_of, load, load_value, merge, pair, refused};
@@ -25,7 +24,7 @@ fn defaults() {
     assert!(matches!(&pair.mappings, Mappings::SameNames { exclude } if exclude.is_empty()));
     assert_eq!((pair.capture, pair.batch_size), (CaptureMethod::DatabaseTriggers, 1000));
     assert_eq!((pair.deletes, pair.nulls), (Deletes::Propagate, Nulls::Preserve));
-    assert_eq!((pair.conflict.default, pair.conflict.timestamp_field.as_deref()), (Rule::LastWriteWins, None));
+    assert_eq!((pair.conflict.default, pair.conflict.timestamp_field.as_deref()), (Rule::LATER, None));
     assert_eq!((pair.retry.max_attempts, pair.retry.initial_delay), (5, Duration::from_secs(1)));
     assert_eq!(pair.retry.max_delay, Duration::from_secs(300));
     assert_eq!(pair.polling_interval, Duration::from_secs(30));
@@ -135,10 +134,10 @@ fn field_rules_name_fields_as_either_side_calls_them() {
     let pair = &config.pairs[0];
     assert_eq!(pair.conflict.default, Rule::Prefer(End::Target));
     assert_eq!(pair.conflict.fields["mail"], Rule::Prefer(End::Source));
-    assert_eq!(pair.conflict.fields["phone"], Rule::LastWriteWins);
+    assert_eq!(pair.conflict.fields["phone"], Rule::LATER);
     assert_eq!(pair.conflict.fields["tags"], Rule::Plugin(0));
     assert_eq!(pair.conflict.resolvers[0].name, "merge_tags");
-    assert_eq!(pair.planned.conflict_resolution, [(Some("notes".to_owned()), PlannedRule::Manual)]);
+    assert_eq!(pair.conflict.fields["notes"], Rule::Manual);
     assert_eq!(pair.capture, CaptureMethod::DatabaseTriggers);
 }
 

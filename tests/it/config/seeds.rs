@@ -118,7 +118,7 @@ fn s02_one_way_and_s03_bidirectional() {
     check_warnings("02-one-way", &warnings);
     let (two_way, warnings) = pair(&seed("03-bidirectional-lww"));
     assert!(two_way.source_to_target && two_way.target_to_source);
-    assert_eq!(two_way.conflict.default, Rule::LastWriteWins);
+    assert_eq!(two_way.conflict.default, Rule::LATER);
     check_warnings("03-bidirectional-lww", &warnings);
 }
 
@@ -163,10 +163,10 @@ fn s05_transformations() {
 fn s06_field_level_priority() {
     let over = merge(&json!({"sync_type": "bidirectional"}), &seed("06-conflict-field-level-priority"));
     let (pair, warnings) = pair(&over);
-    assert_eq!(pair.conflict.default, Rule::LastWriteWins);
+    assert_eq!(pair.conflict.default, Rule::LATER);
     assert_eq!(pair.conflict.fields["email"], Rule::Prefer(End::Source));
     assert_eq!(pair.conflict.fields["billing_address"], Rule::Prefer(End::Target));
-    assert_eq!(pair.conflict.fields["phone"], Rule::LastWriteWins);
+    assert_eq!(pair.conflict.fields["phone"], Rule::LATER);
     check_warnings("06-conflict-field-level-priority", &warnings);
 }
 
@@ -258,7 +258,7 @@ fn s15_sync_settings() {
     assert!(pair.target_to_source);
     assert_eq!(pair.capture, CaptureMethod::DatabaseTriggers);
     assert_eq!(pair.polling_interval, Duration::from_secs(30));
-    assert_eq!(pair.conflict.default, Rule::LastWriteWins);
+    assert_eq!(pair.conflict.default, Rule::LATER);
     assert_eq!(pair.conflict.timestamp_field.as_deref(), Some("LastModifiedDate"));
     check_warnings("15-sync-settings", &warnings);
 }
