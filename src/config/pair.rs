@@ -26,7 +26,7 @@ pub struct PairConfig {
     pub target_to_source: bool,
     /// Correlation; `None` = the source's primary key and the fields it maps to.
     pub key: Option<KeyMapping>,
-    /// Field pairs (source's names) that match records in the first sync when keys are not shared.
+    /// Fields (source's names) by which records are matched that have neither link nor correlation.
     pub match_on: Vec<String>,
     /// The fields.
     pub mappings: Mappings,

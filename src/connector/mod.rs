@@ -65,7 +65,7 @@ impl Schema {
 pub struct OpenOptions {
     /// The fields to read, key fields included; every one is in the schema.
     pub fields: Vec<String>,
-    /// The field set by which this side's records are matched with the other side's: `find` and `upsert` go by it.
+    /// The field set by which this side's records are matched with the other side's: `upsert` goes by it.
     pub correlation: Vec<String>,
     /// Identifies this reader and writer of the collection: state store and pair. At most 200 bytes of `[A-Za-z0-9_.:-]`.
     /// Writes carry it as their origin, and changes of that origin are left out of `next_batch`.
@@ -232,8 +232,8 @@ pub trait Target: Send + Sync {
     /// Current images, same order and length as `keys`; `None` where there is none (or the filter leaves it out).
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>>;
 
-    /// Records whose correlation fields have these values: same order and length as `values`, each with all that match.
-    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>>;
+    /// Records whose `fields` have these values: same order and length as `values`, each with all that match. Null matches nothing.
+    async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>>;
 
     /// Writes in one transaction where the system has one. Same order and length out. An outer error means that nothing was
     /// applied; of kind `InvalidRecord` it means that one of them is guilty and the caller halves the batch.

@@ -9,6 +9,7 @@ mod ask;
 mod computed;
 mod digest;
 mod functions;
+mod match_on;
 mod rules;
 
 pub use ask::{Answered, ask};
@@ -68,6 +69,8 @@ pub struct Binding {
     pub keys: Ends<Vec<usize>>,
     /// Names of the correlation fields.
     pub correlation: Ends<Vec<String>>,
+    /// The mappings by whose fields records are matched that have neither link nor correlation; empty: none are.
+    pub match_on: Vec<usize>,
     /// Place of the field that says when a record changed.
     pub timestamp: Ends<Option<usize>>,
     /// Whether changes of this end flow.
@@ -185,10 +188,13 @@ impl Binder<'_> {
         self.check_required(&mappings, &computed, &flows);
         let checks = self.checks(&mappings, &computed);
         let resolvers = self.resolvers();
+        let match_on = self.match_on(&mappings);
         let upsert_only = !pair.target_to_source
+            && match_on.is_empty()
             && correlation.source == self.schemas.source.key
             && self.schemas.target.is_unique(&correlation.target);
-        let apart = [End::Source, End::Target].into_iter().all(|end| self.is_exact(end, correlation.get(end)));
+        let apart = match_on.is_empty()
+            && [End::Source, End::Target].into_iter().all(|end| self.is_exact(end, correlation.get(end)));
         let rules = mappings.iter().map(|mapping| self.rule(mapping)).collect();
         let timestamp = self.timestamp(&listed);
         Binding {
@@ -198,6 +204,7 @@ impl Binder<'_> {
             layouts: Ends::from_fn(|end| layout(self.layouts.get(end))),
             keys,
             correlation,
+            match_on,
             timestamp,
             flows,
             upsert_only,

@@ -32,6 +32,8 @@ impl Pipeline {
             if !alone.is_empty() && self.binding.flows.get(end) == &true {
                 self.map_alone(&mut alone, end, plugins).await?;
                 self.match_alone(&mut alone, end, done).await?;
+                alone.retain(|item| item.step == Step::Open && !item.linked());
+                self.match_on(alone, end, done).await?;
             }
         }
         Ok(())
@@ -65,7 +67,7 @@ impl Pipeline {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = self.targets.get(other).find(&wanted).await?;
+        let found = self.targets.get(other).find(self.binding.correlation.get(other), &wanted).await?;
         let taken = self.taken(other, &found).await?;
         for (item, matches) in askers.into_iter().zip(found) {
             self.settle_match(item, matches, &taken, done);
@@ -74,7 +76,7 @@ impl Pipeline {
     }
 
     /// Keys of `other`'s records that are linked already, and to what.
-    async fn taken(&self, other: End, found: &[Vec<Record>]) -> Result<HashMap<Key, Key>> {
+    pub(super) async fn taken(&self, other: End, found: &[Vec<Record>]) -> Result<HashMap<Key, Key>> {
         let keys: Vec<Key> = found.iter().flatten().filter_map(|record| key_of(&self.binding, other, record)).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());

@@ -22,6 +22,7 @@ pub mod validation;
 mod item;
 mod keyed;
 mod linked;
+mod match_on;
 mod matching;
 mod resolve;
 mod ruling;

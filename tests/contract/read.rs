@@ -1,4 +1,4 @@
-//! Reading by key and by correlation.
+//! Reading by key and by other fields.
 
 use tidelock::record::Key;
 use tidelock::value::{Kind, Value};
@@ -36,21 +36,28 @@ pub async fn fetch_applies_the_filter(factory: &dyn Factory) {
     endpoint.filter = Some("age > 1".to_owned());
     let side = fixture.connector().open(&endpoint, &schema, super::options(&schema)).await.unwrap();
     assert_eq!(side.target.fetch(&[key(1), key(2)]).await.unwrap(), [None, Some(person(2, "b", 2))]);
-    assert_eq!(side.target.find(&[key(1), key(2)]).await.unwrap(), [vec![], vec![person(2, "b", 2)]]);
+    assert_eq!(
+        side.target.find(&strings(&["id"]), &[key(1), key(2)]).await.unwrap(),
+        [vec![], vec![person(2, "b", 2)]]
+    );
 }
 
 pub async fn find_none_one_and_many(factory: &dyn Factory) {
-    let fixture = factory.create(&TableSpec::people()).await;
-    let opened = Opened::with(fixture, |options| options.correlation = strings(&["name"])).await;
+    let opened = Opened::new(factory, &TableSpec::people()).await;
     opened.create(vec![person(1, "a", 1), person(2, "b", 2), person(3, "b", 3), person(4, "B", 4)]).await;
     opened.sql("INSERT INTO {t} (id, name, age) VALUES (5, NULL, 5)").await;
     let values: Vec<Key> = ["b", "none", "a", "b"].into_iter().map(|name| Key(vec![Field::from(name).0])).collect();
-    let mut found = opened.target.find(&values).await.unwrap();
+    let mut found = opened.target.find(&strings(&["name"]), &values).await.unwrap();
     for records in &mut found {
         records.sort_by_key(|record| record.get("id").cloned());
     }
     let two = vec![person(2, "b", 2), person(3, "b", 3)];
     assert_eq!(found, [two.clone(), vec![], vec![person(1, "a", 1)], two]);
+    let of = |name: &str, age: i64| Key(vec![Field::from(name).0, Value::Int(age)]);
+    let several = [of("b", 3), of("b", 1), of("a", 1), Key(vec![Value::Null, Value::Int(5)])];
+    let found = opened.target.find(&strings(&["name", "age"]), &several).await.unwrap();
+    assert_eq!(found, [vec![person(3, "b", 3)], vec![], vec![person(1, "a", 1)], vec![]]);
+    opened.target.find(&strings(&["nowhere"]), &[key(1)]).await.unwrap_err();
 }
 
 pub async fn composite_keys(factory: &dyn Factory) {

@@ -78,7 +78,7 @@ pub async fn by_another_unique_set(factory: &dyn Factory) {
     let of = |email: &str, name: &str| Record::of([("email", Field::from(email).0), ("name", Field::from(name).0)]);
     assert_eq!(opened.target.upsert(&[of("a@x", "Ann"), of("b@x", "Bob")]).await.unwrap(), counts(2, 0));
     assert_eq!(opened.target.upsert(&[of("b@x", "Bobby"), of("a@x", "Ann")]).await.unwrap(), counts(1, 1));
-    let found = opened.target.find(&[Key(vec![Field::from("b@x").0])]).await.unwrap();
+    let found = opened.target.find(&strings(&["email"]), &[Key(vec![Field::from("b@x").0])]).await.unwrap();
     assert_eq!(found[0].len(), 1);
     assert_eq!(found[0][0].get("name"), Some(&Field::from("Bobby").0));
 }

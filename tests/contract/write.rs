@@ -257,7 +257,7 @@ pub async fn an_empty_batch_is_nothing(factory: &dyn Factory) {
     assert!(opened.target.write(&[]).await.unwrap().is_empty());
     assert_eq!(opened.target.upsert(&[]).await.unwrap(), tidelock::connector::Upserted::default());
     assert_eq!(opened.target.delete_by_correlation(&[]).await.unwrap(), 0);
-    assert!(opened.target.find(&[]).await.unwrap().is_empty());
+    assert!(opened.target.find(&opened.schema.key, &[]).await.unwrap().is_empty());
     assert!(opened.target.change_times(&[]).await.unwrap().is_empty());
     opened.target.forget_creates(&[]).await.unwrap();
 }

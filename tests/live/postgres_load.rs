@@ -79,7 +79,7 @@ async fn a_filter_holds_for_scan_fetch_and_find() {
         let fetched = side.target.fetch(&[key(4), key(2), key(1), key(4)]).await.unwrap();
         let shown: Vec<bool> = fetched.iter().map(Option::is_some).collect();
         assert_eq!(shown, [true, false, true, true]);
-        let found = side.target.find(&[Key(vec![text("x")]), Key(vec![text("none")]), Key(vec![text("y")])]).await.unwrap();
+        let found = side.target.find(&["c0".to_owned()], &[Key(vec![text("x")]), Key(vec![text("none")]), Key(vec![text("y")])]).await.unwrap();
         assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 1]);
 
         for (filter, hint) in [("country = ", "syntax error"), ("contry = 'US'", "contry"), ("country", "must be type boolean"), ("true); SELECT (1", "syntax error")] {
@@ -100,14 +100,15 @@ async fn find_returns_all_that_match_in_order() {
         )
         .await;
         let side = db.table("m", &["id", "a", "b"]).correlation(&["a", "b"]).open().await;
+        let fields = ["a".to_owned(), "b".to_owned()];
         let pair = |a: i64, b: &str| Key(vec![Value::Int(a), text(b)]);
         let found = side
             .target
-            .find(&[pair(6, "y"), pair(5, "x"), pair(5, "y"), pair(1 << 40, "x"), pair(5, "x\0")])
+            .find(&fields, &[pair(6, "y"), pair(5, "x"), pair(5, "y"), pair(1 << 40, "x"), pair(5, "x\0")])
             .await
             .unwrap();
         assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 0, 0, 0]);
-        assert!(side.target.find(&[]).await.unwrap().is_empty());
+        assert!(side.target.find(&fields, &[]).await.unwrap().is_empty());
     })
     .await;
 }
@@ -123,7 +124,7 @@ async fn find_uses_the_index() {
         let side = db.table("big", &["id", "code"]).correlation(&["code"]).open().await;
         let before = db.number("SELECT seq_scan::bigint FROM pg_stat_user_tables WHERE relname = 'big'").await;
         for id in [7, 8, 9, 10, 11, 12, 13, 14] {
-            let found = side.target.find(&[Key(vec![text(&format!("c{id}"))])]).await.unwrap();
+            let found = side.target.find(&["code".to_owned()], &[Key(vec![text(&format!("c{id}"))])]).await.unwrap();
             assert_eq!(found[0][0].get("id"), Some(&Value::Int(id)));
         }
         drop(side);

@@ -7,6 +7,7 @@ pub mod correlation;
 pub mod crash;
 pub mod live;
 pub mod mapping;
+pub mod match_on;
 pub mod one_way;
 pub mod plugins;
 pub mod polling;

@@ -5,7 +5,8 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, live, mapping, one_way, plugins, polling, two_way,
+                Kind, chinook, conflicts, correlation, crash, live, mapping, match_on, one_way, plugins, polling,
+                two_way,
             };
 
             crate::scenarios::suite::scenarios! {
@@ -17,6 +18,7 @@ macro_rules! suite {
                 correlation: generated_keys_are_written_back, the_reference_is_restored;
                 plugins: rules_keep_records_out, computed_fields_flow_both_ways, computed_fields_are_copied_and_audited,
                     a_resolver_settles_a_conflict;
+                match_on: records_find_each_other_once, several_wait_for_a_person, a_copy_adopts_what_is_there;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
                 polling: both_ways;
                 live: changes_travel, pause_and_resume;

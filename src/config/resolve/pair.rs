@@ -112,8 +112,6 @@ fn key(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<KeyMapping> {
 
 fn match_on(context: &mut Context<'_>, scope: &Scope<'_>, mappings: &crate::config::Mappings) -> Vec<String> {
     let Some((place, names)) = scope.find(|keys| keys.match_on.as_ref()) else { return Vec::new() };
-    let at = context.at_key(place, "match_on");
-    context.no_effect(&at, "match_on", "records of both sides are matched by \"key\" alone");
     for name in names {
         if !field_mappings::has_source(mappings, name) {
             let message = format!("\"match_on\" names \"{name}\", but no mapping has it as its source field");

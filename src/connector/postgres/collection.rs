@@ -33,7 +33,7 @@ pub(super) struct Collection {
     pub(super) layout: Layout,
     /// Primary key.
     pub(super) key: Vec<PgColumn>,
-    /// The columns that `find` and `upsert` go by.
+    /// The columns that `upsert` goes by.
     pub(super) correlation: Vec<PgColumn>,
     /// The endpoint's row filter.
     pub(super) filter: Option<String>,
@@ -47,20 +47,7 @@ impl Collection {
     /// Looks the opened fields up in the table.
     pub(super) fn new(server: Server, table: Table, filter: Option<String>, options: OpenOptions) -> Result<Self> {
         let place = Place { server: server.place.server.clone(), table: Some(table.label()) };
-        let columns = |names: &[String]| -> Result<Vec<PgColumn>> {
-            names
-                .iter()
-                .map(|name| {
-                    table.column(name).cloned().ok_or_else(|| {
-                        place.error(
-                            ErrorKind::SchemaMismatch,
-                            "postgres.schema",
-                            format_args!("there is no column {name}"),
-                        )
-                    })
-                })
-                .collect()
-        };
+        let columns = |names: &[String]| columns(&place, &table, names);
         let (fields, key, correlation) =
             (columns(&options.fields)?, columns(&table.key)?, columns(&options.correlation)?);
         let filter = filter.filter(|text| !text.trim().is_empty());
@@ -78,6 +65,11 @@ impl Collection {
             options,
             creates: tokio::sync::OnceCell::new(),
         })
+    }
+
+    /// Columns by their names.
+    pub(super) fn columns(&self, names: &[String]) -> Result<Vec<PgColumn>> {
+        columns(&self.place, &self.table, names)
     }
 
     /// Has the server plan a read of the opened fields, so that a wrong filter or a missing grant is known at once.
@@ -119,6 +111,13 @@ impl Collection {
             .key(&self.table.key)
             .ok_or_else(|| self.place.error(ErrorKind::Internal, "internal", "a record came without its key"))
     }
+}
+
+fn columns(place: &Place, table: &Table, names: &[String]) -> Result<Vec<PgColumn>> {
+    let missing = |name: &String| {
+        place.error(ErrorKind::SchemaMismatch, "postgres.schema", format_args!("there is no column {name}"))
+    };
+    names.iter().map(|name| table.column(name).cloned().ok_or_else(|| missing(name))).collect()
 }
 
 async fn explain(connection: &mut PgConnection, sql: String) -> Sql<()> {

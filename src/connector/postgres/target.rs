@@ -139,8 +139,8 @@ impl Target for PgTarget {
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
     }
 
-    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        self.read(&self.collection.correlation, values)
+    async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        self.read(&self.collection.columns(fields)?, values)
             .await
             .map_err(|error| self.collection.place.failed("finding", error))
     }

@@ -10,7 +10,7 @@ use super::lookup::{self, Asked};
 use super::scan;
 use super::statement::Statement;
 use super::values::Raw;
-use super::{tracking, upsert, write};
+use super::{pick, tracking, upsert, write};
 use crate::config::CaptureMethod;
 use crate::connector::change_log::quote;
 use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
@@ -58,8 +58,9 @@ impl Target for SqliteTarget {
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
     }
 
-    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        self.find_by(&self.opened.correlation, values, "finding records").await
+    async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        let by = pick(self.opened.place(), &self.opened.table, fields, fields)?;
+        self.find_by(&by, values, "finding records").await
     }
 
     async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {

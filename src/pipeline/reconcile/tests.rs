@@ -36,6 +36,7 @@ pub(crate) fn binding(rule: Rule) -> Binding {
         layouts: Ends::from_fn(|_| layout(names)),
         keys: Ends::from_fn(|_| vec![0]),
         correlation: Ends::from_fn(|_| vec!["id".to_owned()]),
+        match_on: Vec::new(),
         timestamp: Ends::default(),
         flows: Ends { source: true, target: true },
         upsert_only: false,

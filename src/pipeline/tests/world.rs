@@ -116,8 +116,11 @@ impl Target for Table {
         Ok(keys.iter().map(|key| self.rows().get(key).cloned()).collect())
     }
 
-    async fn find(&self, values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        Ok(values.iter().map(|key| self.rows().get(key).cloned().into_iter().collect()).collect())
+    async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        let rows = self.rows();
+        let found =
+            |values: &Key| rows.values().filter(|row| row.key(fields).as_ref() == Some(values)).cloned().collect();
+        Ok(values.iter().map(found).collect())
     }
 
     async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {

@@ -111,6 +111,7 @@ fn binding(kinds: [Kind; 2], rules: Vec<BoundRule>) -> Binding {
         layouts: Ends::from_fn(|_| layout(names)),
         keys: Ends::default(),
         correlation: Ends::default(),
+        match_on: Vec::new(),
         timestamp: Ends::default(),
         flows: Ends { source: true, target: true },
         upsert_only: false,
