@@ -101,14 +101,15 @@ async fn conclude(service: &Service, outcomes: &[Outcome], json: bool) -> anyhow
         "conflicts",
         "rejected",
         "reviews",
+        "waiting",
         "seconds",
     ]);
     for outcome in outcomes {
-        let reviews = open_reviews(service, &outcome.pair).await?;
-        code = code.max(exit_code(outcome, reviews));
+        let (reviews, waiting) = open_reviews(service, &outcome.pair).await?;
+        code = code.max(exit_code(outcome, reviews + waiting));
         let counts = outcome.counts;
         if json {
-            print_json(&summary(outcome, reviews));
+            print_json(&summary(outcome, reviews, waiting));
         }
         let numbers = [
             counts.read,
@@ -118,6 +119,7 @@ async fn conclude(service: &Service, outcomes: &[Outcome], json: bool) -> anyhow
             counts.conflicts,
             counts.rejected,
             reviews,
+            waiting,
         ];
         let cells = numbers.iter().map(u64::to_string).chain([format!("{:.2}", outcome.seconds)]);
         table.row([outcome.pair.to_string()].into_iter().chain(cells));
@@ -131,7 +133,7 @@ async fn conclude(service: &Service, outcomes: &[Outcome], json: bool) -> anyhow
     Ok(ExitCode::from(code))
 }
 
-fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
+fn summary(outcome: &Outcome, reviews: u64, waiting: u64) -> serde_json::Value {
     let error = outcome.failure.as_ref().map(|failure| match failure {
         Failure::Run(error) => json!({"code": error.code, "message": describe(error)}),
         Failure::Configuration(problems) => {
@@ -143,13 +145,15 @@ fn summary(outcome: &Outcome, reviews: u64) -> serde_json::Value {
     json!({
         "pair": outcome.pair.as_ref(), "read": counts.read, "written_source": counts.written_source,
         "written_target": counts.written_target, "skipped": counts.skipped, "conflicts": counts.conflicts,
-        "rejected": counts.rejected, "warnings": counts.warnings, "reviews": reviews, "seconds": outcome.seconds, "error": error,
+        "rejected": counts.rejected, "warnings": counts.warnings, "reviews": reviews, "waiting": waiting, "seconds": outcome.seconds, "error": error,
     })
 }
 
-async fn open_reviews(service: &Service, pair: &str) -> anyhow::Result<u64> {
+/// Records in review, and records that wait for others.
+async fn open_reviews(service: &Service, pair: &str) -> anyhow::Result<(u64, u64)> {
     let summaries = service.state.summaries().await?;
-    Ok(summaries.iter().find(|summary| summary.pair == pair).map_or(0, |summary| summary.reviews))
+    let of_pair = summaries.iter().find(|summary| summary.pair == pair);
+    Ok(of_pair.map_or((0, 0), |summary| (summary.reviews, summary.waiting)))
 }
 
 fn exit_code(outcome: &Outcome, reviews: u64) -> u8 {

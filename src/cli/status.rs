@@ -52,6 +52,7 @@ pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
         "paused",
         "links",
         "reviews",
+        "waiting",
         "read",
         "written source",
         "written target",
@@ -66,6 +67,7 @@ pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
         let numbers = [
             summary.links,
             summary.reviews,
+            summary.waiting,
             counts.read,
             counts.written_source,
             counts.written_target,

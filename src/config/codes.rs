@@ -52,6 +52,10 @@ codes! {
     DROPPED_MAPPING = "config.dropped_mapping";
     /// Polling without a column to go by.
     MISSING_UPDATED_AT = "config.missing_updated_at";
+    /// A lookup through a pair that the configuration does not have.
+    UNKNOWN_PAIR = "config.unknown_pair";
+    /// A lookup through a pair of other systems.
+    OTHER_SYSTEMS = "config.other_systems";
     /// Two pairs of one name.
     DUPLICATE_PAIR = "config.duplicate_pair";
     /// A name that cannot be used.

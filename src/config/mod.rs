@@ -26,8 +26,8 @@ mod variables;
 
 pub use load::{Loaded, Registry, load, load_with_environment};
 pub use pair::{
-    CaptureMethod, Close, ConflictPolicy, Credentials, Deletes, Endpoint, FieldMapping, KeyMapping, Mappings, Nulls,
-    OnError, PairConfig, RecordTransform, Retry, Rule, TransformCall,
+    CaptureMethod, Close, ConflictPolicy, Credentials, Deletes, Endpoint, FieldMapping, KeyMapping, Lookup, Mappings,
+    Nulls, OnError, PairConfig, RecordTransform, Retry, Rule, TransformCall,
 };
 pub use problem::{Location, Problem, Severity};
 pub use schema::schema;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::planned::Planned;
 use super::{Location, Secret, ValidationRule};
-use crate::change::End;
+use crate::change::{End, Ends};
 
 /// Two collections that are kept in step.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct PairConfig {
     pub retry: Retry,
     /// `mapping_options.handle_nulls`.
     pub nulls: Nulls,
+    /// Lookups of other pairs go through this one's links, so it keeps them in any case.
+    pub looked_up: bool,
     /// What is said but has no effect yet.
     pub planned: Planned,
 }
@@ -138,6 +140,19 @@ pub struct FieldMapping {
     pub default: Option<serde_json::Value>,
     /// Text of a source value → value, source → target; the inverse, where it is one, target → source.
     pub value_map: Vec<(String, serde_json::Value)>,
+    /// The values are keys of another pair's records.
+    pub lookup: Option<Lookup>,
+}
+
+/// Keys of another pair's records, which that pair's links translate.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// Where it stands in its file.
+    pub at: Location,
+    /// Name of the other pair.
+    pub pair: Arc<str>,
+    /// For each end of this pair: the end of the other one in the same system, and what it is; `None` before all pairs are known.
+    pub ends: Option<Ends<(End, Box<Endpoint>)>>,
 }
 
 /// A function by name, with its parameters.

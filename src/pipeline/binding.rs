@@ -9,18 +9,18 @@ mod ask;
 mod computed;
 mod digest;
 mod functions;
+mod lookup;
 mod match_on;
 mod rules;
 
 pub use ask::{Answered, ask};
 pub use computed::{Computed, Group};
 pub use functions::check_params;
+pub use lookup::{BoundLookup, bind_lookups};
 pub use rules::{BoundCheck, BoundRule, comparable};
 
 use crate::change::{End, Ends};
-use crate::config::{
-    Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, TransformCall, suggestion,
-};
+use crate::config::{Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, suggestion};
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
 use crate::record::{Layout, Record, layout};
@@ -52,6 +52,8 @@ pub struct BoundMapping {
     pub value_map: Vec<(String, Value)>,
     /// Part of the correlation: the source's value rules.
     pub correlation: bool,
+    /// The values are keys of another pair's records.
+    pub lookup: Option<BoundLookup>,
 }
 
 /// A pair whose names are all known to be right.
@@ -77,6 +79,8 @@ pub struct Binding {
     pub flows: Ends<bool>,
     /// The target's key follows from the record and nothing flows back: upsert by key, no links.
     pub upsert_only: bool,
+    /// Other pairs look its links up.
+    pub looked_up: bool,
     /// Records of one side never match the same record of the other, so that several may be decided at the same time (I4).
     pub apart: bool,
     /// Rule per mapping.
@@ -190,6 +194,7 @@ impl Binder<'_> {
         let resolvers = self.resolvers();
         let match_on = self.match_on(&mappings);
         let upsert_only = !pair.target_to_source
+            && !pair.looked_up
             && match_on.is_empty()
             && correlation.source == self.schemas.source.key
             && self.schemas.target.is_unique(&correlation.target);
@@ -208,6 +213,7 @@ impl Binder<'_> {
             timestamp,
             flows,
             upsert_only,
+            looked_up: pair.looked_up,
             apart,
             rules,
             default_rule: pair.conflict.fallback,
@@ -257,6 +263,7 @@ impl Binder<'_> {
             on_error: OnError::default(),
             default: None,
             value_map: Vec::new(),
+            lookup: None,
         }
     }
 
@@ -340,7 +347,15 @@ impl Binder<'_> {
             .filter_map(|(text, json)| Some((text.clone(), self.literal(json, kind, mapping)?)))
             .collect();
         let functions = Ends { source: forward, target: backward };
-        Some(BoundMapping { fields, functions, on_error: mapping.on_error, default, value_map, correlation })
+        Some(BoundMapping {
+            fields,
+            functions,
+            on_error: mapping.on_error,
+            default,
+            value_map,
+            correlation,
+            lookup: None,
+        })
     }
 
     fn column(&mut self, end: End, name: &str, mapping: &FieldMapping) -> Option<Column> {
@@ -376,42 +391,6 @@ impl Binder<'_> {
                 self.problems.push(Problem::error("mapping.bad_literal", &mapping.at, text));
             })
             .ok()
-    }
-
-    fn functions(&mut self, calls: &[TransformCall], mapping: &FieldMapping) -> Vec<FunctionRef> {
-        calls.iter().filter_map(|call| self.function(call, "field-transform", &mapping.at)).collect()
-    }
-
-    /// What runs target → source: what the mapping says, else the forward functions where all are normalisers, else their inverses.
-    fn backward(&mut self, mapping: &FieldMapping) -> Vec<FunctionRef> {
-        if let Some(calls) = &mapping.reverse {
-            return self.functions(calls, mapping);
-        }
-        let infos: Vec<_> = mapping.forward.iter().filter_map(|call| self.plugins.info(&call.name).ok()).collect();
-        if infos.iter().all(|info| info.idempotent) {
-            return self.functions(&mapping.forward, mapping);
-        }
-        let inverse: Option<Vec<TransformCall>> = infos
-            .iter()
-            .zip(&mapping.forward)
-            .rev()
-            .map(|(info, call)| {
-                if info.idempotent { Some(call.name.clone()) } else { info.reverse.clone() }
-                    .map(|name| TransformCall { name, ..call.clone() })
-            })
-            .collect();
-        if let Some(calls) = inverse {
-            return self.functions(&calls, mapping);
-        }
-        let text = format!(
-            "\"{}\" flows both ways, but its transformation can neither be repeated nor undone",
-            mapping.source
-        );
-        self.problems.push(
-            Problem::error("mapping.not_reversible", &mapping.at, text)
-                .suggest("add \"reverse_transformation\", or \"direction\": \"source_to_target\""),
-        );
-        Vec::new()
     }
 
     /// A column that must not be null, has no default and is not mapped would refuse every created record.

@@ -34,7 +34,7 @@ impl Pipeline {
             }
         }
         let records: Vec<&Record> = images.iter().map(|(_, record)| record).collect();
-        let mut mapped = transform::map_records(&self.binding, End::Source, &records, plugins).await?;
+        let mut mapped = self.map_records(End::Source, &records, plugins).await?;
         if !set.is_empty() {
             for (cells, (key, _)) in mapped.iter_mut().zip(&images) {
                 set.get(key).into_iter().for_each(|set| overlay(cells, set));
@@ -98,6 +98,7 @@ impl Pipeline {
     async fn delete(&self, gone: Vec<Key>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         if gone.is_empty() || self.binding.deletes == crate::config::Deletes::Ignore {
             done.commit.counts.skipped += gone.len() as u64;
+            done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));
             return Ok(());
         }
         // Only the key is left of these records; the correlation maps from nothing else.
@@ -106,8 +107,7 @@ impl Pipeline {
             self.binding.record(End::Source, fields)
         };
         let keyed: Vec<Record> = gone.iter().map(of_key).collect();
-        let mapped =
-            transform::map_records(&self.binding, End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
+        let mapped = self.map_records(End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
         let columns = columns(&self.binding);
         let correlated = |cells: Mapped| -> Option<Key> {
             self.binding

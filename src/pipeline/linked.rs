@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::item::{Item, Step};
-use super::{Done, Pipeline, apply, validation};
+use super::{Done, Pipeline, apply};
 use crate::change::{Change, End, Ends};
 use crate::connector::Write;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -144,7 +144,7 @@ impl Pipeline {
                 continue;
             }
             let images: Vec<&Record> = asking.iter().filter_map(|item| item.image(end)).collect();
-            let checked = validation::check_records(binding, end, &images, plugins).await?;
+            let checked = self.check_records(end, &images, plugins).await?;
             for (item, checked) in asking.iter_mut().zip(checked.into_cells()) {
                 item.take_mapped(binding, end, checked);
             }

@@ -7,7 +7,7 @@ use super::apply::key_of;
 use super::binding::Binding;
 use super::item::{Item, Now, Step};
 use super::transform::Mapped;
-use super::{Done, Pipeline, validation};
+use super::{Done, Pipeline};
 use crate::change::End;
 use crate::error::Result;
 use crate::plugin::Plugins;
@@ -41,7 +41,7 @@ impl Pipeline {
 
     async fn map_alone(&self, alone: &mut [&mut Item], end: End, plugins: &Arc<dyn Plugins>) -> Result<()> {
         let images: Vec<&Record> = alone.iter().filter_map(|item| item.image(end)).collect();
-        let checked = validation::check_records(&self.binding, end, &images, plugins).await?;
+        let checked = self.check_records(end, &images, plugins).await?;
         for (item, checked) in alone.iter_mut().zip(checked.into_cells()) {
             item.take_mapped(&self.binding, end, checked);
         }

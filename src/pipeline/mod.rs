@@ -22,6 +22,7 @@ pub mod validation;
 mod item;
 mod keyed;
 mod linked;
+mod lookup;
 mod match_on;
 mod matching;
 mod resolve;
@@ -126,13 +127,15 @@ struct Done {
 
 impl Done {
     fn reject(&mut self, end: End, key: Key, image: Record, rejection: Rejection) {
-        let Rejection { code, message, field, digest, skipped } = rejection;
+        let kind = rejection.kind();
+        let Rejection { code, message, field, digest, skipped, waits_for } = rejection;
         if skipped {
             self.skip(end, key);
             return;
         }
-        let finding = Finding::new(end, key, ReviewKind::Rejected, code, message);
-        self.file(Finding { field, digest, ..finding }.with_image(image));
+        let finding = Finding::new(end, key, kind, code, message);
+        let waits_for = waits_for.map(|parent| *parent);
+        self.file(Finding { field, digest, waits_for, ..finding }.with_image(image));
     }
 
     fn skip(&mut self, end: End, key: Key) {
@@ -142,7 +145,8 @@ impl Done {
 
     /// Puts a record in review.
     fn file(&mut self, finding: Finding) {
-        self.commit.counts.rejected += 1;
+        // What waits for another record is not refused.
+        self.commit.counts.rejected += u64::from(finding.kind != ReviewKind::Waiting);
         self.commit.reviews.push(finding);
     }
 

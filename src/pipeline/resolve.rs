@@ -107,7 +107,7 @@ impl Pipeline {
             one.cells.target = Some(cells);
         }
         let records: Vec<&Record> = edited.iter().map(|(_, record)| record).collect();
-        let checked = validation::check_records(&self.binding, End::Target, &records, plugins).await?;
+        let checked = self.check_records(End::Target, &records, plugins).await?;
         for ((one, _), (cells, warnings)) in edited.into_iter().zip(checked.into_cells()) {
             one.item.warn(End::Target, warnings);
             one.cells.source = Some(cells);

@@ -163,7 +163,7 @@ impl Pipeline {
             None => binding.record(End::Target, []),
         };
         if let Some(source) = item.image(End::Source).cloned() {
-            let mut mapped = transform::map_records(binding, End::Source, &[&source], plugins).await?;
+            let mut mapped = self.map_records(End::Source, &[&source], plugins).await?;
             for cells in &mut mapped {
                 overlay(cells, set);
                 for (mapping, cell) in binding.mappings.iter().zip(cells.iter()) {
@@ -182,7 +182,7 @@ impl Pipeline {
         }
         let mut back = None;
         if binding.flows.target {
-            let checked = validation::check_records(binding, End::Target, &[&edited], plugins).await?;
+            let checked = self.check_records(End::Target, &[&edited], plugins).await?;
             back = checked.into_cells().next();
         }
         let cell = |place: usize| back.as_ref().and_then(|(cells, _)| cells.get(place).cloned());

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use super::binding::{Binding, BoundField, BoundMapping};
+use super::binding::{Binding, BoundField, BoundLookup, BoundMapping};
 use crate::change::End;
 use crate::config::OnError;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::plugin::{CallContext, FunctionRef, PluginError, Plugins, ValueError};
 use crate::record::Record;
+use crate::state::{Parent, ReviewKind};
 use crate::telemetry::clock;
 use crate::value::Value;
 
+mod lookup;
 mod reshape;
+
+pub use lookup::Translations;
 
 /// Why a field of a record was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +30,16 @@ pub struct Rejection {
     pub digest: Option<String>,
     /// A record transform leaves the record out: nobody has to look at it.
     pub skipped: bool,
+    /// The record that has to come first: this one goes on by itself then.
+    pub waits_for: Option<Box<Parent>>,
 }
 
 impl Rejection {
+    /// What kind of review it comes to.
+    pub fn kind(&self) -> ReviewKind {
+        if self.waits_for.is_some() { ReviewKind::Waiting } else { ReviewKind::Rejected }
+    }
+
     /// What a function has against a field.
     pub fn by(plugins: &dyn Plugins, function: &FunctionRef, field: Option<&str>, error: ValueError) -> Self {
         Self {
@@ -37,6 +48,7 @@ impl Rejection {
             field: field.map(str::to_owned),
             digest: plugins.info(&function.name).ok().map(|info| info.digest),
             skipped: false,
+            waits_for: None,
         }
     }
 }
@@ -93,7 +105,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Maps records that come from `from`: out come as many, in order. Nothing is validated.
+/// Maps records that come from `from`: out come as many, in order. Nothing is validated. Keys of other pairs are translated first.
 ///
 /// # Errors
 /// Where a function cannot be called at all: the pair waits until it can.
@@ -102,13 +114,17 @@ pub async fn map_records(
     from: End,
     records: &[&Record],
     plugins: &Arc<dyn Plugins>,
+    translations: &Translations,
 ) -> Result<Vec<Mapped>> {
     let stage = Stage::new(binding, from, plugins);
     let mut out: Vec<Mapped> = records.iter().map(|_| Vec::with_capacity(binding.mappings.len())).collect();
-    for mapping in &binding.mappings {
+    for (place, mapping) in binding.mappings.iter().enumerate() {
         let column = match mapping.functions.get(from) {
             None => records.iter().map(|_| Ok(None)).collect(),
-            Some(functions) => Column { mapping, stage: &stage }.map(records, functions).await?,
+            Some(functions) => {
+                let lookup = mapping.lookup.as_ref().map(|lookup| (place, lookup, translations));
+                Column { mapping, stage: &stage, lookup }.map(records, functions).await?
+            }
         };
         for (record, cell) in out.iter_mut().zip(column) {
             record.push(cell);
@@ -124,21 +140,29 @@ pub async fn map_records(
 struct Column<'a> {
     mapping: &'a BoundMapping,
     stage: &'a Stage<'a>,
+    lookup: Option<(usize, &'a BoundLookup, &'a Translations)>,
 }
 
 impl Column<'_> {
     async fn map(&self, records: &[&Record], functions: &[FunctionRef]) -> Result<Vec<Cell>> {
         let mut cells: Vec<Cell> =
-            records.iter().map(|record| Ok(self.original(record).map(|value| self.literals(value)))).collect();
+            records.iter().map(|record| Ok(self.original(record)?.map(|value| self.literals(value)))).collect();
         for function in functions {
             self.stage.call(function, &self.mapping.fields.get(self.stage.from).name, &mut cells).await?;
         }
         Ok(cells.into_iter().zip(records).map(|(cell, record)| self.finish(cell, record)).collect())
     }
 
-    /// The value as it comes.
-    fn original(&self, record: &Record) -> Option<Value> {
-        record.values().get(self.mapping.fields.get(self.stage.from).position).cloned().flatten()
+    /// The value as it comes; a key of another pair as the other side has it.
+    fn original(&self, record: &Record) -> Cell {
+        let of = self.mapping.fields.get(self.stage.from);
+        let value = record.values().get(of.position).cloned().flatten();
+        match (value, self.lookup) {
+            (Some(value), Some((place, lookup, translations))) => {
+                translations.translate((place, lookup), (self.stage.from, &of.name), value).map(Some)
+            }
+            (value, _) => Ok(value),
+        }
     }
 
     /// `value_map` and, source → target, `default`.
@@ -162,7 +186,9 @@ impl Column<'_> {
     fn finish(&self, cell: Cell, record: &Record) -> Cell {
         let value = match (cell, self.mapping.on_error) {
             (Ok(value), _) => value,
-            (Err(_), OnError::KeepOriginal) => self.original(record),
+            // Nothing stands in for a parent that is yet to come.
+            (Err(rejection), _) if rejection.waits_for.is_some() => return Err(rejection),
+            (Err(_), OnError::KeepOriginal) => self.original(record)?,
             (Err(_), OnError::SetNull) => Some(Value::Null),
             (Err(rejection), OnError::RejectRecord | OnError::QueueForManualReview) => return Err(rejection),
         };
@@ -179,6 +205,7 @@ pub(super) fn fit(value: Option<Value>, from: &str, to: &BoundField) -> Cell {
         field: Some(from.to_owned()),
         digest: None,
         skipped: false,
+        waits_for: None,
     })
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::binding::{Binding, BoundCheck, BoundRule, comparable};
-use super::transform::{self, Cell, Mapped, Rejection, Stage};
+use super::transform::{self, Cell, Mapped, Rejection, Stage, Translations};
 use crate::change::End;
 use crate::config::OnInvalid;
 use crate::error::Result;
@@ -44,8 +44,9 @@ pub async fn check_records(
     from: End,
     records: &[&Record],
     plugins: &Arc<dyn Plugins>,
+    translations: &Translations,
 ) -> Result<Checked> {
-    let mapped = transform::map_records(binding, from, records, plugins).await?;
+    let mapped = transform::map_records(binding, from, records, plugins, translations).await?;
     check_mapped(binding, from, mapped, plugins).await
 }
 
@@ -140,6 +141,7 @@ impl Checker<'_> {
                 field: Some(self.rule.field.clone()),
                 digest: None,
                 skipped: false,
+                waits_for: None,
             };
             Some((*row, Some(self.place), rejection))
         };

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::pipeline::binding::Binding;
 use crate::pipeline::reconcile::{field, group_agrees};
 use crate::pipeline::transform::Mapped;
-use crate::pipeline::validation::check_records;
 use crate::pipeline::{Pipeline, apply};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
@@ -157,7 +156,7 @@ impl Stream {
             let mapped = match self.end {
                 End::Source => {
                     let records: Vec<&Record> = records.iter().collect();
-                    let checked = check_records(&pipeline.binding, End::Source, &records, plugins).await?;
+                    let checked = pipeline.check_records(End::Source, &records, plugins).await?;
                     checked.mapped.into_iter().map(Some).collect()
                 }
                 End::Target => vec![None; records.len()],
@@ -253,7 +252,7 @@ impl Merge<'_> {
         let doubtful = std::mem::take(&mut self.doubtful);
         let binding = &self.pipeline.binding;
         let targets: Vec<&Record> = doubtful.iter().filter_map(|doubt| doubt.records.target.as_ref()).collect();
-        let mut back = check_records(binding, End::Target, &targets, &self.plugins).await?.mapped.into_iter();
+        let mut back = self.pipeline.check_records(End::Target, &targets, &self.plugins).await?.mapped.into_iter();
         let mut open = Vec::new();
         for mut doubt in doubtful {
             let back = if doubt.records.target.is_some() { back.next() } else { None };

@@ -1,14 +1,15 @@
 //! Reaches both systems of a pair and checks every name of its configuration against them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::{End, Ends};
-use crate::config::{CaptureMethod, Endpoint, PairConfig, Problem};
+use crate::config::{CaptureMethod, Endpoint, Mappings, PairConfig, Problem};
 use crate::connector::{Connector, OpenOptions, Schema, Side, Source, registry};
 use crate::error::SyncError;
 use crate::pipeline::Pipeline;
-use crate::pipeline::binding::{Binding, ask, bind, suggested};
+use crate::pipeline::binding::{Binding, ask, bind, bind_lookups, suggested};
 use crate::plugin::{Catalogue, Plugins};
 use crate::state::StateStore;
 use crate::value::Kind;
@@ -50,14 +51,15 @@ pub struct OpenPair {
 /// # Errors
 /// Where no connector serves the type.
 pub fn connectors(config: &PairConfig) -> Result<Ends<Arc<dyn Connector>>, OpenError> {
-    let of = |endpoint: &Endpoint| {
-        registry::connector(&endpoint.system_type).ok_or_else(|| {
-            let text = format!("\"{}\" cannot be opened by this version", endpoint.system_type);
-            let hint = format!("there are: {}", registry::SYSTEM_TYPES.join(", "));
-            OpenError::Configuration(vec![Problem::error("config.not_available", &endpoint.at, text).suggest(hint)])
-        })
-    };
-    Ok(Ends { source: of(&config.source)?, target: of(&config.target)? })
+    Ok(Ends { source: connector(&config.source)?, target: connector(&config.target)? })
+}
+
+fn connector(endpoint: &Endpoint) -> Result<Arc<dyn Connector>, OpenError> {
+    registry::connector(&endpoint.system_type).ok_or_else(|| {
+        let text = format!("\"{}\" cannot be opened by this version", endpoint.system_type);
+        let hint = format!("there are: {}", registry::SYSTEM_TYPES.join(", "));
+        OpenError::Configuration(vec![Problem::error("config.not_available", &endpoint.at, text).suggest(hint)])
+    })
 }
 
 /// Reads both catalogues and binds the pair to them; opens nothing.
@@ -81,7 +83,9 @@ pub async fn check(
         }
     };
     match bind(config, &schemas, plugins, &answered) {
-        Ok((binding, warnings)) if problems.is_empty() => {
+        Ok((mut binding, warnings)) if problems.is_empty() => {
+            let others = looked_up(config, &schemas).await?;
+            problems.extend(bind_lookups(&mut binding, config, &others));
             for function in binding.functions() {
                 if let Err(error) = plugins.probe(&function).await {
                     problems.push(Problem::error(error.code, &config.at, error.message));
@@ -95,6 +99,25 @@ pub async fn check(
             Err(OpenError::Configuration(problems))
         }
     }
+}
+
+/// What the catalogues say about the pairs that this one looks up.
+async fn looked_up(config: &PairConfig, own: &Ends<Schema>) -> Result<BTreeMap<Arc<str>, Ends<Schema>>, OpenError> {
+    let mut others = BTreeMap::new();
+    let Mappings::Listed(listed) = &config.mappings else { return Ok(others) };
+    for lookup in listed.iter().filter_map(|mapping| mapping.lookup.as_ref()) {
+        let Some(ends) = lookup.ends.as_ref().filter(|_| !others.contains_key(&lookup.pair)) else { continue };
+        if lookup.pair == config.name {
+            others.insert(Arc::clone(&lookup.pair), own.clone());
+            continue;
+        }
+        let source = connector(&ends.source.1)?.describe(&ends.source.1).await?;
+        let target = connector(&ends.target.1)?.describe(&ends.target.1).await?;
+        let turned = ends.source.0 == End::Target;
+        let schemas = if turned { Ends { source: target, target: source } } else { Ends { source, target } };
+        others.insert(Arc::clone(&lookup.pair), schemas);
+    }
+    Ok(others)
 }
 
 fn polling_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem> {

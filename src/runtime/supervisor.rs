@@ -69,7 +69,7 @@ impl Supervisor {
     }
 
     /// Runs every pair once, in the order of the configuration. Pairs that share a system may feed each other, so all are run again
-    /// until a whole round has written nothing.
+    /// until a whole round has written nothing and nothing waits for what is there by now.
     pub async fn once(self, shutdown: CancellationToken) -> Vec<Outcome> {
         let began: Vec<_> = self.workers.iter().map(|_| std::time::Duration::ZERO).collect();
         let mut seconds = began;
@@ -83,7 +83,8 @@ impl Supervisor {
                     *spent += start.elapsed();
                 }
             }
-            if shutdown.is_cancelled() || self.workers.len() == 1 || self.written() == before {
+            let quiet = self.workers.len() == 1 || (self.written() == before && !self.arrived(&failures).await);
+            if shutdown.is_cancelled() || quiet {
                 break;
             }
         }
@@ -94,6 +95,16 @@ impl Supervisor {
             failure,
         };
         self.workers.into_iter().zip(seconds).zip(failures).map(outcome).collect()
+    }
+
+    /// Whether records of a pair that runs wait for what another has linked since.
+    async fn arrived(&self, failures: &[Option<Failure>]) -> bool {
+        for (worker, _) in self.workers.iter().zip(failures).filter(|(_, failure)| failure.is_none()) {
+            if worker.state.progress(&worker.config.name).await.is_ok_and(|progress| progress.arrived) {
+                return true;
+            }
+        }
+        false
     }
 
     fn written(&self) -> u64 {

@@ -9,11 +9,12 @@ use super::backoff::Backoff;
 use super::load;
 use super::open::{OpenError, OpenPair, open};
 use super::status::{Phase, Reporter, describe};
-use crate::change::{End, Ends, Position};
+use crate::change::{Change, End, Ends, Op, Position};
 use crate::config::{PairConfig, Problem};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
 use crate::pipeline::Batch;
 use crate::plugin::Catalogue;
+use crate::record::Key;
 use crate::state::{Progress, StateStore};
 
 /// A position that moved over nothing but other pairs' and our own changes is made durable this often.
@@ -135,9 +136,10 @@ impl Worker {
         self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
     }
 
-    /// Returns once a person has paused the pair or decided something about it. Cancel-safe.
+    /// Returns once a person has paused the pair or decided something about it, or another pair has linked what records wait for.
+    /// Cancel-safe.
     async fn asked_for(&self) {
-        let asked = |progress: Progress| progress.paused || progress.decisions;
+        let asked = |progress: Progress| progress.paused || progress.decisions || progress.arrived;
         loop {
             tokio::time::sleep(PERSON_CHECK).await;
             if self.state.progress(&self.config.name).await.is_ok_and(asked) {
@@ -172,7 +174,7 @@ impl Worker {
         let mut following = self.start(pair, shutdown).await?;
         self.reporter.phase(Phase::Live);
         following.carry_out_decisions().await?;
-        while following.turn().await? {
+        while following.turn().await? || following.take_up_waiting().await? {
             if shutdown.is_cancelled() {
                 return Err(interrupted(&self.config.name));
             }
@@ -196,7 +198,7 @@ impl Worker {
                     following.carry_out_decisions().await?;
                 }
             }
-            if !following.turn().await? {
+            if !following.turn().await? && !following.take_up_waiting().await? {
                 backoff.reset();
                 following.commit_idle_positions().await?;
                 following.wait(shutdown).await?;
@@ -296,6 +298,22 @@ impl Following<'_> {
             }
             worker.reporter.batch(&self.pair.pipeline.carry_out(decisions).await?);
         }
+    }
+
+    /// Records that waited for others which are linked by now, as if they had just changed; whether there were any.
+    async fn take_up_waiting(&mut self) -> Result<bool> {
+        let worker = self.worker;
+        let arrived = worker.state.arrived(&worker.config.name, worker.config.batch_size).await?;
+        for end in [End::Source, End::Target] {
+            let of_end = arrived.iter().filter(|(of, _)| *of == end);
+            let change = |(_, key): &(End, Key)| Change { key: key.clone(), op: Op::Upsert, at: None, image: None };
+            let changes: Vec<Change> = of_end.map(change).collect();
+            if !changes.is_empty() {
+                let counts = self.pair.pipeline.process(Batch { end, changes, through: None }).await?;
+                worker.reporter.batch(&counts);
+            }
+        }
+        Ok(!arrived.is_empty())
     }
 
     async fn commit_idle_positions(&mut self) -> Result<()> {

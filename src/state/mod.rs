@@ -14,7 +14,7 @@ pub mod review;
 pub mod sqlite;
 
 pub use crate::change::{End, Ends};
-pub use review::{Decision, Finding, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
+pub use review::{Decision, Finding, Parent, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
 
 /// Two keys that are the same thing, and what both sides last agreed on.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,6 +189,8 @@ pub struct Progress {
     pub positions: Ends<Option<Position>>,
     /// Whether decisions of people wait to be carried out.
     pub decisions: bool,
+    /// Whether records wait whose parents are linked by now.
+    pub arrived: bool,
 }
 
 /// What `status` shows of a pair.
@@ -202,8 +204,10 @@ pub struct PairSummary {
     pub paused: bool,
     /// Live links.
     pub links: u64,
-    /// Open reviews.
+    /// Open reviews, those aside that wait for another record.
     pub reviews: u64,
+    /// Records that wait for another record.
+    pub waiting: u64,
     /// Totals since the pair was first run.
     #[serde(flatten)]
     pub counts: Counts,
@@ -254,6 +258,9 @@ pub trait StateStore: Send + Sync {
 
     /// What became of a decision about a review, and why: the latest one; `None` while it waits, or where there is none.
     async fn verdict(&self, review: i64) -> Result<Option<(Verdict, String)>>;
+
+    /// Records of the pair that wait for a parent which is linked by now, the first to wait first, at most `max`.
+    async fn arrived(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>>;
 
     /// Whether each key of `end` has an open review.
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>>;

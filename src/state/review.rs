@@ -1,5 +1,7 @@
 //! What waits for a person, and what people decide about it (layer 3).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,11 +27,13 @@ pub enum ReviewKind {
     DeleteGuard,
     /// It went back and forth between the sides.
     Loop,
+    /// A record that it refers to is not linked yet: it goes on by itself once that is.
+    Waiting,
 }
 
 impl ReviewKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Rejected,
         Self::Conflict,
         Self::Ambiguous,
@@ -37,6 +41,7 @@ impl ReviewKind {
         Self::Failed,
         Self::DeleteGuard,
         Self::Loop,
+        Self::Waiting,
     ];
 
     /// `rejected`, `conflict`, …
@@ -49,6 +54,7 @@ impl ReviewKind {
             Self::Failed => "failed",
             Self::DeleteGuard => "delete_guard",
             Self::Loop => "loop",
+            Self::Waiting => "waiting",
         }
     }
 
@@ -83,6 +89,19 @@ pub struct Finding {
     pub now: Ends<Option<Record>>,
     /// What was agreed.
     pub base: Option<Ends<Record>>,
+    /// The record that it waits for, where it does.
+    pub waits_for: Option<Parent>,
+}
+
+/// A record of another pair (or the same) that a record refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Name of the pair that links it.
+    pub pair: Arc<str>,
+    /// Its side there.
+    pub end: End,
+    /// Its key.
+    pub key: Key,
 }
 
 impl Finding {
@@ -100,6 +119,7 @@ impl Finding {
             contested: Vec::new(),
             now: Ends::default(),
             base: None,
+            waits_for: None,
         }
     }
 

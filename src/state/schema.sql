@@ -58,6 +58,17 @@ CREATE TABLE IF NOT EXISTS reviews (
     plugin_set INTEGER,
     UNIQUE (pair, side, key)
 );
+-- What a record in review waits for: a record of another pair. `arrived` once that is linked.
+CREATE TABLE IF NOT EXISTS waiting (
+    review INTEGER PRIMARY KEY REFERENCES reviews (id) ON DELETE CASCADE,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    parent TEXT NOT NULL,
+    side TEXT NOT NULL,
+    key BLOB NOT NULL,
+    arrived INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS waiting_by_parent ON waiting (parent, side, key);
+CREATE INDEX IF NOT EXISTS waiting_arrived ON waiting (pair) WHERE arrived = 1;
 -- What people decided about reviews; without a verdict it is still to be carried out.
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY,

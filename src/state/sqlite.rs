@@ -25,6 +25,7 @@ use crate::telemetry::clock;
 mod commit;
 mod conflicts;
 mod reviews;
+mod waiting;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -228,7 +229,8 @@ impl StateStore for SqliteState {
     }
 
     async fn progress(&self, pair: &str) -> Result<Progress> {
-        let text = "SELECT *, EXISTS (SELECT 1 FROM decisions WHERE pair = pairs.id AND verdict IS NULL) AS decisions
+        let text = "SELECT *, EXISTS (SELECT 1 FROM decisions WHERE pair = pairs.id AND verdict IS NULL) AS decisions,
+                           EXISTS (SELECT 1 FROM waiting WHERE pair = pairs.id AND arrived = 1) AS arrived
                     FROM pairs WHERE name = ?";
         let row = sqlx::query(text).bind(pair).fetch_optional(&self.pool).await.map_err(failed)?;
         let Some(row) = row else { return Ok(Progress::default()) };
@@ -237,6 +239,7 @@ impl StateStore for SqliteState {
             paused: row.get("paused"),
             mapping: row.get("mapping"),
             decisions: row.get("decisions"),
+            arrived: row.get("arrived"),
             incarnations: Ends { source: row.get("source_incarnation"), target: row.get("target_incarnation") },
             positions: Ends {
                 source: row.get::<Option<String>, _>("source_position").map(Position),
@@ -339,6 +342,10 @@ impl StateStore for SqliteState {
         reviews::verdict(&self.pool, review).await
     }
 
+    async fn arrived(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
+        waiting::arrived(&self.pool, pair, max).await
+    }
+
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {
         let encoded: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
         let mut found = std::collections::HashSet::new();
@@ -353,7 +360,8 @@ impl StateStore for SqliteState {
     async fn summaries(&self) -> Result<Vec<PairSummary>> {
         let rows = sqlx::query(
             "SELECT pairs.*, (SELECT count(*) FROM links WHERE pair = pairs.id AND source_base IS NOT NULL) AS links,
-                    (SELECT count(*) FROM reviews WHERE pair = pairs.id) AS reviews
+                    (SELECT count(*) FROM reviews WHERE pair = pairs.id AND kind <> 'waiting') AS reviews,
+                    (SELECT count(*) FROM waiting WHERE pair = pairs.id) AS waiting
              FROM pairs ORDER BY name",
         )
         .fetch_all(&self.pool)
@@ -368,6 +376,7 @@ impl StateStore for SqliteState {
                 paused: row.get("paused"),
                 links: count(row, "links"),
                 reviews: count(row, "reviews"),
+                waiting: count(row, "waiting"),
                 counts: counts(row),
                 last_commit: row.get("last_commit"),
             })

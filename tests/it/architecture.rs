@@ -42,7 +42,7 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "6",
         &[
-            "pipeline pipeline/item/.. pipeline/keyed pipeline/linked pipeline/match_on pipeline/matching pipeline/resolve pipeline/ruling pipeline/tests/..",
+            "pipeline pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/resolve pipeline/ruling pipeline/tests/..",
         ],
     ),
     ("7", &["runtime/.."]),

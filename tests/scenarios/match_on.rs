@@ -61,7 +61,10 @@ pub async fn records_find_each_other_once(kinds: (Kind, Kind)) {
 
 pub async fn several_wait_for_a_person(kinds: (Kind, Kind)) {
     let setup = setup(kinds, json!({})).await;
-    setup.source.execute("INSERT INTO customers (name, phone) VALUES ('Ada', '1'), ('Bob', '2'), ('Bob', '2'), ('Cid', '3')").await;
+    setup
+        .source
+        .execute("INSERT INTO customers (name, phone) VALUES ('Ada', '1'), ('Bob', '2'), ('Bob', '2'), ('Cid', '3')")
+        .await;
     // The last one names its partner itself, so it does not come into question for Ada.
     setup.target.execute("INSERT INTO clients (nr, crm_id, full_name, phone) VALUES (100, NULL, 'Ada', '1'), (101, NULL, 'Ada', '1'), (102, NULL, 'Bob', '2'), (103, 4, 'Cid', '1')").await;
     let first = setup.tidelock.once(1);

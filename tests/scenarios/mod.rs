@@ -6,6 +6,7 @@ pub mod conflicts;
 pub mod correlation;
 pub mod crash;
 pub mod live;
+pub mod lookup;
 pub mod mapping;
 pub mod match_on;
 pub mod one_way;

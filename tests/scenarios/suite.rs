@@ -5,7 +5,7 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, live, mapping, match_on, one_way, plugins, polling,
+                Kind, chinook, conflicts, correlation, crash, live, lookup, mapping, match_on, one_way, plugins, polling,
                 two_way,
             };
 
@@ -19,6 +19,8 @@ macro_rules! suite {
                 plugins: rules_keep_records_out, computed_fields_flow_both_ways, computed_fields_are_copied_and_audited,
                     a_resolver_settles_a_conflict;
                 match_on: records_find_each_other_once, several_wait_for_a_person, a_copy_adopts_what_is_there;
+                lookup: keys_are_translated_both_ways, a_child_waits_and_holds_up_nobody, a_tree_lands_whole_child_first,
+                    a_copy_keeps_links_for_those_who_look_it_up, a_parent_wakes_its_children_live;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
                 polling: both_ways;
                 live: changes_travel, pause_and_resume;

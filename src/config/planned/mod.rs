@@ -1,7 +1,5 @@
 //! Parts of the configuration that are read and checked but have no effect yet (layer 2). Each module is named like its key.
 
-use std::collections::BTreeMap;
-
 use crate::change::Ends;
 
 mod delete_guard;
@@ -35,8 +33,6 @@ pub struct Planned {
     pub performance_settings: PerformanceSettings,
     /// `mapping_options.timestamp_format`.
     pub timestamp_format: TimestampFormat,
-    /// `lookup` of mappings: the target's name of the field → name of a pair.
-    pub lookups: BTreeMap<String, String>,
     /// `external_id` of the endpoints.
     pub external_id: Ends<Option<String>>,
 }

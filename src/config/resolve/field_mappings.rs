@@ -1,45 +1,27 @@
 //! `field_mappings` (layer 2).
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use super::scope::Scope;
-use super::{Context, field_selection};
+use super::{Context, field_selection, lookups};
 use crate::config::document::Step;
 use crate::config::raw::{self, Place, SyncType};
 use crate::config::{FieldMapping, KeyMapping, Location, Mappings, OnError, Problem, TransformCall, codes};
-
-/// The fields of a pair.
-pub(super) struct Fields {
-    pub(super) mappings: Mappings,
-    /// The target's name of the field → name of a pair.
-    pub(super) lookups: BTreeMap<String, String>,
-}
 
 pub(super) fn fields(
     context: &mut Context<'_>,
     scope: &Scope<'_>,
     key: Option<&KeyMapping>,
     sync_type: SyncType,
-) -> Fields {
-    let mut lookups = BTreeMap::new();
-    let listed = scope.find(|keys| keys.field_mappings.as_ref()).map(|(_, raw)| {
-        let listed = raw.iter().map(|raw| {
-            if let Some(pair) = &raw.lookup {
-                let at = context.at_key(raw.at, "lookup");
-                context.no_effect(&at, "lookup", "the field is copied as it is");
-                lookups.insert(raw.target.clone(), pair.clone());
-            }
-            mapping(context, raw, sync_type)
-        });
-        listed.collect::<Vec<FieldMapping>>()
-    });
+) -> Mappings {
+    let listed = scope
+        .find(|keys| keys.field_mappings.as_ref())
+        .map(|(_, raw)| raw.iter().map(|raw| mapping(context, raw, sync_type)).collect::<Vec<FieldMapping>>());
     let mappings = field_selection::select(context, scope, listed, key, sync_type);
     if let Mappings::Listed(listed) = &mappings {
         check_duplicates(context, listed);
     }
-    Fields { mappings, lookups }
+    mappings
 }
 
 /// A field that is copied as it is, both ways as far as the sync goes.
@@ -55,6 +37,7 @@ pub(super) fn same_name(name: &str, at: Location, sync_type: SyncType) -> FieldM
         on_error: OnError::default(),
         default: None,
         value_map: Vec::new(),
+        lookup: None,
     }
 }
 
@@ -115,6 +98,7 @@ fn mapping(context: &mut Context<'_>, raw: &raw::FieldMapping, sync_type: SyncTy
         on_error: on_error(raw.on_error),
         default: raw.default.clone(),
         value_map: raw.value_map.clone().unwrap_or_default().into_iter().collect(),
+        lookup: lookups::lookup(context, raw),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Hub and spoke (layer 2): each object of each connected system becomes a pair with the hub.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::pair::{self, Draft};
 use super::scope::Scope;
-use super::{Context, endpoint};
+use super::{Context, endpoint, lookups};
 use crate::config::document::Step;
 use crate::config::raw::{ConnectedSystem, File, ObjectMapping, Place, System};
 use crate::config::{Endpoint, Location, PairConfig, Problem, codes, suggestion};
@@ -80,10 +81,15 @@ impl Hub<'_> {
             let message = format!("no object of \"{}\" is named", connected.system);
             context.missing(connected.at, "objects", &message, "add \"objects\": [\"NAME\"]");
         }
+        let first = pairs.len();
+        let mut named = Vec::with_capacity(objects.len());
         for (index, object) in objects.into_iter().enumerate() {
             let place = context.documents.below(connected.at, &[Step::Key("objects"), Step::Item(index)]);
-            pairs.push(self.pair(context, connected, object, (place, mappings.get(object))));
+            let pair = self.pair(context, connected, object, (place, mappings.get(object)));
+            named.push((object.clone(), Arc::clone(&pair.name)));
+            pairs.push(pair);
         }
+        lookups::name_pairs(pairs.get_mut(first..).unwrap_or_default(), &named);
     }
 
     fn pair(

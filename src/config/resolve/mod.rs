@@ -16,6 +16,7 @@ mod error_handling;
 mod field_mappings;
 mod field_selection;
 mod hub;
+mod lookups;
 mod monitoring;
 mod names;
 mod pair;
@@ -117,6 +118,7 @@ pub(crate) fn config(context: &mut Context<'_>, files: &[File]) -> Config {
         syncs::read(context, file, &mut pairs);
     }
     names::check_unique(context, &pairs);
+    lookups::connect(context, &mut pairs);
     if pairs.is_empty()
         && !context.problems.iter().any(Problem::is_error)
         && let Some(first) = files.first()

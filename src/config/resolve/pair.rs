@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::capture::Capture;
-use super::field_mappings::Fields;
 use super::scope::Scope;
 use super::{
     Context, capture, conflict_resolution, error_handling, field_mappings, monitoring, names, record_transforms,
@@ -33,8 +32,7 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     let mut planned = Planned::default();
     let sync_type = sync_type::sync_type(context, &scope);
     let key = key(context, &scope);
-    let Fields { mappings, lookups } = field_mappings::fields(context, &scope, key.as_ref(), sync_type);
-    planned.lookups = lookups;
+    let mappings = field_mappings::fields(context, &scope, key.as_ref(), sync_type);
     let systems = Ends { source: &*source.name, target: &*target.name };
     let conflict = conflict_resolution::policy(context, &scope, &mappings, systems);
     if sync_type == SyncType::OneWay {
@@ -70,6 +68,7 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         batch_size: batch_size(&scope),
         retry,
         nulls,
+        looked_up: false,
         planned,
         source,
         target,

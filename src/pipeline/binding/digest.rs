@@ -23,8 +23,14 @@ impl Binding {
             .computed
             .iter()
             .map(|one| format!("{:?}", (one.from, &one.function, names(&one.inputs), names(&one.outputs))));
-        let mut parts: Vec<String> = mappings.chain(computed).collect();
+        let lookups = self.mappings.iter().filter_map(|one| {
+            let lookup = one.lookup.as_ref()?;
+            Some(format!("{:?}", (&one.fields.source.name, &one.fields.target.name, &lookup.pair)))
+        });
+        let mut parts: Vec<String> = mappings.chain(computed).chain(lookups).collect();
         parts.sort_unstable();
+        // A copy by key has no links until it is loaded as a pair that keeps them.
+        parts.extend((self.looked_up && !self.flows.target).then(|| "looked up".to_owned()));
         parts.push(format!("{:?}", (self.nulls, filters)));
         Sha256::digest(parts.join("\n").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }

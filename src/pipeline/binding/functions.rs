@@ -1,7 +1,7 @@
 //! The functions that a pair calls: there, of the right role, with parameters that they take.
 
 use super::Binder;
-use crate::config::{Location, Problem, TransformCall, below};
+use crate::config::{FieldMapping, Location, Problem, TransformCall, below};
 use crate::plugin::{FunctionRef, Plugins};
 
 /// What is wrong with the parameters of a call by the function's own schema. `at`: where the call stands, whose `params` they are.
@@ -39,6 +39,42 @@ impl Binder<'_> {
                 None
             }
         }
+    }
+
+    pub(super) fn functions(&mut self, calls: &[TransformCall], mapping: &FieldMapping) -> Vec<FunctionRef> {
+        calls.iter().filter_map(|call| self.function(call, "field-transform", &mapping.at)).collect()
+    }
+
+    /// What runs target → source: what the mapping says, else the forward functions where all are normalisers, else their inverses.
+    pub(super) fn backward(&mut self, mapping: &FieldMapping) -> Vec<FunctionRef> {
+        if let Some(calls) = &mapping.reverse {
+            return self.functions(calls, mapping);
+        }
+        let infos: Vec<_> = mapping.forward.iter().filter_map(|call| self.plugins.info(&call.name).ok()).collect();
+        if infos.iter().all(|info| info.idempotent) {
+            return self.functions(&mapping.forward, mapping);
+        }
+        let inverse: Option<Vec<TransformCall>> = infos
+            .iter()
+            .zip(&mapping.forward)
+            .rev()
+            .map(|(info, call)| {
+                if info.idempotent { Some(call.name.clone()) } else { info.reverse.clone() }
+                    .map(|name| TransformCall { name, ..call.clone() })
+            })
+            .collect();
+        if let Some(calls) = inverse {
+            return self.functions(&calls, mapping);
+        }
+        let text = format!(
+            "\"{}\" flows both ways, but its transformation can neither be repeated nor undone",
+            mapping.source
+        );
+        self.problems.push(
+            Problem::error("mapping.not_reversible", &mapping.at, text)
+                .suggest("add \"reverse_transformation\", or \"direction\": \"source_to_target\""),
+        );
+        Vec::new()
     }
 
     pub(super) fn resolvers(&mut self) -> Vec<FunctionRef> {

@@ -21,9 +21,12 @@ impl Item {
                 self.finish(None, done);
                 return true;
             }
-            Some((end, Rejection { code, message, field, digest, .. })) => {
-                let found = self.found(end, ReviewKind::Rejected, &code, message);
-                found.map(|found| Finding { field, digest, ..found })
+            Some((end, rejection)) => {
+                let kind = rejection.kind();
+                let Rejection { code, message, field, digest, waits_for, .. } = rejection;
+                let found = self.found(end, kind, &code, message);
+                let waits_for = waits_for.map(|parent| *parent);
+                found.map(|found| Finding { field, digest, waits_for, ..found })
             }
             None if self.decision.open.is_empty() && self.decision.manual.is_empty() => return false,
             None => self.undecided(binding),

@@ -25,6 +25,7 @@ pub(crate) fn binding(rule: Rule) -> Binding {
             default: None,
             value_map: Vec::new(),
             correlation: *name == "id",
+            lookup: None,
         }
     };
     let mappings: Vec<_> = names.iter().enumerate().map(mapping).collect();
@@ -40,6 +41,7 @@ pub(crate) fn binding(rule: Rule) -> Binding {
         timestamp: Ends::default(),
         flows: Ends { source: true, target: true },
         upsert_only: false,
+        looked_up: false,
         apart: true,
         default_rule: rule,
         skew_window: Duration::ZERO,
@@ -273,6 +275,7 @@ fn a_refused_field_stops_the_whole_record() {
         field: Some("a".into()),
         digest: None,
         skipped: false,
+        waits_for: None,
     };
     let mut mapped = cells(&now);
     mapped[1] = Err(rejection.clone());

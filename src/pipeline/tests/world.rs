@@ -247,6 +247,10 @@ impl StateStore for Memory {
         Ok(None)
     }
 
+    async fn arrived(&self, _: &str, _: usize) -> Result<Vec<(End, Key)>> {
+        Ok(Vec::new())
+    }
+
     async fn in_review(&self, _: &str, _: End, keys: &[Key]) -> Result<Vec<bool>> {
         Ok(vec![false; keys.len()])
     }

@@ -102,6 +102,7 @@ fn binding(kinds: [Kind; 2], rules: Vec<BoundRule>) -> Binding {
             default: None,
             value_map: Vec::new(),
             correlation: false,
+            lookup: None,
         }
     };
     Binding {
@@ -115,6 +116,7 @@ fn binding(kinds: [Kind; 2], rules: Vec<BoundRule>) -> Binding {
         timestamp: Ends::default(),
         flows: Ends { source: true, target: true },
         upsert_only: false,
+        looked_up: false,
         apart: false,
         rules: Vec::new(),
         default_rule: Rule::LATER,
@@ -154,7 +156,9 @@ async fn run(rules: Vec<BoundRule>, values: &[Value]) -> Checked {
     let records: Vec<Record> =
         values.iter().map(|value| Record::of([("a", text("x")), ("b", value.clone())])).collect();
     let plugins: Arc<dyn Plugins> = Arc::new(Fake);
-    check_records(&binding, End::Source, &records.iter().collect::<Vec<_>>(), &plugins).await.unwrap()
+    check_records(&binding, End::Source, &records.iter().collect::<Vec<_>>(), &plugins, &Translations::default())
+        .await
+        .unwrap()
 }
 
 fn codes(checked: &Checked) -> Vec<Option<&str>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::super::{Commit, Link};
-use super::{conflicts, encode_base, layout_id, reviews};
+use super::{conflicts, encode_base, layout_id, reviews, waiting};
 use crate::change::End;
 use crate::record::Layout;
 use crate::telemetry::clock;
@@ -24,6 +24,7 @@ const ROWS_PER_STATEMENT: usize = 128;
 
 /// Writes a commit within a transaction.
 pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit: &Commit) -> Result<()> {
+    waiting::arrive(connection, pair, &commit.links).await?;
     let pair = pair_id(connection, pair).await?;
     let plugin_set = plugin_set(connection, &commit.plugins).await?;
     links(connection, (pair, plugin_set), &commit.links).await?;

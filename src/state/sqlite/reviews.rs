@@ -4,16 +4,17 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 
 use super::super::review::{named_values, of_named_values};
-use super::super::{Decision, End, Ends, Finding, Review, ReviewFilter, ReviewKind, Verdict};
+use super::super::{Decision, End, Ends, Finding, Parent, Review, ReviewFilter, ReviewKind, Verdict};
 use super::commit::Ids;
-use super::{damaged, end_of, failed};
+use super::{damaged, end_of, failed, waiting};
 use crate::error::Result;
 use crate::record::{Key, Record};
 use crate::telemetry::clock;
 
 type Written = std::result::Result<(), sqlx::Error>;
 
-const SELECT: &str = "SELECT r.*, p.name AS pair_name FROM reviews r JOIN pairs p ON p.id = r.pair";
+const SELECT: &str = "SELECT r.*, p.name AS pair_name, w.parent, w.side AS parent_side, w.key AS parent_key
+     FROM reviews r JOIN pairs p ON p.id = r.pair LEFT JOIN waiting w ON w.review = r.id";
 
 /// The reviews of a filter.
 pub(super) async fn list(pool: &SqlitePool, filter: &ReviewFilter, max: usize) -> Result<Vec<Review>> {
@@ -60,6 +61,10 @@ fn review(row: &SqliteRow) -> Result<Review> {
         contested: serde_json::from_str(row.get("contested")).map_err(damaged)?,
         now: Ends { source: record("source_now")?, target: record("target_now")? },
         base,
+        waits_for: match (row.get::<Option<&str>, _>("parent"), key("parent_key")?) {
+            (Some(pair), Some(key)) => Some(Parent { pair: pair.into(), end: end_of(row.get("parent_side")), key }),
+            _ => None,
+        },
     };
     Ok(Review {
         id: row.get("id"),
@@ -76,13 +81,14 @@ fn review(row: &SqliteRow) -> Result<Review> {
 pub(super) async fn file(connection: &mut SqliteConnection, (pair, plugin_set): Ids, finding: &Finding) -> Written {
     let contested = serde_json::json!(finding.contested).to_string();
     let base = |end: End| finding.base.as_ref().map(|base| named_values(base.get(end)));
-    sqlx::query(
+    let id: i64 = sqlx::query_scalar(
         "INSERT INTO reviews (pair, side, key, other_key, kind, code, message, field, digest, contested, source_now, target_now, source_base,
                               target_base, version, at, seen, plugin_set)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16, ?17)
          ON CONFLICT (pair, side, key) DO UPDATE
          SET other_key = ?4, kind = ?5, code = ?6, message = ?7, field = ?8, digest = ?9, contested = ?10, source_now = ?11, target_now = ?12,
-             source_base = ?13, target_base = ?14, version = ?15, seen = ?16, plugin_set = ?17, later = later + (version <> ?15)",
+             source_base = ?13, target_base = ?14, version = ?15, seen = ?16, plugin_set = ?17, later = later + (version <> ?15)
+         RETURNING id",
     )
     .bind(pair)
     .bind(finding.end.name())
@@ -101,9 +107,9 @@ pub(super) async fn file(connection: &mut SqliteConnection, (pair, plugin_set): 
     .bind(finding.version())
     .bind(clock::now_micros())
     .bind(plugin_set)
-    .execute(connection)
-    .await
-    .map(drop)
+    .fetch_one(&mut *connection)
+    .await?;
+    waiting::wait(connection, (pair, id), finding.waits_for.as_ref()).await
 }
 
 /// Takes reviews away that no longer hold, and what was decided about them but not carried out.
@@ -164,8 +170,8 @@ pub(super) async fn decide(connection: &mut SqliteConnection, decisions: &[Decis
 /// Decisions that wait, with their reviews.
 pub(super) async fn decisions(pool: &SqlitePool, pair: &str, max: usize) -> Result<Vec<(Decision, Review)>> {
     let rows = sqlx::query(
-        "SELECT r.*, p.name AS pair_name, d.id AS decision, d.version AS decided, d.ruling, d.actor, d.at AS decided_at
-         FROM decisions d JOIN reviews r ON r.id = d.review JOIN pairs p ON p.id = d.pair
+        "SELECT r.*, p.name AS pair_name, w.parent, w.side AS parent_side, w.key AS parent_key, d.id AS decision, d.version AS decided, d.ruling, d.actor, d.at AS decided_at
+         FROM decisions d JOIN reviews r ON r.id = d.review JOIN pairs p ON p.id = d.pair LEFT JOIN waiting w ON w.review = r.id
          WHERE p.name = ? AND d.verdict IS NULL ORDER BY r.side, r.key LIMIT ?",
     )
     .bind(pair)

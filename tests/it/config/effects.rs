@@ -7,7 +7,7 @@ use serde_json::json;
 use tidelock::change::{End, Ends};
 use tidelock::config::{CaptureMethod, Config, Deletes, Mappings, Nulls, OnError, Rule, codes};
 
-use super::{base, codes_of, load, load_value, merge, pair, refused};
+use super::{accepted, base, codes_of, load, load_value, merge, pair, refused};
 
 fn golden(name: &str) -> Config {
     load(Path::new(&format!("tests/config/ok/{name}.json"))).unwrap().config
@@ -55,7 +55,10 @@ fn the_example_of_the_design() {
     assert!(listed[4].source_to_target && !listed[4].target_to_source);
     assert_eq!(listed[4].default, Some(json!("basic")));
     assert_eq!(listed[4].value_map, [("true".to_owned(), json!("gold"))]);
-    assert_eq!(pair.planned.lookups["owner_id"], "users");
+    let lookup = listed[6].lookup.as_ref().unwrap();
+    let ends = lookup.ends.as_ref().unwrap();
+    assert_eq!((&*lookup.pair, ends.source.0, &*ends.target.1.collection), ("users", End::Source, "people"));
+    assert_eq!(config.pairs.iter().map(|pair| pair.looked_up).collect::<Vec<_>>(), [false, true]);
     assert_eq!(pair.planned.soft_delete.as_deref(), Some("deleted_at"));
     assert_eq!(pair.deletes, Deletes::Ignore);
     assert_eq!(pair.conflict.default, Rule::Prefer(End::Target));
@@ -78,6 +81,29 @@ fn a_hub_becomes_pairs_and_the_nearest_key_wins() {
     assert_eq!(orgs.batch_size, 20, "from the mapping");
     assert_eq!((orgs.source.name.as_ref(), orgs.source.collection.as_str()), ("support", "organizations"));
     assert_eq!(of("support.users").batch_size, 10);
+}
+
+#[test]
+fn a_lookup_in_a_hub_names_a_mapping_of_its_system_or_a_pair() {
+    let file = |name: &str| json!({"type": "sqlite", "path": format!("{name}.db")});
+    let contact = |of: &str| json!({"hub": "contacts", "field_mappings": [{"source": "account", "target": "account_id", "lookup": of}]});
+    let config = accepted(&json!({
+        "systems": {"hub": file("hub"), "crm": file("crm"), "desk": file("desk")}, "sync_hub": "hub",
+        "connected_systems": [
+            {"system": "crm", "mappings": {"Account": {"hub": "accounts", "field_mappings": []}, "Contact": contact("Account")}},
+            {"system": "desk", "mappings": {"Account": {"connection_name": "orgs", "hub": "accounts", "field_mappings": []}, "Contact": contact("orgs")}},
+        ],
+    }));
+    let of = |name: &str| {
+        let pair = config.config.pairs.iter().find(|pair| &*pair.name == name).unwrap();
+        let Mappings::Listed(listed) = &pair.mappings else { panic!("listed") };
+        let lookup = listed[0].lookup.clone().unwrap();
+        let ends = lookup.ends.unwrap();
+        (lookup.pair.to_string(), ends.source.1.name.to_string(), ends.target.1.collection)
+    };
+    let all = |parts: [&str; 3]| (parts[0].to_owned(), parts[1].to_owned(), parts[2].to_owned());
+    assert_eq!(of("crm.Contact"), all(["crm.Account", "crm", "accounts"]));
+    assert_eq!(of("desk.Contact"), all(["orgs", "desk", "accounts"]));
 }
 
 #[test]
