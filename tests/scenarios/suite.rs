@@ -31,6 +31,21 @@ macro_rules! suite {
     };
 }
 
+/// The same for a hub and its two spokes: `hub_suite!(sqlite_hub, Kind::Sqlite, Kind::Sqlite, Kind::Sqlite);`
+macro_rules! hub_suite {
+    ($name:ident, $hub:expr, $crm:expr, $desk:expr) => {
+        mod $name {
+            use crate::scenarios::{Kind, hub};
+
+            crate::scenarios::suite::scenarios! {
+                [$hub, $crm, $desk]
+                hub: an_edit_reaches_all_the_others_once, a_conflict_between_spokes_is_settled_for_all, a_birth_reaches_all_the_others_once,
+                    changes_travel_through_the_hub_live, edits_from_all_sides_converge;
+            }
+        }
+    };
+}
+
 macro_rules! scenarios {
     ($kinds:tt $($module:ident : $($test:ident),+ ;)+) => {
         $($(
@@ -42,4 +57,4 @@ macro_rules! scenarios {
     };
 }
 
-pub(crate) use {scenarios, suite};
+pub(crate) use {hub_suite, scenarios, suite};
