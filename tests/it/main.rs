@@ -31,6 +31,7 @@ mod bad_input;
 mod config;
 mod demo;
 mod error_codes;
+mod examples;
 mod hot_reload;
 mod phone_numbers;
 mod plugin;

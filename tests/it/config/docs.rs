@@ -67,7 +67,7 @@ fn what_a_new_user_copies_loads() {
 
 #[test]
 fn every_example_loads() {
-    for path in json_files("examples/configs") {
+    for path in ["examples/configs", "examples/hub-and-spoke"].iter().flat_map(|folder| json_files(folder)) {
         let result = load_with_environment(std::slice::from_ref(&path), &REGISTRY, &environment);
         if let Err(problems) = result {
             panic!("{}\n{}", path.display(), check::render(&problems, false));
