@@ -158,51 +158,67 @@ async fn shared_key(kinds: [Kind; 3], more: Value) -> Hub {
     hub
 }
 
-pub async fn an_edit_reaches_all_the_others_once(kinds: [Kind; 3]) {
+/// One record born in each.
+async fn loaded(kinds: [Kind; 3]) -> Hub {
     let hub = shared_key(kinds, json!({})).await;
     hub.execute(0, "INSERT INTO accounts (id, name, phone) VALUES ('a', 'Ada', '1')").await;
     hub.execute(1, "INSERT INTO account (id, name, phone) VALUES ('b', 'Bob', '2')").await;
     hub.execute(2, "INSERT INTO organizations (id, title, telephone) VALUES ('c', 'Cid', '3')").await;
     hub.forget().await;
     hub.run();
-    let (accounts, account, organizations) =
-        (&["insert accounts"; 2], &["insert account"; 2], &["insert organizations"; 2]);
-    assert_eq!(hub.writes().await, counted([accounts, account, organizations]));
+    hub
+}
+
+pub async fn an_edit_reaches_all_the_others_once(kinds: [Kind; 3]) {
+    let hub = loaded(kinds).await;
+    let loads = [&["insert accounts"; 2], &["insert account"; 2], &["insert organizations"; 2]];
+    assert_eq!(hub.writes().await, counted(loads.map(|of| of.as_slice())));
     assert_eq!(hub.agreed().await, rows(&[["a", "Ada", "1"], ["b", "Bob", "2"], ["c", "Cid", "3"]]));
     hub.at_rest().await;
-
     // Once each: where it was edited, in the hub, in the other spoke.
-    let once = || counted([&["update accounts"], &["update account"], &["update organizations"]]);
-    for (place, edit) in [
-        "UPDATE accounts SET phone = '10' WHERE id = 'a'",
-        "UPDATE account SET phone = '11' WHERE id = 'a'",
-        "UPDATE organizations SET telephone = '12' WHERE id = 'a'",
+    for (place, edit, phone) in [
+        (0, "UPDATE accounts SET phone = '10' WHERE id = 'a'", "10"),
+        (1, "UPDATE account SET phone = '11' WHERE id = 'a'", "11"),
+        (2, "UPDATE organizations SET telephone = '12' WHERE id = 'a'", "12"),
+    ] {
+        hub.execute(place, edit).await;
+        assert_eq!(hub.run(), 0);
+        let once = counted([&["update accounts"], &["update account"], &["update organizations"]]);
+        assert_eq!(hub.writes().await, once, "{edit}");
+        assert_eq!(hub.agreed().await[0][2].as_deref(), Some(phone));
+    }
+    hub.at_rest().await;
+}
+
+pub async fn edits_of_different_fields_survive(kinds: [Kind; 3]) {
+    let hub = loaded(kinds).await;
+    hub.forget().await;
+    hub.execute(1, "UPDATE account SET phone = '20' WHERE id = 'b'").await;
+    hub.execute(2, "UPDATE organizations SET title = 'Bert' WHERE id = 'b'").await;
+    assert_eq!(hub.run(), 0);
+    let twice = [&["update accounts"; 2], &["update account"; 2], &["update organizations"; 2]];
+    assert_eq!(hub.writes().await, counted(twice.map(|of| of.as_slice())));
+    assert_eq!(hub.agreed().await[1], rows(&[["b", "Bert", "20"]])[0]);
+    hub.at_rest().await;
+}
+
+pub async fn a_death_reaches_all_the_others_once(kinds: [Kind; 3]) {
+    let hub = loaded(kinds).await;
+    hub.forget().await;
+    for (place, death) in [
+        "DELETE FROM accounts WHERE id = 'a'",
+        "DELETE FROM account WHERE id = 'b'",
+        "DELETE FROM organizations WHERE id = 'c'",
     ]
     .iter()
     .enumerate()
     {
-        hub.execute(place, edit).await;
-        assert_eq!(hub.run(), 0);
-        assert_eq!(hub.writes().await, once(), "{edit}");
-        assert_eq!(hub.agreed().await[0][2].as_deref(), Some(["10", "11", "12"][place]));
+        hub.execute(place, death).await;
+        hub.run();
+        let once = counted([&["delete accounts"], &["delete account"], &["delete organizations"]]);
+        assert_eq!(hub.writes().await, once, "{death}");
+        assert_eq!(hub.agreed().await.len(), 2 - place);
     }
-    hub.at_rest().await;
-
-    // Different fields of one record, at the same time: both survive.
-    hub.execute(1, "UPDATE account SET phone = '20' WHERE id = 'b'").await;
-    hub.execute(2, "UPDATE organizations SET title = 'Bert' WHERE id = 'b'").await;
-    assert_eq!(hub.run(), 0);
-    assert_eq!(
-        hub.writes().await,
-        counted([&["update accounts"; 2], &["update account"; 2], &["update organizations"; 2]])
-    );
-    assert_eq!(hub.agreed().await[1], rows(&[["b", "Bert", "20"]])[0]);
-    hub.at_rest().await;
-
-    hub.execute(2, "DELETE FROM organizations WHERE id = 'c'").await;
-    hub.run();
-    assert_eq!(hub.writes().await, counted([&["delete accounts"], &["delete account"], &["delete organizations"]]));
-    assert_eq!(hub.agreed().await.len(), 2);
     hub.at_rest().await;
 }
 
@@ -271,8 +287,11 @@ pub async fn a_birth_reaches_all_the_others_once(kinds: [Kind; 3]) {
         assert_eq!(hub.writes().await, counted([in_hub, &["insert account"], &["insert organizations"]]), "{birth}");
     }
     hub.at_rest().await;
+}
 
-    // Whole families from every side, with keys that no two systems share.
+/// From every side, with keys that no two systems share.
+pub async fn families_are_the_same_everywhere(kinds: [Kind; 3]) {
+    let hub = own_keys(kinds).await;
     hub.execute(1, "INSERT INTO account (id, name) VALUES (50, 'Ada'); INSERT INTO contact (name, parent) VALUES ('a', 50), ('b', 50)").await;
     hub.execute(2, "INSERT INTO organizations (id, name) VALUES (90, 'Bob'); INSERT INTO users (name, parent) VALUES ('c', 90), ('d', NULL)").await;
     hub.run();

@@ -39,7 +39,8 @@ macro_rules! hub_suite {
 
             crate::scenarios::suite::scenarios! {
                 [$hub, $crm, $desk]
-                hub: an_edit_reaches_all_the_others_once, a_conflict_between_spokes_is_settled_for_all, a_birth_reaches_all_the_others_once,
+                hub: an_edit_reaches_all_the_others_once, edits_of_different_fields_survive, a_death_reaches_all_the_others_once,
+                    a_conflict_between_spokes_is_settled_for_all, a_birth_reaches_all_the_others_once, families_are_the_same_everywhere,
                     changes_travel_through_the_hub_live, edits_from_all_sides_converge;
             }
         }
