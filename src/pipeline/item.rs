@@ -3,7 +3,7 @@
 use super::apply::key_of;
 use super::binding::{Binding, BoundField};
 use super::reconcile::{Answer, Decision, Images, Intent};
-use super::transform::Mapped;
+use super::transform::{Mapped, Rejection};
 use super::{Done, reconcile};
 use crate::change::{End, Ends};
 use crate::connector::{Write, WriteOutcome};
@@ -13,6 +13,7 @@ use crate::value::Value;
 
 mod contested;
 mod review;
+mod untie;
 
 use contested::Settled;
 pub(super) use review::refusal;
@@ -78,6 +79,10 @@ pub(super) struct Item {
     ruling: Option<(i64, Ruling)>,
     /// Conflicts on record whose write did not happen.
     void: Vec<i64>,
+    /// It waits in a circle, and goes first without what it waits for.
+    untied: bool,
+    /// What it still waits for then.
+    waits: Option<(End, Rejection)>,
 }
 
 impl Item {
@@ -111,6 +116,8 @@ impl Item {
             wrote: false,
             ruling: None,
             void: Vec::new(),
+            untied: false,
+            waits: None,
         }
     }
 
@@ -148,7 +155,10 @@ impl Item {
     }
 
     /// Takes a side's image in the other side's terms, and how many warnings there are about it.
-    pub(super) fn take_mapped(&mut self, binding: &Binding, end: End, (cells, warnings): (Mapped, u64)) {
+    pub(super) fn take_mapped(&mut self, binding: &Binding, end: End, (mut cells, warnings): (Mapped, u64)) {
+        if self.untied {
+            self.leave_out_parents(binding, end, &mut cells);
+        }
         let left_out = binding.mappings.iter().zip(&cells).enumerate().filter_map(|(place, (mapping, cell))| {
             (mapping.functions.get(end).is_some() && matches!(cell, Ok(None))).then_some(place)
         });
@@ -273,6 +283,7 @@ impl Item {
     /// Closes a settled item: its link, its conflicts, its counters.
     pub(super) fn close(&mut self, binding: &Binding, done: &mut Done) {
         self.finish(None, done);
+        let waits = self.still_waits();
         if !self.wrote {
             done.commit.counts.skipped += 1;
         }
@@ -281,6 +292,8 @@ impl Item {
                 done.commit.cleared.push((end, key));
             }
         }
+        // What is cleared is what was filed before.
+        waits.into_iter().for_each(|finding| done.file(finding));
         if self.is_stored() {
             return;
         }

@@ -84,7 +84,7 @@ impl Pipeline {
     }
 
     /// One item per changed key, with its link and its current image.
-    async fn gather(&self, end: End, changes: Vec<Change>) -> Result<Vec<Item>> {
+    pub(super) async fn gather(&self, end: End, changes: Vec<Change>) -> Result<Vec<Item>> {
         let images = self.images(end, changes).await?;
         let keys: Vec<Key> = images.iter().map(|(key, _)| key.clone()).collect();
         let links = self.state.links(&self.binding.pair, end, &keys).await?;

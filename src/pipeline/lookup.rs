@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::binding::BoundLookup;
+use super::item::Item;
 use super::transform::{self, Mapped, Translations};
 use super::validation::{self, Checked};
-use super::{Pipeline, reconcile};
-use crate::change::End;
+use super::{Done, Pipeline, reconcile};
+use crate::change::{Change, End, Op};
 use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
+use crate::state::Counts;
 
 impl Pipeline {
     /// Maps records that come from `from`; see [`transform::map_records`].
@@ -29,6 +31,24 @@ impl Pipeline {
     pub async fn check_records(&self, from: End, records: &[&Record], plugins: &Arc<dyn Plugins>) -> Result<Checked> {
         let translations = self.translations(from, records).await?;
         validation::check_records(&self.binding, from, records, plugins, &translations).await
+    }
+
+    /// Brings records of `end` to the other side that wait in a circle with others, without what they wait for.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn untie(&self, end: End, keys: Vec<Key>) -> Result<Counts> {
+        let plugins = self.catalogue.snapshot();
+        let mut done = Done::default();
+        done.commit.counts.read = keys.len() as u64;
+        let change = |key: Key| Change { key, op: Op::Upsert, at: None, image: None };
+        let mut items = self.gather(end, keys.into_iter().map(change).collect()).await?;
+        items.iter_mut().for_each(Item::untie);
+        self.settle(items, &plugins, &mut done).await?;
+        done.commit.end = Some(end);
+        done.commit.plugins = self.plugin_set(plugins.as_ref());
+        self.commit(&done).await?;
+        Ok(done.commit.counts)
     }
 
     async fn translations(&self, from: End, records: &[&Record]) -> Result<Translations> {

@@ -85,7 +85,7 @@ pub async fn check(
     match bind(config, &schemas, plugins, &answered) {
         Ok((mut binding, warnings)) if problems.is_empty() => {
             let others = looked_up(config, &schemas).await?;
-            problems.extend(bind_lookups(&mut binding, config, &others));
+            problems.extend(bind_lookups(&mut binding, config, &schemas, &others));
             for function in binding.functions() {
                 if let Err(error) = plugins.probe(&function).await {
                     problems.push(Problem::error(error.code, &config.at, error.message));

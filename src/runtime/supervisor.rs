@@ -74,7 +74,7 @@ impl Supervisor {
         let began: Vec<_> = self.workers.iter().map(|_| std::time::Duration::ZERO).collect();
         let mut seconds = began;
         let mut failures: Vec<Option<Failure>> = self.workers.iter().map(|_| None).collect();
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             let before = self.written();
             for ((worker, spent), failure) in self.workers.iter().zip(&mut seconds).zip(&mut failures) {
                 if failure.is_none() {
@@ -83,7 +83,8 @@ impl Supervisor {
                     *spent += start.elapsed();
                 }
             }
-            let quiet = self.workers.len() == 1 || (self.written() == before && !self.arrived(&failures).await);
+            let quiet =
+                self.workers.len() == 1 || (self.written() == before && !self.may_go_on(round, &failures).await);
             if shutdown.is_cancelled() || quiet {
                 break;
             }
@@ -97,10 +98,12 @@ impl Supervisor {
         self.workers.into_iter().zip(seconds).zip(failures).map(outcome).collect()
     }
 
-    /// Whether records of a pair that runs wait for what another has linked since.
-    async fn arrived(&self, failures: &[Option<Failure>]) -> bool {
+    /// Whether another round may help records of a pair that runs: what they wait for is there by now, or, after the first round, a pair
+    /// that ran before them has closed a circle with theirs.
+    async fn may_go_on(&self, round: u32, failures: &[Option<Failure>]) -> bool {
         for (worker, _) in self.workers.iter().zip(failures).filter(|(_, failure)| failure.is_none()) {
-            if worker.state.progress(&worker.config.name).await.is_ok_and(|progress| progress.arrived) {
+            let progress = worker.state.progress(&worker.config.name).await.unwrap_or_default();
+            if progress.arrived || (progress.waiting && round == 0) {
                 return true;
             }
         }

@@ -65,6 +65,8 @@ struct Following<'a> {
     /// Whether the position is ahead of the durable one.
     ahead: Ends<bool>,
     committed: Instant,
+    /// Something has happened since it was last looked for records that wait in a circle.
+    stirred: bool,
 }
 
 impl Worker {
@@ -226,6 +228,7 @@ impl Worker {
             positions: progress.positions,
             ahead: Ends::default(),
             committed: Instant::now(),
+            stirred: true,
         })
     }
 
@@ -281,6 +284,7 @@ impl Following<'_> {
                 let counts = self.pair.pipeline.process(Batch { end, changes: batch.changes, through }).await?;
                 self.pair.sources.get_mut(end).acknowledge(&batch.through).await?;
                 self.worker.reporter.batch(&counts);
+                self.stirred = true;
                 *self.ahead.get_mut(end) = false;
             }
             *self.positions.get_mut(end) = Some(batch.through);
@@ -300,24 +304,45 @@ impl Following<'_> {
         }
     }
 
-    /// Records that waited for others which are linked by now, as if they had just changed; whether there were any.
+    /// Records that waited for others which are linked by now, as if they had just changed; where there are none, those that wait in a
+    /// circle. Whether that was of any use.
     async fn take_up_waiting(&mut self) -> Result<bool> {
         let worker = self.worker;
         let arrived = worker.state.arrived(&worker.config.name, worker.config.batch_size).await?;
-        for end in [End::Source, End::Target] {
-            let of_end = arrived.iter().filter(|(of, _)| *of == end);
-            let change = |(_, key): &(End, Key)| Change { key: key.clone(), op: Op::Upsert, at: None, image: None };
-            let changes: Vec<Change> = of_end.map(change).collect();
-            if !changes.is_empty() {
-                let counts = self.pair.pipeline.process(Batch { end, changes, through: None }).await?;
+        if arrived.is_empty() {
+            return self.untie().await;
+        }
+        for (end, keys) in by_end(arrived) {
+            let changes = keys.into_iter().map(|key| Change { key, op: Op::Upsert, at: None, image: None }).collect();
+            let counts = self.pair.pipeline.process(Batch { end, changes, through: None }).await?;
+            worker.reporter.batch(&counts);
+        }
+        self.stirred = true;
+        Ok(true)
+    }
+
+    /// Unties circles of records of which each waits for the next.
+    async fn untie(&mut self) -> Result<bool> {
+        let worker = self.worker;
+        let mut wrote = false;
+        if std::mem::take(&mut self.stirred) {
+            let circles = worker.state.circles(&worker.config.name, worker.config.batch_size).await?;
+            for (end, keys) in by_end(circles) {
+                let counts = self.pair.pipeline.untie(end, keys).await?;
                 worker.reporter.batch(&counts);
+                wrote |= counts.written_source + counts.written_target > 0;
             }
         }
-        Ok(!arrived.is_empty())
+        Ok(wrote)
     }
 
     async fn commit_idle_positions(&mut self) -> Result<()> {
-        if self.committed.elapsed() >= IDLE_COMMIT { self.commit_positions().await } else { Ok(()) }
+        if self.committed.elapsed() < IDLE_COMMIT {
+            return Ok(());
+        }
+        // Another pair's record may have closed a circle.
+        self.stirred = true;
+        self.commit_positions().await
     }
 
     /// Makes positions durable that moved over nothing, so that the sources may forget what is behind them.
@@ -345,4 +370,13 @@ impl Following<'_> {
             woken = target.wait(timeout), if flows.target => woken,
         }
     }
+}
+
+/// Keys by the ends that they belong to.
+fn by_end(records: Vec<(End, Key)>) -> impl Iterator<Item = (End, Vec<Key>)> {
+    let mut keys: Ends<Vec<Key>> = Ends::default();
+    for (end, key) in records {
+        keys.get_mut(end).push(key);
+    }
+    [(End::Source, keys.source), (End::Target, keys.target)].into_iter().filter(|(_, keys)| !keys.is_empty())
 }

@@ -189,7 +189,9 @@ pub struct Progress {
     pub positions: Ends<Option<Position>>,
     /// Whether decisions of people wait to be carried out.
     pub decisions: bool,
-    /// Whether records wait whose parents are linked by now.
+    /// Whether records wait for others.
+    pub waiting: bool,
+    /// Whether some of these others are linked by now.
     pub arrived: bool,
 }
 
@@ -261,6 +263,9 @@ pub trait StateStore: Send + Sync {
 
     /// Records of the pair that wait for a parent which is linked by now, the first to wait first, at most `max`.
     async fn arrived(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>>;
+
+    /// Records of the pair that wait in a circle, each for the next, of 16 at most: none of them can come first. At most `max`.
+    async fn circles(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>>;
 
     /// Whether each key of `end` has an open review.
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>>;

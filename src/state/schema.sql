@@ -68,7 +68,7 @@ CREATE TABLE IF NOT EXISTS waiting (
     arrived INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS waiting_by_parent ON waiting (parent, side, key);
-CREATE INDEX IF NOT EXISTS waiting_arrived ON waiting (pair) WHERE arrived = 1;
+CREATE INDEX IF NOT EXISTS waiting_by_pair ON waiting (pair, arrived);
 -- What people decided about reviews; without a verdict it is still to be carried out.
 CREATE TABLE IF NOT EXISTS decisions (
     id INTEGER PRIMARY KEY,

@@ -230,6 +230,7 @@ impl StateStore for SqliteState {
 
     async fn progress(&self, pair: &str) -> Result<Progress> {
         let text = "SELECT *, EXISTS (SELECT 1 FROM decisions WHERE pair = pairs.id AND verdict IS NULL) AS decisions,
+                           EXISTS (SELECT 1 FROM waiting WHERE pair = pairs.id) AS waiting,
                            EXISTS (SELECT 1 FROM waiting WHERE pair = pairs.id AND arrived = 1) AS arrived
                     FROM pairs WHERE name = ?";
         let row = sqlx::query(text).bind(pair).fetch_optional(&self.pool).await.map_err(failed)?;
@@ -239,6 +240,7 @@ impl StateStore for SqliteState {
             paused: row.get("paused"),
             mapping: row.get("mapping"),
             decisions: row.get("decisions"),
+            waiting: row.get("waiting"),
             arrived: row.get("arrived"),
             incarnations: Ends { source: row.get("source_incarnation"), target: row.get("target_incarnation") },
             positions: Ends {
@@ -344,6 +346,10 @@ impl StateStore for SqliteState {
 
     async fn arrived(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
         waiting::arrived(&self.pool, pair, max).await
+    }
+
+    async fn circles(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
+        waiting::circles(&self.pool, pair, max).await
     }
 
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {

@@ -144,33 +144,99 @@ pub async fn a_child_waits_and_holds_up_nobody(kinds: (Kind, Kind)) {
     at_rest(&setup);
 }
 
+/// Employees who have managers, that the target knows as staff who have bosses.
+async fn employees(kinds: (Kind, Kind), more: Value) -> Setup {
+    let setup = Setup::new(kinds).await;
+    let staff = "name TEXT, boss INTEGER REFERENCES staff (nr)";
+    setup
+        .target
+        .execute(&format!("CREATE TABLE staff (nr {}, emp_id INTEGER UNIQUE, {staff})", generated(kinds.1)))
+        .await;
+    let employees = format!("CREATE TABLE employees (id {}, name TEXT, manager_id INTEGER)", generated(kinds.0));
+    setup.source.execute(&employees).await;
+    let pair = json!({
+        "connection_name": "employees", "key": {"source": "id", "target": "emp_id"},
+        "source": setup.source.endpoint("crm", "employees"), "target": setup.target.endpoint("erp", "staff"),
+        "field_mappings": [{"source": "name", "target": "name"}, {"source": "manager_id", "target": "boss", "lookup": "employees"}],
+    });
+    setup.tidelock.configure(&merged(pair, more));
+    setup
+}
+
+async fn bosses(setup: &Setup, expected: &[(&str, Option<&str>)]) {
+    let tree = "SELECT one.name, boss.name FROM staff one LEFT JOIN staff boss ON boss.nr = one.boss ORDER BY one.name";
+    let expected: Vec<Vec<Option<String>>> =
+        expected.iter().map(|(name, boss)| vec![Some((*name).to_owned()), boss.map(str::to_owned)]).collect();
+    assert_eq!(setup.target.rows(tree).await, expected);
+}
+
+const TREE: &str = "INSERT INTO employees (id, name, manager_id) VALUES (1, 'leaf', 2), (2, 'twig', 3), (3, 'root', NULL), (4, 'leaf 2', 2)";
+
 pub async fn a_tree_lands_whole_child_first(kinds: (Kind, Kind)) {
     for (sync_type, batch) in [("bidirectional", 100), ("one_way", 1)] {
-        let setup = Setup::new(kinds).await;
-        let staff = format!(
-            "CREATE TABLE staff (nr {}, emp_id INTEGER UNIQUE, name TEXT, boss INTEGER REFERENCES staff (nr))",
-            generated(kinds.1)
-        );
-        setup.target.execute(&staff).await;
-        setup
-            .source
-            .execute(&format!("CREATE TABLE employees (id {}, name TEXT, manager_id INTEGER)", generated(kinds.0)))
-            .await;
-        let insert = "INSERT INTO employees (id, name, manager_id) VALUES (1, 'leaf', 2), (2, 'twig', 3), (3, 'root', NULL), (4, 'leaf 2', 2)";
-        setup.source.execute(insert).await;
-        setup.tidelock.configure(&json!({
-            "connection_name": "employees", "sync_type": sync_type, "key": {"source": "id", "target": "emp_id"},
-            "performance_settings": {"batch_size": batch},
-            "source": setup.source.endpoint("crm", "employees"), "target": setup.target.endpoint("erp", "staff"),
-            "field_mappings": [{"source": "name", "target": "name"}, {"source": "manager_id", "target": "boss", "lookup": "employees"}],
-        }));
+        let setup =
+            employees(kinds, json!({"sync_type": sync_type, "performance_settings": {"batch_size": batch}})).await;
+        setup.source.execute(TREE).await;
         let first = setup.tidelock.once(0);
         assert_eq!((first.number("written_target"), first.number("rejected"), first.number("waiting")), (4, 0, 0));
-        let tree =
-            "SELECT one.name, boss.name FROM staff one LEFT JOIN staff boss ON boss.nr = one.boss ORDER BY one.name";
-        let expected = [("leaf", Some("twig")), ("leaf 2", Some("twig")), ("root", None), ("twig", Some("root"))];
-        let expected = expected.map(|(name, boss)| vec![Some(name.to_owned()), boss.map(str::to_owned)]);
-        assert_eq!(setup.target.rows(tree).await, expected);
+        bosses(&setup, &[("leaf", Some("twig")), ("leaf 2", Some("twig")), ("root", None), ("twig", Some("root"))])
+            .await;
+        at_rest(&setup);
+    }
+}
+
+/// Who manages himself, and who manage each other, cannot wait for the other to come first.
+pub async fn circles_are_untied(kinds: (Kind, Kind)) {
+    for sync_type in ["bidirectional", "one_way"] {
+        let setup = employees(kinds, json!({"sync_type": sync_type})).await;
+        setup.source.execute("INSERT INTO employees (id, name, manager_id) VALUES (1, 'ann', 2), (2, 'bob', 3), (3, 'cid', 1), (4, 'own', 4), (5, 'sub', 4)").await;
+        let first = setup.tidelock.once(0);
+        assert_eq!((first.number("rejected"), first.number("waiting")), (0, 0));
+        let expected = [
+            ("ann", Some("bob")),
+            ("bob", Some("cid")),
+            ("cid", Some("ann")),
+            ("own", Some("own")),
+            ("sub", Some("own")),
+        ];
+        bosses(&setup, &expected).await;
+        at_rest(&setup);
+        assert_eq!(setup.tidelock.audit(0).number("matching"), 5);
+    }
+}
+
+/// Accounts name a contact and contacts an account, of which the target can do without one only: whichever pair comes first.
+pub async fn circles_of_two_pairs_are_untied(kinds: (Kind, Kind)) {
+    for contacts_first in [true, false] {
+        let setup = Setup::new(kinds).await;
+        let (source, target) = (generated(kinds.0), generated(kinds.1));
+        setup.source.execute(&format!("CREATE TABLE accounts (id {source}, name TEXT, main INTEGER); CREATE TABLE contacts (id {source}, name TEXT, account INTEGER)")).await;
+        setup.target.execute(&format!("CREATE TABLE firms (nr {target}, account_id INTEGER UNIQUE, name TEXT, main INTEGER); CREATE TABLE persons (nr {target}, contact_id INTEGER UNIQUE, name TEXT, firm INTEGER NOT NULL REFERENCES firms (nr))")).await;
+        let pair = |name: &str, table: &str, key: &str, fields: Value| {
+            json!({"connection_name": name, "sync_type": "bidirectional", "key": {"source": "id", "target": key},
+                "source": setup.source.endpoint("crm", name), "target": setup.target.endpoint("erp", table), "field_mappings": fields})
+        };
+        let name = json!({"source": "name", "target": "name"});
+        let accounts = pair(
+            "accounts",
+            "firms",
+            "account_id",
+            json!([name, {"source": "main", "target": "main", "lookup": "contacts"}]),
+        );
+        let contacts = pair(
+            "contacts",
+            "persons",
+            "contact_id",
+            json!([name, {"source": "account", "target": "firm", "lookup": "accounts"}]),
+        );
+        let syncs = if contacts_first { [contacts, accounts] } else { [accounts, contacts] };
+        setup.tidelock.configure(&json!({"syncs": syncs}));
+        setup.source.execute("INSERT INTO accounts (id, name, main) VALUES (7, 'Acme', 20); INSERT INTO contacts (id, name, account) VALUES (20, 'Ada', 7), (21, 'Bob', 7)").await;
+        setup.tidelock.once(0);
+        let people = "SELECT p.name, f.name, m.name FROM persons p JOIN firms f ON f.nr = p.firm JOIN persons m ON m.nr = f.main ORDER BY p.name";
+        let expected = [["Ada", "Acme", "Ada"], ["Bob", "Acme", "Ada"]];
+        let expected = expected.map(|row| row.map(|value| Some(value.to_owned())).to_vec());
+        assert_eq!(setup.target.rows(people).await, expected);
         at_rest(&setup);
     }
 }

@@ -20,6 +20,7 @@ macro_rules! suite {
                     a_resolver_settles_a_conflict;
                 match_on: records_find_each_other_once, several_wait_for_a_person, a_copy_adopts_what_is_there;
                 lookup: keys_are_translated_both_ways, a_child_waits_and_holds_up_nobody, a_tree_lands_whole_child_first,
+                    circles_are_untied, circles_of_two_pairs_are_untied,
                     a_copy_keeps_links_for_those_who_look_it_up, a_parent_wakes_its_children_live;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
                 polling: both_ways;

@@ -16,6 +16,8 @@ pub struct BoundLookup {
     pub pair: Arc<str>,
     /// For each end of this pair: the end of the other one that is in the same system, and the kind of its key.
     pub keys: Ends<(End, Kind)>,
+    /// Whether the field of each end may stay null until the parent is there, where a circle leaves no other way.
+    pub optional: Ends<bool>,
 }
 
 impl BoundLookup {
@@ -28,10 +30,11 @@ impl BoundLookup {
     }
 }
 
-/// Binds the lookups of `pair`. `others`: what the catalogues say about the ends of the pairs that it looks up, by their names.
+/// Binds the lookups of `pair`. `own`: what the catalogues say about its own ends; `others`: what the catalogues say about the ends of the pairs that it looks up, by their names.
 pub fn bind_lookups(
     binding: &mut Binding,
     pair: &PairConfig,
+    own: &Ends<Schema>,
     others: &BTreeMap<Arc<str>, Ends<Schema>>,
 ) -> Vec<Problem> {
     let Mappings::Listed(listed) = &pair.mappings else { return Vec::new() };
@@ -40,7 +43,12 @@ pub fn bind_lookups(
         let named = |fields: &Ends<super::BoundField>| {
             fields.source.name == mapping.source && fields.target.name == mapping.target
         };
-        let bound = binding.mappings.iter_mut().find(|bound| named(&bound.fields));
+        let place = binding.mappings.iter().position(|bound| named(&bound.fields));
+        let ruled = binding
+            .checks
+            .iter()
+            .any(|rule| place.is_some() && [rule.places.source, rule.places.target].contains(&place));
+        let bound = place.and_then(|place| binding.mappings.get_mut(place));
         let (Some(bound), Some(schemas)) = (bound, others.get(&lookup.pair)) else { continue };
         if bound.correlation {
             let text = format!("\"{}\" is part of the key, which cannot be translated", mapping.source);
@@ -48,15 +56,20 @@ pub fn bind_lookups(
                 .push(Problem::error("mapping.key_transformed", &lookup.at, text).suggest("remove \"lookup\" here"));
             continue;
         }
-        match bind_one(lookup, schemas, &Ends::from_fn(|end| bound.fields.get(end).kind)) {
-            Ok(one) => bound.lookup = Some(one),
+        let nullable =
+            |end: End| !ruled && own.get(end).column(&bound.fields.get(end).name).is_some_and(|column| column.nullable);
+        match keys(lookup, schemas, &Ends::from_fn(|end| bound.fields.get(end).kind)) {
+            Ok(keys) => {
+                let (pair, optional) = (Arc::clone(&lookup.pair), Ends::from_fn(nullable));
+                bound.lookup = Some(BoundLookup { pair, keys, optional });
+            }
             Err(text) => problems.push(Problem::error("mapping.lookup", &lookup.at, text)),
         }
     }
     problems
 }
 
-fn bind_one(lookup: &Lookup, schemas: &Ends<Schema>, kinds: &Ends<Kind>) -> Result<BoundLookup, String> {
+fn keys(lookup: &Lookup, schemas: &Ends<Schema>, kinds: &Ends<Kind>) -> Result<Ends<(End, Kind)>, String> {
     let key = |end: End| {
         let Some((other, _)) = lookup.ends.as_ref().map(|ends| ends.get(end)) else { return Err(String::new()) };
         let schema = schemas.get(*other);
@@ -79,10 +92,7 @@ fn bind_one(lookup: &Lookup, schemas: &Ends<Schema>, kinds: &Ends<Kind>) -> Resu
             lookup.pair
         ))
     };
-    Ok(BoundLookup {
-        pair: Arc::clone(&lookup.pair),
-        keys: Ends { source: key(End::Source)?, target: key(End::Target)? },
-    })
+    Ok(Ends { source: key(End::Source)?, target: key(End::Target)? })
 }
 
 /// Whether the values of a field can be keys of that kind.

@@ -36,7 +36,7 @@ impl Item {
     }
 
     /// What is said about a record of `end` that cannot go on; `None` where it has no key, which cannot be.
-    fn found(&self, end: End, kind: ReviewKind, code: &str, message: impl Into<String>) -> Option<Finding> {
+    pub(super) fn found(&self, end: End, kind: ReviewKind, code: &str, message: impl Into<String>) -> Option<Finding> {
         let key = self.keys.get(end).clone()?;
         Some(Finding {
             other: self.keys.get(end.other()).clone(),

@@ -251,6 +251,10 @@ impl StateStore for Memory {
         Ok(Vec::new())
     }
 
+    async fn circles(&self, _: &str, _: usize) -> Result<Vec<(End, Key)>> {
+        Ok(Vec::new())
+    }
+
     async fn in_review(&self, _: &str, _: End, keys: &[Key]) -> Result<Vec<bool>> {
         Ok(vec![false; keys.len()])
     }

@@ -58,15 +58,31 @@ pub(super) async fn arrive(connection: &mut SqliteConnection, pair: &str, links:
 
 /// Records of a pair whose parents are linked.
 pub(super) async fn arrived(pool: &SqlitePool, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
-    let rows = sqlx::query(
-        "SELECT r.side, r.key FROM waiting w JOIN reviews r ON r.id = w.review
-         WHERE w.pair = (SELECT id FROM pairs WHERE name = ?) AND w.arrived = 1 ORDER BY w.review LIMIT ?",
-    )
-    .bind(pair)
-    .bind(i64::try_from(max).unwrap_or(i64::MAX))
-    .fetch_all(pool)
-    .await
-    .map_err(failed)?;
+    let text = "SELECT r.side, r.key FROM waiting w JOIN reviews r ON r.id = w.review
+                WHERE w.pair = (SELECT id FROM pairs WHERE name = ?) AND w.arrived = 1 ORDER BY w.review LIMIT ?";
+    records(pool, text, pair, max).await
+}
+
+/// Records of a pair that wait for themselves in the end. A record waits for one other at a time, so each chain has one way to go.
+pub(super) async fn circles(pool: &SqlitePool, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
+    let text = "WITH RECURSIVE next (review, parent) AS NOT MATERIALIZED (
+                    SELECT w.review, r.id FROM waiting w JOIN pairs p ON p.name = w.parent
+                    JOIN reviews r ON r.pair = p.id AND r.side = w.side AND r.key = w.key
+                ), chain (start, at, length) AS (
+                    SELECT review, parent, 1 FROM next
+                    WHERE review IN (SELECT review FROM waiting WHERE pair = (SELECT id FROM pairs WHERE name = ?) AND arrived = 0)
+                    UNION ALL
+                    SELECT start, parent, length + 1 FROM chain JOIN next ON next.review = chain.at
+                    WHERE chain.at <> chain.start AND length < 16
+                )
+                SELECT r.side, r.key FROM chain JOIN reviews r ON r.id = chain.start
+                WHERE chain.at = chain.start ORDER BY chain.start LIMIT ?";
+    records(pool, text, pair, max).await
+}
+
+async fn records(pool: &SqlitePool, text: &'static str, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let rows = sqlx::query(text).bind(pair).bind(max).fetch_all(pool).await.map_err(failed)?;
     let record = |row: &sqlx::sqlite::SqliteRow| {
         Ok((end_of(row.get("side")), Key::decode(row.get::<&[u8], _>("key")).map_err(damaged)?))
     };
