@@ -12,6 +12,7 @@ pub mod demo;
 pub mod output;
 pub mod plugin;
 pub mod progress;
+pub mod review;
 pub mod run;
 pub mod schema;
 pub mod service;
@@ -52,6 +53,8 @@ enum Command {
     Pause(status::PauseArgs),
     /// Let a paused pair go on
     Resume(status::ResumeArgs),
+    /// List, show and decide what waits for a person
+    Review(review::ReviewArgs),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Make, build, check, call and list plugins
@@ -98,6 +101,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::status(args, json).await,
         Command::Pause(args) => status::pause(args, json).await,
         Command::Resume(args) => status::resume(args, json).await,
+        Command::Review(args) => review::run(args, json).await,
         Command::Schema => schema::run(),
         Command::Plugin(args) => plugin::run(args, json).await,
         Command::Demo(args) => demo::run(args, json).await,

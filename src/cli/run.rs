@@ -195,7 +195,8 @@ async fn serve(service: Service, shutdown: CancellationToken) -> anyhow::Result<
     let _watch = service.watch_plugins();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let settings = &service.config.server;
-    let server = Server::bind(settings, supervisor.statuses(), service.tell_plugins()).await;
+    let state = Arc::clone(&service.state);
+    let server = Server::bind(settings, supervisor.statuses(), service.tell_plugins(), state).await;
     let server = server.with_context(|| {
         format!("cannot listen on {}: choose another with --listen or \"server\".\"listen\"", settings.listen)
     })?;

@@ -145,6 +145,11 @@ pub async fn open_state(url: &str, exclusive: bool) -> anyhow::Result<Arc<dyn St
     Ok(Arc::new(SqliteState::open(url, exclusive).await?))
 }
 
+/// Whether a service has that state at the moment.
+pub fn state_is_owned(url: &str) -> bool {
+    SqliteState::is_owned(url)
+}
+
 /// The state for a command that only looks: an empty one where none was made yet.
 async fn peek_state(url: &str) -> anyhow::Result<Arc<dyn StateStore>> {
     open_state(if state_exists(url) { url } else { "sqlite://:memory:" }, false).await

@@ -1,4 +1,4 @@
-//! The HTTP server (layer 8): health, readiness, and what the plugins do. On any address but loopback a bearer token is required.
+//! The HTTP server (layer 8): health, readiness, what the plugins do, and what waits for people. On any address but loopback a bearer token is required.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Secret, ServerSettings};
 use crate::runtime::supervisor::{Statuses, unready};
+use crate::state::StateStore;
+
+mod reviews;
 
 /// Tells what the plugins do. The host of the plugins is not this layer's to know.
 pub type Plugins = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
@@ -24,6 +27,7 @@ pub type Plugins = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 struct Context {
     statuses: Statuses,
     plugins: Plugins,
+    state: Arc<dyn StateStore>,
     token: Option<Secret>,
 }
 
@@ -38,13 +42,22 @@ impl Server {
     ///
     /// # Errors
     /// Where the address cannot be had.
-    pub async fn bind(settings: &ServerSettings, statuses: Statuses, plugins: Plugins) -> std::io::Result<Self> {
+    pub async fn bind(
+        settings: &ServerSettings,
+        statuses: Statuses,
+        plugins: Plugins,
+        state: Arc<dyn StateStore>,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await?;
-        let context = Arc::new(Context { statuses, plugins, token: settings.token.clone() });
+        let context = Arc::new(Context { statuses, plugins, state, token: settings.token.clone() });
         let router = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .route("/api/v1/plugins", get(list_plugins))
+            .route("/api/v1/reviews", get(reviews::list))
+            .route("/api/v1/reviews/{id}", get(reviews::show))
+            .route("/api/v1/reviews/{id}/resolve", post(reviews::resolve))
+            .route("/api/v1/reviews/{id}/retry", post(reviews::retry))
             .layer(middleware::from_fn_with_state(Arc::clone(&context), authorise))
             .with_state(context);
         Ok(Self { listener, router })

@@ -16,7 +16,7 @@ mod review;
 mod untie;
 
 use contested::Settled;
-pub(super) use review::refusal;
+pub(super) use review::{MOVED_ON, refusal};
 
 /// What is known of one side's image.
 #[derive(Debug, Clone, PartialEq)]

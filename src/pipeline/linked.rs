@@ -256,6 +256,9 @@ impl Pipeline {
     /// Reads both images again where somebody wrote in between.
     async fn recheck(&self, items: &mut Vec<Item>, done: &mut Done) -> Result<()> {
         for item in items.iter_mut() {
+            if item.step == Step::Recheck {
+                item.overtake(done);
+            }
             if item.step == Step::Recheck && !item.linked() && item.rounds >= CREATE_ROUNDS_MAX {
                 let text = "creating it collides with another record that has one of its unique values";
                 item.fail(item.origin, &SyncError::new(ErrorKind::InvalidRecord, "record.unique_conflict", text), done);

@@ -30,8 +30,8 @@ impl Pipeline {
                 })
                 .collect();
             if !alone.is_empty() && self.binding.flows.get(end) == &true {
-                self.map_alone(&mut alone, end, plugins).await?;
-                self.match_alone(&mut alone, end, done).await?;
+                let values = self.map_alone(&mut alone, end, plugins).await?;
+                self.match_alone(&mut alone, end, values, done).await?;
                 alone.retain(|item| item.step == Step::Open && !item.linked());
                 self.match_on(alone, end, done).await?;
             }
@@ -39,22 +39,35 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn map_alone(&self, alone: &mut [&mut Item], end: End, plugins: &Arc<dyn Plugins>) -> Result<()> {
+    /// Maps the records and returns their correlation values: what a rule refuses has its counterpart all the same, and whoever decides
+    /// about it must see both.
+    async fn map_alone(
+        &self,
+        alone: &mut [&mut Item],
+        end: End,
+        plugins: &Arc<dyn Plugins>,
+    ) -> Result<Vec<Option<Key>>> {
         let images: Vec<&Record> = alone.iter().filter_map(|item| item.image(end)).collect();
         let checked = self.check_records(end, &images, plugins).await?;
+        let values = checked.mapped.iter().map(|cells| correlation(&self.binding, end.other(), cells)).collect();
         for (item, checked) in alone.iter_mut().zip(checked.into_cells()) {
             item.take_mapped(&self.binding, end, checked);
         }
-        Ok(())
+        Ok(values)
     }
 
-    async fn match_alone(&self, alone: &mut [&mut Item], end: End, done: &mut Done) -> Result<()> {
+    async fn match_alone(
+        &self,
+        alone: &mut [&mut Item],
+        end: End,
+        values: Vec<Option<Key>>,
+        done: &mut Done,
+    ) -> Result<()> {
         let other = end.other();
         let mut wanted: Vec<Key> = Vec::new();
         let mut askers: Vec<&mut &mut Item> = Vec::new();
         let mut seen: HashMap<Key, Key> = HashMap::new();
-        for item in alone.iter_mut() {
-            let value = item.mapped.get(end).as_ref().and_then(|cells| correlation(&self.binding, other, cells));
+        for (item, value) in alone.iter_mut().zip(values) {
             let (Some(value), Some(own)) = (value, item.keys.get(end).clone()) else { continue };
             if let Some(first) = seen.insert(value.clone(), own.clone()) {
                 let text = format!("has the same correlation value as {} record {first}", end.name());
@@ -118,7 +131,7 @@ impl Pipeline {
     }
 }
 
-/// The correlation value of a record in the terms of `end`, from its mapped cells; `None` where a part is null or was refused.
+/// The correlation value of a record in the terms of `end`, from its mapped cells; `None` where a part is null or a transform refused it.
 fn correlation(binding: &Binding, end: End, cells: &Mapped) -> Option<Key> {
     let part = |name: &String| -> Option<Value> {
         let place =

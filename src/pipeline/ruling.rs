@@ -1,9 +1,9 @@
 //! Carries out what people decided about reviews: the record is decided anew, with their ruling (row 6).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::item::{Item, Step};
+use super::item::{Item, MOVED_ON, Step};
 use super::reconcile::Answer;
 use super::{Done, Pipeline, transform, validation};
 use crate::change::{Change, End, Ends, Op};
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
 use crate::state::review::version;
-use crate::state::{Counts, Decision, Review, Verdict, Winner};
+use crate::state::{Counts, Decision, Link, Review, Ruling, Verdict, Winner};
 use crate::value::Value;
 
 /// A field by its mapping, and a person's value for it in the target's kind.
@@ -30,8 +30,9 @@ impl Pipeline {
             self.copy_ruled(decisions, &plugins, &mut done).await?;
         } else {
             let mut items = Vec::with_capacity(decisions.len());
-            for (decision, review) in decisions {
-                items.extend(self.ruled(decision, review, &mut done).await?);
+            for end in [End::Source, End::Target] {
+                let of_end = decisions.iter().filter(|(_, review)| review.finding.end == end).collect();
+                self.ruled(end, of_end, &mut items, &mut done).await?;
             }
             self.settle(items, &plugins, &mut done).await?;
         }
@@ -40,37 +41,61 @@ impl Pipeline {
         Ok(done.commit.counts)
     }
 
-    /// The item of a decision, with both images as they are.
-    async fn ruled(&self, decision: Decision, review: Review, done: &mut Done) -> Result<Option<Item>> {
-        let end = review.finding.end;
-        let key = review.finding.key;
-        let link = self.state.links(&self.binding.pair, end, std::slice::from_ref(&key)).await?.pop().flatten();
-        let linked = link.as_ref().filter(|link| link.base.is_some()).map(|link| link.keys.get(end.other()).clone());
-        let other = linked.or(review.finding.other);
-        let image = self.read(end, Some(&key)).await?;
-        let counterpart = self.read(end.other(), other.as_ref()).await?;
-        let mut now = Ends { source: image.as_ref(), target: counterpart.as_ref() };
-        if end == End::Target {
-            std::mem::swap(&mut now.source, &mut now.target);
+    /// Adds the items of decisions about records of `end`, with both images as they are. One about a link that is among the items already
+    /// waits for its turn (I4).
+    async fn ruled(
+        &self,
+        end: End,
+        mut decisions: Vec<&(Decision, Review)>,
+        items: &mut Vec<Item>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let taken: HashSet<Key> = items.iter().filter_map(|item| item.keys.get(end).clone()).collect();
+        decisions.retain(|(_, review)| !taken.contains(&review.finding.key));
+        let keys: Vec<Key> = decisions.iter().map(|(_, review)| review.finding.key.clone()).collect();
+        let links = self.state.links(&self.binding.pair, end, &keys).await?;
+        let images = self.targets.get(end).fetch(&keys).await?;
+        let linked = |link: &Option<Link>| {
+            link.as_ref().filter(|link| link.base.is_some()).map(|link| link.keys.get(end.other()).clone())
+        };
+        let others = links.iter().zip(&decisions);
+        let others: Vec<Option<Key>> =
+            others.map(|(link, (_, review))| linked(link).or_else(|| review.finding.other.clone())).collect();
+        let asked: Vec<Key> = others.iter().flatten().cloned().collect();
+        let mut counterparts = self.targets.get(end.other()).fetch(&asked).await?.into_iter();
+        for ((((decision, review), link), image), other) in decisions.into_iter().zip(links).zip(images).zip(others) {
+            let counterpart = if other.is_some() { counterparts.next().flatten() } else { None };
+            let known = linked(&link).is_some() || counterpart.is_some();
+            let mut item = Item::new(end, review.finding.key.clone(), link, image);
+            if known {
+                item.reread(&self.binding, end.other(), counterpart);
+            }
+            if decision.ruling.is_retry() || self.is_fresh(decision, review, Ends::from_fn(|end| item.image(end))) {
+                item.rule(decision.id, decision.ruling.clone());
+            } else {
+                done.commit.decided.push((decision.id, Verdict::Stale, MOVED_ON.to_owned()));
+            }
+            items.push(item);
         }
-        let fresh = decision.version == review.version && version(now) == decision.version;
-        if !fresh {
-            let text = "the record has changed since it was looked at".to_owned();
-            done.commit.decided.push((decision.id, Verdict::Stale, text));
-        }
-        let mut item = Item::new(end, key, link, image);
-        if other.is_some() {
-            item.reread(&self.binding, end.other(), counterpart);
-        }
-        if fresh {
-            item.rule(decision.id, decision.ruling);
-        }
-        Ok(Some(item))
+        Ok(())
     }
 
-    async fn read(&self, end: End, key: Option<&Key>) -> Result<Option<Record>> {
-        let Some(key) = key else { return Ok(None) };
-        Ok(self.targets.get(end).fetch(std::slice::from_ref(key)).await?.pop().flatten())
+    /// Whether nothing would be overwritten that the person has not seen: both images are as they were, or the target has the person's own
+    /// values already, because a crash kept the rest of the decision from being carried out.
+    fn is_fresh(&self, decision: &Decision, review: &Review, now: Ends<Option<&Record>>) -> bool {
+        if decision.version != review.version || version(now) == decision.version {
+            return decision.version == review.version;
+        }
+        let Ruling { take, set } = &decision.ruling;
+        let of_source = |image| version(Ends { source: image, target: None });
+        let in_place = |(place, value): &SetValue| {
+            let name = self.binding.mappings.get(*place).map(|mapping| &mapping.fields.target.name);
+            name.is_some_and(|name| now.target.and_then(|target| target.get(name)) == Some(value))
+        };
+        !set.is_empty()
+            && *take != Some(End::Source)
+            && of_source(now.source) == of_source(review.finding.now.source.as_ref())
+            && self.set_values(set).is_ok_and(|values| values.iter().all(in_place))
     }
 
     async fn copy_ruled(
@@ -80,14 +105,15 @@ impl Pipeline {
         done: &mut Done,
     ) -> Result<()> {
         let mut changes = Vec::with_capacity(decisions.len());
-        let (mut set, mut asked) = (HashMap::new(), Vec::new());
-        for (decision, review) in decisions {
-            let key = review.finding.key;
-            let image = self.read(End::Source, Some(&key)).await?;
+        let (mut set, mut asked) = (HashMap::new(), HashMap::new());
+        let keys: Vec<Key> = decisions.iter().map(|(_, review)| review.finding.key.clone()).collect();
+        let images = self.targets.source.fetch(&keys).await?;
+        for (((decision, _), key), image) in decisions.into_iter().zip(keys).zip(images) {
             let now = Ends { source: image.as_ref(), target: None };
             let values = self.set_values(&decision.ruling.set);
-            let refused = match (version(now) == decision.version, &values, decision.ruling.take) {
-                (false, ..) => Some((Verdict::Stale, "the record has changed since it was looked at".to_owned())),
+            let fresh = decision.ruling.is_retry() || version(now) == decision.version;
+            let refused = match (fresh, &values, decision.ruling.take) {
+                (false, ..) => Some((Verdict::Stale, MOVED_ON.to_owned())),
                 (true, Err(why), _) => Some((Verdict::Refused, why.clone())),
                 (true, Ok(_), Some(End::Target)) => {
                     Some((Verdict::Refused, "nothing flows from the target of this pair".to_owned()))
@@ -98,7 +124,7 @@ impl Pipeline {
                 Some((verdict, why)) => done.commit.decided.push((decision.id, verdict, why)),
                 None => {
                     set.insert(key.clone(), values.unwrap_or_default());
-                    asked.push((decision.id, key.clone()));
+                    asked.insert(key.clone(), decision.id);
                 }
             }
             changes.push(Change { key, op: Op::Upsert, at: None, image });
@@ -107,12 +133,12 @@ impl Pipeline {
         let decided = std::mem::take(&mut done.commit.decided);
         *done = copied;
         done.commit.decided = decided;
-        for (id, key) in asked {
-            let found = done.commit.reviews.iter().find(|finding| finding.key == key);
-            let verdict = if found.is_some() { Verdict::Refused } else { Verdict::Applied };
-            let why = found.map(|finding| finding.message.clone()).unwrap_or_default();
-            done.commit.decided.push((id, verdict, why));
-        }
+        let refused =
+            done.commit.reviews.iter().filter_map(|finding| {
+                asked.remove(&finding.key).map(|id| (id, Verdict::Refused, finding.message.clone()))
+            });
+        done.commit.decided.extend(refused);
+        done.commit.decided.extend(asked.into_values().map(|id| (id, Verdict::Applied, String::new())));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backoff;
 pub mod open;
+pub mod reviews;
 pub mod status;
 pub mod supervisor;
 pub mod worker;

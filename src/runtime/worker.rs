@@ -12,7 +12,7 @@ use super::status::{Phase, Reporter, describe};
 use crate::change::{Change, End, Ends, Op, Position};
 use crate::config::{PairConfig, Problem};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
-use crate::pipeline::Batch;
+use crate::pipeline::{Batch, Pipeline};
 use crate::plugin::Catalogue;
 use crate::record::Key;
 use crate::state::{Progress, StateStore};
@@ -150,6 +150,30 @@ impl Worker {
         }
     }
 
+    /// Carries out what people have decided about reviews, and nothing else.
+    ///
+    /// # Errors
+    /// Where it could not get through; what was committed stays.
+    pub async fn decide(&self) -> Result<(), Failure> {
+        let pair = self.open().await?;
+        let all = async {
+            pair.pipeline.recover().await?;
+            while self.carry_out(&pair.pipeline).await? {}
+            Ok(())
+        };
+        all.await.map_err(Failure::Run)
+    }
+
+    /// A batch of decisions, in the order of the records' keys; whether there was any.
+    async fn carry_out(&self, pipeline: &Pipeline) -> Result<bool> {
+        let decisions = self.state.decisions(&self.config.name, self.config.batch_size).await?;
+        if decisions.is_empty() {
+            return Ok(false);
+        }
+        self.reporter.batch(&pipeline.carry_out(decisions).await?);
+        Ok(true)
+    }
+
     async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
         self.reporter.phase(Phase::Connecting);
         let pair = open(Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue)).await?;
@@ -175,8 +199,11 @@ impl Worker {
     async fn drain(&self, pair: OpenPair, shutdown: &CancellationToken) -> Result<()> {
         let mut following = self.start(pair, shutdown).await?;
         self.reporter.phase(Phase::Live);
-        following.carry_out_decisions().await?;
-        while following.turn().await? || following.take_up_waiting().await? {
+        // Changes first: what one of them frees lets another try succeed.
+        while following.turn().await?
+            || following.take_up_waiting().await?
+            || self.carry_out(&following.pair.pipeline).await?
+        {
             if shutdown.is_cancelled() {
                 return Err(interrupted(&self.config.name));
             }
@@ -189,6 +216,8 @@ impl Worker {
         self.reporter.phase(Phase::Live);
         tracing::info!(pair = %self.config.name, "live");
         let mut checked = Instant::now();
+        // One batch of decisions a turn: changes flow on while many are carried out.
+        let mut decisions = false;
         while !shutdown.is_cancelled() {
             if checked.elapsed() >= PERSON_CHECK {
                 checked = Instant::now();
@@ -196,11 +225,12 @@ impl Worker {
                 if progress.paused {
                     break;
                 }
-                if progress.decisions {
-                    following.carry_out_decisions().await?;
-                }
+                decisions |= progress.decisions;
             }
-            if !following.turn().await? && !following.take_up_waiting().await? {
+            if decisions {
+                decisions = self.carry_out(&following.pair.pipeline).await?;
+            }
+            if !following.turn().await? && !following.take_up_waiting().await? && !decisions {
                 backoff.reset();
                 following.commit_idle_positions().await?;
                 following.wait(shutdown).await?;
@@ -290,18 +320,6 @@ impl Following<'_> {
             *self.positions.get_mut(end) = Some(batch.through);
         }
         Ok(any)
-    }
-
-    /// What people decided about reviews, in the order of the keys.
-    async fn carry_out_decisions(&mut self) -> Result<()> {
-        loop {
-            let worker = self.worker;
-            let decisions = worker.state.decisions(&worker.config.name, worker.config.batch_size).await?;
-            if decisions.is_empty() {
-                return Ok(());
-            }
-            worker.reporter.batch(&self.pair.pipeline.carry_out(decisions).await?);
-        }
     }
 
     /// Records that waited for others which are linked by now, as if they had just changed; where there are none, those that wait in a

@@ -14,7 +14,7 @@ pub mod review;
 pub mod sqlite;
 
 pub use crate::change::{End, Ends};
-pub use review::{Decision, Finding, Parent, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
+pub use review::{Decision, Finding, Outcome, Parent, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
 
 /// Two keys that are the same thing, and what both sides last agreed on.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,7 +155,7 @@ pub struct Counts {
     pub skipped: u64,
     /// Fields (or deletes) in conflict that were settled.
     pub conflicts: u64,
-    /// Records that a transform, a rule or a system refused.
+    /// Records that were put in review: refused by a transform, a rule or a system, or left to a person.
     pub rejected: u64,
     /// Values that broke a rule which only warns.
     pub warnings: u64,
@@ -210,6 +210,8 @@ pub struct PairSummary {
     pub reviews: u64,
     /// Records that wait for another record.
     pub waiting: u64,
+    /// Open reviews of each kind that there are any of.
+    pub reviews_by_kind: BTreeMap<ReviewKind, u64>,
     /// Totals since the pair was first run.
     #[serde(flatten)]
     pub counts: Counts,
@@ -252,14 +254,18 @@ pub trait StateStore: Send + Sync {
     /// The open review of that number.
     async fn review(&self, id: i64) -> Result<Option<Review>>;
 
-    /// Keeps decisions until they are carried out; one replaces an earlier one about the same review.
-    async fn decide(&self, decisions: &[Decision]) -> Result<()>;
+    /// How many open reviews of a filter there are of each kind.
+    async fn review_counts(&self, filter: &ReviewFilter) -> Result<BTreeMap<ReviewKind, u64>>;
+
+    /// Keeps decisions until they are carried out; returns their numbers, in order: `None` where there is no such review any more. One
+    /// takes the place of an earlier one about the same review that still waits.
+    async fn decide(&self, decisions: &[Decision]) -> Result<Vec<Option<i64>>>;
 
     /// Decisions of a pair that wait, with their reviews, in the order of the records' keys, at most `max`.
     async fn decisions(&self, pair: &str, max: usize) -> Result<Vec<(Decision, Review)>>;
 
-    /// What became of a decision about a review, and why: the latest one; `None` while it waits, or where there is none.
-    async fn verdict(&self, review: i64) -> Result<Option<(Verdict, String)>>;
+    /// What became of decisions, by their numbers, in order: `None` where they wait.
+    async fn verdicts(&self, decisions: &[i64]) -> Result<Vec<Option<Outcome>>>;
 
     /// Records of the pair that wait for a parent which is linked by now, the first to wait first, at most `max`.
     async fn arrived(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>>;
@@ -267,7 +273,10 @@ pub trait StateStore: Send + Sync {
     /// Records of the pair that wait in a circle, each for the next, of 16 at most: none of them can come first. At most `max`.
     async fn circles(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>>;
 
-    /// Whether each key of `end` has an open review.
+    /// Every decision about a review, open or not, first to last, and what became of it.
+    async fn decided(&self, review: i64) -> Result<Vec<(Decision, Option<Outcome>)>>;
+
+    /// Whether each key of `end` has an open review, of its own or of its counterpart.
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>>;
 
     /// What `status` shows.

@@ -217,6 +217,13 @@ pub struct Ruling {
     pub set: serde_json::Map<String, serde_json::Value>,
 }
 
+impl Ruling {
+    /// Whether it asks for nothing but another try as things are now.
+    pub fn is_retry(&self) -> bool {
+        self.take.is_none() && self.set.is_empty()
+    }
+}
+
 /// A ruling about one review.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -224,7 +231,7 @@ pub struct Decision {
     pub id: i64,
     /// Number of the review.
     pub review: i64,
-    /// Version of the review that the person looked at.
+    /// Version of the review that the person looked at: of no account where nothing is wanted but another try.
     pub version: String,
     /// What is to be done.
     pub ruling: Ruling,
@@ -240,13 +247,19 @@ pub struct Decision {
 pub enum Verdict {
     /// It was carried out.
     Applied,
-    /// The record has changed since the person looked: nothing was done.
+    /// The record has changed since the person looked, or another decision took this one's place: it was not carried out.
     Stale,
     /// It could not be carried out: the review says why.
     Refused,
 }
 
+/// What became of a decision, and why.
+pub type Outcome = (Verdict, String);
+
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Stale, Self::Refused];
+
     /// `applied`, `stale` or `refused`.
     pub fn name(self) -> &'static str {
         match self {

@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS reviews (
     plugin_set INTEGER,
     UNIQUE (pair, side, key)
 );
+CREATE INDEX IF NOT EXISTS reviews_by_other ON reviews (pair, other_key);
 -- What a record in review waits for: a record of another pair. `arrived` once that is linked.
 CREATE TABLE IF NOT EXISTS waiting (
     review INTEGER PRIMARY KEY REFERENCES reviews (id) ON DELETE CASCADE,

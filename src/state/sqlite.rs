@@ -1,6 +1,6 @@
 //! The state store in one SQLite file: WAL, `synchronous = FULL`, one transaction a batch (I2).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, RwLock};
 
 use super::{
-    Commit, Conflict, Counts, Decision, End, Ends, Link, PairSummary, Progress, Review, ReviewFilter, StateStore,
-    Verdict,
+    Commit, Conflict, Counts, Decision, End, Ends, Link, Outcome, PairSummary, Progress, Review, ReviewFilter,
+    ReviewKind, StateStore,
 };
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -71,6 +71,14 @@ impl SqliteState {
         Ok(Self { pool, id, layouts: RwLock::default(), committing: Mutex::default(), _lock: lock })
     }
 
+    /// Whether a service has this state file at the moment.
+    pub fn is_owned(url: &str) -> bool {
+        let path = url.strip_prefix("sqlite://").unwrap_or(url);
+        // What cannot be locked shared is locked by its owner; this lock ends with the file handle.
+        let locked = |file: std::fs::File| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock));
+        std::fs::File::open(lock_file(Path::new(path))).is_ok_and(locked)
+    }
+
     async fn layout(&self, id: i64) -> Result<Layout> {
         if let Some(known) = self.layouts.read().await.get(&id) {
             return Ok(Arc::clone(known));
@@ -106,10 +114,15 @@ impl SqliteState {
     }
 }
 
-fn lock(path: &Path) -> Result<std::fs::File> {
+/// The file that the owner of a state file locks.
+fn lock_file(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = std::fs::File::create(PathBuf::from(&name)).map_err(|error| {
+    PathBuf::from(name)
+}
+
+fn lock(path: &Path) -> Result<std::fs::File> {
+    let file = std::fs::File::create(lock_file(path)).map_err(|error| {
         let text = format!("the state file's folder cannot be written to: {}", path.display());
         SyncError::new(ErrorKind::PermissionDenied, "state.unusable", text).caused_by(error)
     })?;
@@ -329,19 +342,28 @@ impl StateStore for SqliteState {
         reviews::one(&self.pool, id).await
     }
 
-    async fn decide(&self, decisions: &[Decision]) -> Result<()> {
+    async fn review_counts(&self, filter: &ReviewFilter) -> Result<BTreeMap<ReviewKind, u64>> {
+        reviews::counts(&self.pool, filter).await
+    }
+
+    async fn decide(&self, decisions: &[Decision]) -> Result<Vec<Option<i64>>> {
         let _turn = self.committing.lock().await;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        reviews::decide(&mut transaction, decisions).await?;
-        transaction.commit().await.map_err(failed)
+        let ids = reviews::decide(&mut transaction, decisions).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(ids)
     }
 
     async fn decisions(&self, pair: &str, max: usize) -> Result<Vec<(Decision, Review)>> {
         reviews::decisions(&self.pool, pair, max).await
     }
 
-    async fn verdict(&self, review: i64) -> Result<Option<(Verdict, String)>> {
-        reviews::verdict(&self.pool, review).await
+    async fn verdicts(&self, decisions: &[i64]) -> Result<Vec<Option<Outcome>>> {
+        reviews::verdicts(&self.pool, decisions).await
+    }
+
+    async fn decided(&self, review: i64) -> Result<Vec<(Decision, Option<Outcome>)>> {
+        reviews::about(&self.pool, review).await
     }
 
     async fn arrived(&self, pair: &str, max: usize) -> Result<Vec<(End, Key)>> {
@@ -356,9 +378,11 @@ impl StateStore for SqliteState {
         let encoded: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
         let mut found = std::collections::HashSet::new();
         for part in encoded.chunks(KEYS_PER_QUERY) {
-            let mut query = select_keys(("t.key", "reviews"), pair, "key", part);
-            query.push(" AND t.side = ").push_bind(end.name());
-            found.extend(query.build_query_scalar::<Vec<u8>>().fetch_all(&self.pool).await.map_err(failed)?);
+            for (column, side) in [("key", end), ("other_key", end.other())] {
+                let mut query = select_keys(("wanted.key", "reviews"), pair, column, part);
+                query.push(" AND t.side = ").push_bind(side.name());
+                found.extend(query.build_query_scalar::<Vec<u8>>().fetch_all(&self.pool).await.map_err(failed)?);
+            }
         }
         Ok(encoded.iter().map(|key| found.contains(key)).collect())
     }
@@ -366,7 +390,6 @@ impl StateStore for SqliteState {
     async fn summaries(&self) -> Result<Vec<PairSummary>> {
         let rows = sqlx::query(
             "SELECT pairs.*, (SELECT count(*) FROM links WHERE pair = pairs.id AND source_base IS NOT NULL) AS links,
-                    (SELECT count(*) FROM reviews WHERE pair = pairs.id AND kind <> 'waiting') AS reviews,
                     (SELECT count(*) FROM waiting WHERE pair = pairs.id) AS waiting
              FROM pairs ORDER BY name",
         )
@@ -374,19 +397,27 @@ impl StateStore for SqliteState {
         .await
         .map_err(failed)?;
         let count = |row: &SqliteRow, column| u64::try_from(row.get::<i64, _>(column)).unwrap_or_default();
-        Ok(rows
-            .iter()
-            .map(|row| PairSummary {
-                pair: row.get("name"),
+        let mut summaries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let pair: String = row.get("name");
+            let reviews_by_kind = self.review_counts(&ReviewFilter::pair(&pair)).await?;
+            summaries.push(PairSummary {
                 loaded: row.get("loaded"),
                 paused: row.get("paused"),
-                links: count(row, "links"),
-                reviews: count(row, "reviews"),
-                waiting: count(row, "waiting"),
-                counts: counts(row),
+                links: count(&row, "links"),
+                reviews: reviews_by_kind
+                    .iter()
+                    .filter(|(kind, _)| **kind != ReviewKind::Waiting)
+                    .map(|(_, count)| count)
+                    .sum(),
+                reviews_by_kind,
+                waiting: count(&row, "waiting"),
+                counts: counts(&row),
                 last_commit: row.get("last_commit"),
-            })
-            .collect())
+                pair,
+            });
+        }
+        Ok(summaries)
     }
 }
 

@@ -13,6 +13,8 @@ pub mod match_on;
 pub mod one_way;
 pub mod plugins;
 pub mod polling;
+pub mod review;
+pub mod review_http;
 pub mod suite;
 pub mod two_way;
 

@@ -10,6 +10,9 @@ use crate::pipeline::reconcile::{Answer, Contest, Subject};
 use crate::pipeline::transform::Rejection;
 use crate::state::{Finding, ReviewKind, Ruling, Verdict, Winner};
 
+/// Why a decision is stale.
+pub(in crate::pipeline) const MOVED_ON: &str = "the record has changed since it was looked at";
+
 impl Item {
     /// Puts a refused record in review, or one that waits for a person; true if it was.
     pub(in crate::pipeline) fn reject(&mut self, binding: &Binding, done: &mut Done) -> bool {
@@ -110,10 +113,18 @@ impl Item {
         self.ruling = Some((decision, ruling));
     }
 
+    /// Somebody wrote in between: what a person said was about other images. Another try is about whatever there is.
+    pub(in crate::pipeline) fn overtake(&mut self, done: &mut Done) {
+        if let Some((id, _)) = self.ruling.take_if(|(_, ruling)| !ruling.is_retry()) {
+            done.commit.decided.push((id, Verdict::Stale, MOVED_ON.to_owned()));
+        }
+    }
+
     /// Values of the person's own that are not taken up yet.
-    pub(in crate::pipeline) fn set_values(&mut self) -> Option<serde_json::Map<String, serde_json::Value>> {
-        let (_, ruling) = self.ruling.as_mut()?;
-        Some(std::mem::take(&mut ruling.set)).filter(|set| !set.is_empty())
+    pub(in crate::pipeline) fn set_values(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let (_, ruling) = self.ruling.as_ref().filter(|(_, ruling)| !ruling.set.is_empty())?;
+        let taken_up = self.answers.iter().any(|(_, answer)| answer.person);
+        (!taken_up).then(|| ruling.set.clone())
     }
 
     /// What a person said about fields.

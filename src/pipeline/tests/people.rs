@@ -187,3 +187,55 @@ async fn changes_that_clocks_cannot_tell_apart_go_to_the_fallback() {
         assert!(world.findings().is_empty(), "they are far enough apart now: {close:?}");
     }
 }
+
+/// The target was written, and then the process killed: the decision waits still, and is carried out to its end.
+#[tokio::test]
+async fn a_decision_is_finished_that_a_crash_cut_short() {
+    let world = World::new(short(Rule::LATER, OnInvalid::RejectRecord));
+    world.edit(End::Source, 1, &[("a", "long"), ("b", "v")]);
+    world.process(End::Source, &[1]).await;
+    world.edit(End::Target, 1, &[("a", "x"), ("b", "v")]);
+    let (verdict, why) = world.decide(None, json!({"a": "x"})).await;
+    assert_eq!((verdict, world.values(1, "a")), (Verdict::Applied, both("x")), "{why}");
+    world.at_rest(&[1]).await;
+
+    let world = contested().await;
+    let seen = world.findings().remove(0);
+    world.edit(End::Target, 1, &[("a", "both"), ("b", "s")]);
+    let (verdict, why) = world.decide_about(seen.clone(), seen.version(), None, json!({"a": "both"})).await;
+    assert_eq!((verdict, world.values(1, "a")), (Verdict::Applied, both("both")), "{why}");
+    world.at_rest(&[1]).await;
+}
+
+/// Between the look and the write somebody edits a side: nothing that the person has not seen is overwritten.
+#[tokio::test]
+async fn an_edit_that_overtakes_a_decision_makes_it_stale() {
+    for (take, set) in [(Some(End::Source), Json::Null), (Some(End::Target), Json::Null), (None, json!({"a": "both"}))]
+    {
+        for end in [End::Source, End::Target] {
+            let world = contested().await;
+            world.meanwhile(end, 1, "a", "unseen");
+            let (verdict, _) = world.decide(take, set.clone()).await;
+            if take == Some(end) {
+                continue;
+            }
+            assert_eq!(verdict, Verdict::Stale, "{take:?} {set} {end:?}");
+            assert_eq!(world.value(end, 1, "a"), "unseen", "{take:?} {set} {end:?}");
+            assert_eq!(world.findings().len(), 1, "it waits still");
+        }
+    }
+}
+
+/// A refused record and its counterpart know each other before anything was agreed: a person sees both, and may take either.
+#[tokio::test]
+async fn a_refused_record_is_shown_with_its_counterpart() {
+    let world = World::new(short(Rule::LATER, OnInvalid::RejectRecord));
+    world.edit(End::Source, 1, &[("a", "long"), ("b", "v")]);
+    world.edit(End::Target, 1, &[("a", "t"), ("b", "v")]);
+    world.both(End::Source, &[1]).await;
+    let [finding] = &world.findings()[..] else { panic!("one review") };
+    assert!(finding.now.source.is_some() && finding.now.target.is_some() && finding.other.is_some(), "{finding:?}");
+    assert_eq!(world.decide(Some(End::Target), Json::Null).await.0, Verdict::Applied);
+    assert_eq!(world.values(1, "a"), both("t"));
+    world.at_rest(&[1]).await;
+}

@@ -14,8 +14,8 @@ use crate::pipeline::{Batch, Pipeline};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
 use crate::state::{
-    Commit, Conflict, Counts, Decision, Finding, Link, PairSummary, Progress, Review, ReviewFilter, Ruling, StateStore,
-    Verdict, Winner,
+    Commit, Conflict, Counts, Decision, Finding, Link, Outcome, PairSummary, Progress, Review, ReviewFilter,
+    ReviewKind, Ruling, StateStore, Verdict, Winner,
 };
 use crate::value::Value;
 
@@ -235,16 +235,24 @@ impl StateStore for Memory {
         Ok(None)
     }
 
-    async fn decide(&self, _: &[Decision]) -> Result<()> {
-        Ok(())
+    async fn review_counts(&self, _: &ReviewFilter) -> Result<BTreeMap<ReviewKind, u64>> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn decide(&self, _: &[Decision]) -> Result<Vec<Option<i64>>> {
+        Ok(Vec::new())
     }
 
     async fn decisions(&self, _: &str, _: usize) -> Result<Vec<(Decision, Review)>> {
         Ok(Vec::new())
     }
 
-    async fn verdict(&self, _: i64) -> Result<Option<(Verdict, String)>> {
-        Ok(None)
+    async fn verdicts(&self, _: &[i64]) -> Result<Vec<Option<Outcome>>> {
+        Ok(Vec::new())
+    }
+
+    async fn decided(&self, _: i64) -> Result<Vec<(Decision, Option<Outcome>)>> {
+        Ok(Vec::new())
     }
 
     async fn arrived(&self, _: &str, _: usize) -> Result<Vec<(End, Key)>> {

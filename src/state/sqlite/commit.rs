@@ -23,14 +23,14 @@ const BATCHES_KEPT: i64 = 100_000;
 const ROWS_PER_STATEMENT: usize = 128;
 
 /// Writes a commit within a transaction.
-pub(super) async fn write(connection: &mut SqliteConnection, pair: &str, commit: &Commit) -> Result<()> {
-    waiting::arrive(connection, pair, &commit.links).await?;
-    let pair = pair_id(connection, pair).await?;
+pub(super) async fn write(connection: &mut SqliteConnection, name: &str, commit: &Commit) -> Result<()> {
+    waiting::arrive(connection, name, &commit.links).await?;
+    let pair = pair_id(connection, name).await?;
     let plugin_set = plugin_set(connection, &commit.plugins).await?;
     links(connection, (pair, plugin_set), &commit.links).await?;
     conflicts::settle(connection, (pair, plugin_set), commit).await?;
     reviews::decided(connection, &commit.decided).await?;
-    reviews::clear(connection, pair, &commit.cleared).await?;
+    reviews::clear(connection, name, &commit.cleared).await?;
     for finding in &commit.reviews {
         reviews::file(connection, (pair, plugin_set), finding).await?;
     }
