@@ -204,3 +204,35 @@ async fn status_without_a_state_file_is_an_error() {
     assert_eq!(ran.code, 1);
     assert!(ran.errors.contains("tidelock.db"), "{}", ran.errors);
 }
+
+#[tokio::test]
+async fn records_cannot_be_matched_by_what_does_not_flow() {
+    let mapping = |direction: &str| json!([{"source": "id", "target": "client_id"}, {"source": "phone", "target": "phone", "direction": direction}]);
+    let said = &["\"phone\", which does not flow both ways", "without \"direction\""];
+    let more =
+        json!({"sync_type": "bidirectional", "match_on": ["phone"], "field_mappings": mapping("source_to_target")});
+    refused(more, 2, said).await;
+    refused(json!({"match_on": ["phon"], "field_mappings": null}), 2, &["\"phon\", which is not mapped"]).await;
+}
+
+#[tokio::test]
+async fn a_reference_fits_the_keys_that_it_refers_to() {
+    let mappings = |source: &str, target: &str| json!([{"source": "id", "target": "client_id"}, {"source": source, "target": target, "lookup": "customers"}]);
+    let said = &["the source field is of kind Local, but the keys of \"customers\" are of kind Int"];
+    refused(json!({"field_mappings": mappings("updated_at", "updated_at")}), 2, said).await;
+    let own_key = json!([{"source": "id", "target": "client_id", "lookup": "customers"}]);
+    refused(json!({"field_mappings": own_key}), 2, &["part of the key, which cannot be translated"]).await;
+
+    let setup = setup().await;
+    setup.source.execute("CREATE TABLE lines (a INTEGER, b INTEGER, PRIMARY KEY (a, b))").await;
+    setup.target.execute("CREATE TABLE lines (a INTEGER, b INTEGER, PRIMARY KEY (a, b))").await;
+    setup.configure(json!({"field_mappings": mappings("phone", "phone")}));
+    let path = setup.tidelock.folder.path().join("sync.json");
+    let mut one: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    one["field_mappings"][1]["lookup"] = json!("lines");
+    let lines = json!({"connection_name": "lines", "source": setup.source.endpoint("crm", "lines"), "target": setup.target.endpoint("erp", "lines")});
+    setup.tidelock.configure(&json!({"syncs": [one, lines]}));
+    let ran = setup.tidelock.run(&["run", "sync.json", "--once"]);
+    assert_eq!(ran.code, 2, "{}", ran.errors);
+    assert!(ran.errors.contains("only a key of one field can be looked up"), "{}", ran.errors);
+}
