@@ -45,3 +45,4 @@ mod sqlite_tracking;
 mod standard_plugins;
 mod state_versions;
 mod sync;
+mod waiting;
