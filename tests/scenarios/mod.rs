@@ -13,6 +13,7 @@ pub mod match_on;
 pub mod one_way;
 pub mod plugins;
 pub mod polling;
+pub mod reformat;
 pub mod review;
 pub mod review_http;
 pub mod suite;

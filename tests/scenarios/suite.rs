@@ -5,9 +5,8 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, live, lookup, mapping, match_on, one_way, plugins, polling, review,
-                review_http,
-                two_way,
+                Kind, chinook, conflicts, correlation, crash, live, lookup, mapping, match_on, one_way, plugins, polling,
+                reformat, review, review_http, two_way,
             };
 
             crate::scenarios::suite::scenarios! {
@@ -25,6 +24,7 @@ macro_rules! suite {
                     a_copy_keeps_links_for_those_who_look_it_up, a_parent_wakes_its_children_live;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
                 polling: both_ways;
+                reformat: nothing_is_written_at_rest, a_copy_is_at_rest, forms_do_not_chase_each_other;
                 review: a_person_decides, at_once_with_the_configuration, a_decision_that_comes_too_late, a_newer_edit_clears_it,
                     others_flow_while_many_wait, another_try_once_the_cause_is_gone, an_ambiguous_match_is_tried_again,
                     one_way_values_hold_until_the_next_edit, a_plugin_is_replaced, a_decision_in_bulk_can_be_repeated;
