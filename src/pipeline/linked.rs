@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::item::{Item, Step};
+use super::item::{Item, Now, Step};
 use super::{Done, Pipeline, apply};
 use crate::change::{Change, End, Ends};
 use crate::connector::Write;
@@ -94,11 +94,19 @@ impl Pipeline {
         Ok(items)
     }
 
-    /// Reads the images of `end` that cannot be assumed, because nothing was agreed yet about some of their fields.
+    /// Reads the images of `end` that cannot be assumed: nothing was agreed yet about some of their fields, or an edit of one side is in
+    /// review, so that it is not what was agreed.
     async fn read_unknown(&self, end: End, items: &mut [Item]) -> Result<()> {
-        let outdated = items.iter_mut().filter(|item| item.is_outdated(&self.binding, end));
-        let (mut asking, keys): (Vec<&mut Item>, Vec<Key>) =
-            outdated.filter_map(|item| item.keys.get(end).clone().map(|key| (item, key))).unzip();
+        let assumed = items.iter_mut().filter(|item| *item.now.get(end) == Now::Assumed);
+        let (assumed, keys): (Vec<&mut Item>, Vec<Key>) =
+            assumed.filter_map(|item| item.keys.get(end).clone().map(|key| (item, key))).unzip();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let in_review = self.state.in_review(&self.binding.pair, end, &keys).await?;
+        let unknown = assumed.into_iter().zip(keys).zip(in_review);
+        let unknown = unknown.filter(|((item, _), in_review)| *in_review || item.is_outdated(&self.binding, end));
+        let (mut asking, keys): (Vec<&mut Item>, Vec<Key>) = unknown.map(|(one, _)| one).unzip();
         if keys.is_empty() {
             return Ok(());
         }

@@ -181,50 +181,33 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Both images as they are with the person's values in them, in the other side's terms and held to its rules.
     async fn edit(&self, item: &mut Item, set: &[SetValue], plugins: &Arc<dyn Plugins>) -> Result<()> {
         let binding = &self.binding;
-        let name = |place: usize| binding.mappings.get(place).map(|mapping| mapping.fields.target.name.clone());
-        let mut edited = match item.image(End::Target) {
-            Some(target) => target.clone(),
-            None => binding.record(End::Target, []),
-        };
         if let Some(source) = item.image(End::Source).cloned() {
             let mut mapped = self.map_records(End::Source, &[&source], plugins).await?;
-            for cells in &mut mapped {
-                overlay(cells, set);
-                for (mapping, cell) in binding.mappings.iter().zip(cells.iter()) {
-                    if let Ok(Some(value)) = cell {
-                        edited.set(&mapping.fields.target.name, value.clone());
-                    }
-                }
-            }
+            mapped.iter_mut().for_each(|cells| overlay(cells, set));
             let checked = validation::check_mapped(binding, End::Source, mapped, plugins).await?;
             checked.into_cells().for_each(|checked| item.take_mapped(binding, End::Source, checked));
         }
-        for (place, value) in set {
-            if let Some(name) = name(*place) {
-                edited.set(&name, value.clone());
-            }
-        }
-        let mut back = None;
         if binding.flows.target {
+            let mut edited = item.image(End::Target).cloned().unwrap_or_else(|| binding.record(End::Target, []));
+            let flowing = item.flowing(binding).map(|(place, value)| (place, value.clone()));
+            for (place, value) in flowing.collect::<Vec<_>>().into_iter().chain(set.iter().cloned()) {
+                if let Some(mapping) = binding.mappings.get(place) {
+                    edited.set(&mapping.fields.target.name, value);
+                }
+            }
             let checked = self.check_records(End::Target, &[&edited], plugins).await?;
-            back = checked.into_cells().next();
+            checked.into_cells().for_each(|checked| item.take_mapped(binding, End::Target, checked));
         }
-        let cell = |place: usize| back.as_ref().and_then(|(cells, _)| cells.get(place).cloned());
-        let onward = |place: usize, value: &Value| match item.mapped.source.as_ref() {
-            Some(cells) => cells.get(place).cloned(),
-            None => Some(Ok(Some(value.clone()))),
-        };
+        let cell = |from: End, place: usize| item.mapped.get(from).as_ref().and_then(|cells| cells.get(place).cloned());
         let answers = set.iter().map(|(place, value)| {
-            let cells = Ends { source: cell(*place), target: onward(*place, value) };
+            let onward = cell(End::Source, *place).unwrap_or_else(|| Ok(Some(value.clone())));
+            let cells = Ends { source: cell(End::Target, *place), target: Some(onward) };
             (*place, Answer { winner: Winner::Merged, cells, person: true })
         });
-        let answers = answers.collect();
-        if let (None, Some(back)) = (item.image(End::Source), back) {
-            item.take_mapped(binding, End::Target, back);
-        }
-        item.answer_by_person(answers);
+        item.answer_by_person(answers.collect());
         Ok(())
     }
 }

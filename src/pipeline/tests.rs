@@ -5,4 +5,5 @@ mod functions;
 mod people;
 mod record_transforms;
 mod resolvers;
+mod rules;
 mod world;

@@ -124,7 +124,7 @@ pub struct Commit {
     pub settled: Vec<i64>,
     /// Conflicts on record whose write did not happen: they are taken out again.
     pub void: Vec<i64>,
-    /// New or renewed reviews, one per end and key.
+    /// New or renewed reviews: one per link, so that it takes the place of one about the counterpart.
     pub reviews: Vec<Finding>,
     /// Reviews that no longer hold.
     pub cleared: Vec<(End, Key)>,

@@ -375,6 +375,10 @@ impl StateStore for SqliteState {
     }
 
     async fn in_review(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {
+        let any = "SELECT EXISTS (SELECT 1 FROM reviews WHERE pair = (SELECT id FROM pairs WHERE name = ?))";
+        if !sqlx::query_scalar::<_, bool>(any).bind(pair).fetch_one(&self.pool).await.map_err(failed)? {
+            return Ok(vec![false; keys.len()]);
+        }
         let encoded: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
         let mut found = std::collections::HashSet::new();
         for part in encoded.chunks(KEYS_PER_QUERY) {

@@ -101,8 +101,8 @@ impl Setup {
 
     /// Both tables' mapped columns, in key order.
     pub async fn contents(&self) -> (Vec<Vec<Option<String>>>, Vec<Vec<Option<String>>>) {
-        let source = "SELECT CAST(id AS TEXT), name, phone, city FROM customers ORDER BY id";
-        let target = "SELECT CAST(client_id AS TEXT), full_name, phone, town FROM clients ORDER BY client_id";
+        let source = "SELECT CAST(id AS TEXT), name, phone, city FROM customers ORDER BY customers.id";
+        let target = "SELECT CAST(client_id AS TEXT), full_name, phone, town FROM clients ORDER BY clients.client_id";
         (self.source.rows(source).await, self.target.rows(target).await)
     }
 

@@ -50,8 +50,17 @@ impl Item {
     }
 
     fn file(&mut self, finding: Option<Finding>, done: &mut Done) {
+        // What a person decided in vain stays the same review.
+        let turned = self.ruling.is_some().then_some(self.origin);
         self.finish(Some(finding.as_ref().map_or("it cannot be found any more", |finding| &finding.message)), done);
-        finding.into_iter().for_each(|finding| done.file(finding));
+        if let Some(finding) = finding {
+            done.file(match (turned, finding.other.clone()) {
+                (Some(end), Some(key)) if end != finding.end => {
+                    Finding { end, other: Some(finding.key.clone()), key, ..finding }
+                }
+                _ => finding,
+            });
+        }
     }
 
     /// What it matches cannot be said.

@@ -89,8 +89,12 @@ impl Plugins for Functions {
         Ok(())
     }
 
-    async fn transform(&self, _: &FunctionRef, _: &CallContext, input: Vec<Value>) -> Rows<Value> {
-        Ok(input.into_iter().map(Ok).collect())
+    async fn transform(&self, function: &FunctionRef, _: &CallContext, input: Vec<Value>) -> Rows<Value> {
+        let initial = |value: Value| match value.to_text() {
+            Some(all) if function.name == "initial" => text(&all.chars().take(1).collect::<String>()),
+            Some(_) | None => value,
+        };
+        Ok(input.into_iter().map(initial).map(Ok).collect())
     }
 
     async fn fields(&self, _: &FunctionRef) -> Result<Vec<String>, PluginError> {

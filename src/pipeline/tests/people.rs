@@ -239,3 +239,21 @@ async fn a_refused_record_is_shown_with_its_counterpart() {
     assert_eq!(world.values(1, "a"), both("t"));
     world.at_rest(&[1]).await;
 }
+
+/// What is in review is no longer what was agreed, so the other side's edits are never decided as if it were.
+#[tokio::test]
+async fn an_edit_in_review_is_not_forgotten_when_the_other_side_stirs() {
+    let world = contested().await;
+    world.edit(End::Target, 1, &[("a", "o")]);
+    world.process(End::Target, &[1]).await;
+    assert_eq!((world.values(1, "a"), world.findings().len()), (both("s"), 0), "the source alone has changed it now");
+
+    let world = agreed(short(Rule::LATER, OnInvalid::RejectRecord)).await;
+    world.edit(End::Source, 1, &[("a", "long")]);
+    world.process(End::Source, &[1]).await;
+    world.process(End::Target, &[1]).await;
+    assert_eq!(world.findings().len(), 1, "nothing has changed: it waits still");
+    world.edit(End::Target, 1, &[("a", "too")]);
+    world.process(End::Target, &[1]).await;
+    assert_eq!(world.findings().len(), 1, "one review of a record, whichever side is refused");
+}

@@ -210,7 +210,8 @@ impl StateStore for Memory {
         let mut reviews = self.reviews.lock().unwrap();
         reviews.retain(|old| {
             let is = |end: End, key: &Key| old.end == end && old.key == *key;
-            let renewed = commit.reviews.iter().any(|new| is(new.end, &new.key));
+            let of_link = |new: &Finding| new.other.as_ref().is_some_and(|other| is(new.end.other(), other));
+            let renewed = commit.reviews.iter().any(|new| is(new.end, &new.key) || of_link(new));
             !renewed && !commit.cleared.iter().any(|(end, key)| is(*end, key))
         });
         reviews.extend(commit.reviews.iter().cloned());
@@ -263,8 +264,12 @@ impl StateStore for Memory {
         Ok(Vec::new())
     }
 
-    async fn in_review(&self, _: &str, _: End, keys: &[Key]) -> Result<Vec<bool>> {
-        Ok(vec![false; keys.len()])
+    async fn in_review(&self, _: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {
+        let reviews = self.reviews.lock().unwrap();
+        let is = |one: &Finding, key: &Key| {
+            if one.end == end { one.key == *key } else { one.other.as_ref() == Some(key) }
+        };
+        Ok(keys.iter().map(|key| reviews.iter().any(|one| is(one, key))).collect())
     }
 
     async fn summaries(&self) -> Result<Vec<PairSummary>> {

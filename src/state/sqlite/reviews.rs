@@ -97,8 +97,15 @@ fn review(row: &SqliteRow) -> Result<Review> {
     })
 }
 
-/// Files a finding; one about the same record is renewed, and counts the change that led to it.
+/// Files a finding; one about the same record is renewed, and counts the change that led to it. One about its counterpart goes.
 pub(super) async fn file(connection: &mut SqliteConnection, (pair, plugin_set): Ids, finding: &Finding) -> Written {
+    if let Some(other) = &finding.other {
+        let text = "DELETE FROM reviews WHERE pair = ? AND side = ? AND key = ? RETURNING id";
+        let gone = sqlx::query_scalar::<_, i64>(text).bind(pair).bind(finding.end.other().name()).bind(other.encode());
+        if let Some(id) = gone.fetch_optional(&mut *connection).await? {
+            overtake(connection, id, "another review of its counterpart took its place").await?;
+        }
+    }
     let contested = serde_json::json!(finding.contested).to_string();
     let base = |end: End| finding.base.as_ref().map(|base| named_values(base.get(end)));
     let id: i64 = sqlx::query_scalar(
