@@ -17,6 +17,7 @@ use crate::value::Kind;
 pub mod change_log;
 pub mod registry;
 
+pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 

@@ -23,7 +23,19 @@ pub enum Database {
         /// Its name.
         name: String,
     },
+    /// A database on the private MariaDB server, dropped with this.
+    Mysql {
+        /// URL of the server's own database.
+        admin: String,
+        /// URL of this one.
+        url: String,
+        /// Its name.
+        name: String,
+    },
 }
+
+/// How a user's program speaks to MySQL in these tests: in standard SQL, in UTC, and as loosely as old ones do.
+const MYSQL_SESSION: &str = "SET sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT', time_zone = '+00:00'";
 
 impl Database {
     /// A new SQLite file.
@@ -47,6 +59,17 @@ impl Database {
         Self::Postgres { url: format!("{server}/{name}"), admin, name }
     }
 
+    /// A new database on the private MariaDB server that `tests/run` starts.
+    pub async fn mysql() -> Self {
+        let admin = std::env::var("TIDELOCK_TEST_MYSQL").expect(
+            "TIDELOCK_TEST_MYSQL is not set: run the live tests through tests/run, which starts a private server",
+        );
+        let name = format!("tl_{}", unique());
+        mysql_run(&admin, &format!("CREATE DATABASE {name} CHARACTER SET utf8mb4")).await.unwrap();
+        let (server, _) = admin.rsplit_once('/').unwrap();
+        Self::Mysql { url: format!("{server}/{name}"), admin, name }
+    }
+
     /// Runs statements.
     pub async fn execute(&self, sql: &str) {
         let done = match self {
@@ -62,6 +85,7 @@ impl Database {
                 connection.close().await.unwrap();
                 done
             }
+            Self::Mysql { url, .. } => mysql_run(url, sql).await,
         };
         done.unwrap_or_else(|error| panic!("{error}\nin: {}", &sql[..sql.len().min(500)]));
     }
@@ -85,6 +109,15 @@ impl Database {
                 let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
                 rows.iter().map(|row| (0..row.len()).map(|column| row.get(column)).collect()).collect()
+            }
+            Self::Mysql { url, .. } => {
+                let mut connection = mysql_connection(url).await;
+                // MySQL casts to CHAR only.
+                let sql = sql.replace(" AS TEXT)", " AS CHAR)");
+                let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                let value = |row: &sqlx::mysql::MySqlRow, column| row.try_get_unchecked(column).unwrap();
+                rows.iter().map(|row| (0..row.len()).map(|column| value(row, column)).collect()).collect()
             }
         }
     }
@@ -114,6 +147,7 @@ impl Database {
             Self::Postgres { url, .. } => {
                 serde_json::json!({"type": "postgres", "name": name, "url": url, "table": table})
             }
+            Self::Mysql { url, .. } => serde_json::json!({"type": "mysql", "name": name, "url": url, "table": table}),
         }
     }
 }
@@ -129,7 +163,29 @@ impl Drop for Database {
                 .stderr(Stdio::null())
                 .status();
         }
+        if let Self::Mysql { admin, name, .. } = self {
+            let (admin, statement) = (admin.clone(), format!("DROP DATABASE IF EXISTS {name}"));
+            let dropping = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { mysql_run(&admin, &statement).await.ok() })
+            });
+            let _dropped = dropping.join();
+        }
     }
+}
+
+/// A connection of a user's program.
+pub async fn mysql_connection(url: &str) -> sqlx::MySqlConnection {
+    let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(MYSQL_SESSION).execute(&mut connection).await.unwrap();
+    connection
+}
+
+async fn mysql_run(url: &str, sql: &str) -> Result<(), sqlx::Error> {
+    let mut connection = mysql_connection(url).await;
+    let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.map(drop);
+    connection.close().await?;
+    done
 }
 
 /// A name that nothing else has.

@@ -27,6 +27,8 @@ mod harness;
 mod scenarios;
 
 mod bad_input;
+mod mysql;
+mod mysql_contract;
 mod postgres;
 mod postgres_contract;
 mod postgres_create;

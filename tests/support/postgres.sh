@@ -53,24 +53,15 @@ find_postgres() {
     [ -n "$postgres_bin" ]
 }
 
-# Installs Debian's package without the cluster that it would make and start, which nobody asked for. What this changes
-# on the way (two files in /etc and /usr/sbin) is put back.
+# Installs Debian's package without the cluster that it would make, which nobody asked for. What this changes on the way (a
+# file in /etc) is put back.
 install_postgres() {
     say "Installing Debian's postgresql package (the server is started privately, not as a service)"
-    local settings=/etc/postgresql-common/createcluster.conf policy=/usr/sbin/policy-rc.d status=0
+    local settings=/etc/postgresql-common/createcluster.conf status=0
     as_root mkdir -p /etc/postgresql-common
     [ ! -e "$settings" ] || as_root cp -p "$settings" "$settings.before-tidelock"
     echo 'create_main_cluster = false' | as_root tee -a "$settings" >/dev/null
-    local made_policy=""
-    if [ ! -e "$policy" ]; then
-        made_policy=yes
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-        as_root chmod 755 "$policy"
-    fi
-    interruptible as_root apt-get update -q || true
-    interruptible as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
-        apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold postgresql || status=$?
-    [ -z "$made_policy" ] || as_root rm -f "$policy"
+    install_debian_server postgresql || status=$?
     if [ -e "$settings.before-tidelock" ]; then
         as_root mv "$settings.before-tidelock" "$settings"
     elif [ -e "$settings.ucf-dist" ]; then

@@ -158,3 +158,19 @@ can_install_debian_packages() {
 can_start_containers() {
     command -v docker >/dev/null && docker info >/dev/null 2>&1
 }
+
+# Installs a package of Debian whose service, which nobody asked for, is not to be started. What this changes on the way (a
+# file in /usr/sbin) is put back.
+install_debian_server() { # PACKAGE
+    local policy=/usr/sbin/policy-rc.d made_policy="" status=0
+    if [ ! -e "$policy" ]; then
+        made_policy=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    interruptible as_root apt-get update -q || true
+    interruptible as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "$1" || status=$?
+    [ -z "$made_policy" ] || as_root rm -f "$policy"
+    return "$status"
+}

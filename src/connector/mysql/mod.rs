@@ -1,0 +1,63 @@
+//! The MySQL connector (layer 4), for MySQL from version 8 on and MariaDB from 10.6 on.
+//!
+//! `options` says how a server is reached, `catalogue` and `table` what its tables look like, `values` how values are sent and read.
+//! An opened table is a `collection`, which two halves share:
+//! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `gates`: what can still come), or
+//!   `polling` goes by a column;
+//! - the `target`: `scan`, `write` (`creates`) and `upsert`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Connector, OpenOptions, Schema, Side, Source};
+use crate::config::{CaptureMethod, Endpoint};
+use crate::error::{ErrorKind, Result};
+
+mod catalogue;
+mod collection;
+mod creates;
+mod errors;
+mod gates;
+mod options;
+mod polling;
+mod position;
+mod scan;
+mod source;
+mod table;
+mod target;
+mod tracking;
+mod upsert;
+mod values;
+mod write;
+
+/// The connector for MySQL and MariaDB.
+#[derive(Debug, Default)]
+pub struct Mysql {}
+
+#[async_trait]
+impl Connector for Mysql {
+    async fn describe(&self, endpoint: &Endpoint) -> Result<Schema> {
+        let server = options::Server::of(endpoint)?;
+        let mut connection = server.connect().await?;
+        Ok(catalogue::describe(&mut connection, &server, &endpoint.collection).await?.schema())
+    }
+
+    async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side> {
+        let server = options::Server::of(endpoint)?;
+        let mut connection = server.connect().await?;
+        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        if table.key != schema.key {
+            let place = errors::Place { table: Some(table.label()), ..server.place };
+            let message = "the key was altered since the table was described";
+            return Err(place.error(ErrorKind::SchemaMismatch, "mysql.schema", message));
+        }
+        let collection = Arc::new(collection::Collection::new(server, table, endpoint.filter.clone(), options)?);
+        collection.check(&mut connection).await?;
+        let source: Box<dyn Source> = match collection.options.capture {
+            CaptureMethod::DatabaseTriggers => Box::new(source::LogSource::new(Arc::clone(&collection))),
+            CaptureMethod::Polling => Box::new(polling::PollSource::new(Arc::clone(&collection))?),
+        };
+        Ok(Side { source, target: Arc::new(target::MyTarget::new(collection)) })
+    }
+}

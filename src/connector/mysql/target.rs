@@ -1,0 +1,112 @@
+//! Fetches and writes the records of a table (layer 4): the port's [`Target`], each half of it in a file of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::collection::{Collection, Look};
+use super::creates::or_empty;
+use super::errors::Sql;
+use super::table::MyColumn;
+use super::{creates, polling, scan, tracking, upsert, write};
+use crate::config::CaptureMethod;
+use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::error::Result;
+use crate::record::{Key, Record};
+
+/// Records in one `write`, `fetch` or `find`: more gain little, and hold locks for longer.
+pub(super) const BATCH: usize = 2_000;
+
+/// A table that is fetched from and written to.
+pub(super) struct MyTarget {
+    collection: Arc<Collection>,
+}
+
+impl MyTarget {
+    /// A target that uses the collection's pool.
+    pub(super) fn new(collection: Arc<Collection>) -> Self {
+        Self { collection }
+    }
+
+    async fn read(&self, columns: &[MyColumn], keys: &[Key]) -> Sql<Vec<Vec<Record>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.collection.pool.acquire().await?;
+        let found = self.collection.find(&mut connection, columns, keys, Look::Filtered).await?;
+        Ok(found.into_iter().map(|records| records.into_iter().map(|(_, record)| record).collect()).collect())
+    }
+
+    /// By the change table, or by the `updated_at` column where changes are polled.
+    async fn times(&self, keys: &[Key]) -> Sql<Vec<Option<i64>>> {
+        let collection = &self.collection;
+        let mut connection = collection.pool.acquire().await?;
+        match (collection.options.capture, &collection.options.updated_at) {
+            (CaptureMethod::DatabaseTriggers, _) => tracking::times(&mut connection, collection, keys).await,
+            (CaptureMethod::Polling, Some(name)) => polling::times(&mut connection, collection, name, keys).await,
+            (CaptureMethod::Polling, None) => Ok(vec![None; keys.len()]),
+        }
+    }
+}
+
+/// What both halves of an opened table can do.
+pub(super) fn capabilities(collection: &Collection) -> Capabilities {
+    let deletes = collection.options.capture == CaptureMethod::DatabaseTriggers;
+    Capabilities { deletes, change_times: true, batch: BATCH }
+}
+
+#[async_trait]
+impl Target for MyTarget {
+    fn capabilities(&self) -> Capabilities {
+        capabilities(&self.collection)
+    }
+
+    async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
+        scan::start(&self.collection, &order).await
+    }
+
+    async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        let found = self.read(&self.collection.key, keys).await;
+        let found = found.map_err(|error| self.collection.place.failed("fetching", error))?;
+        Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
+    }
+
+    async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        let found = self.read(&self.collection.columns(fields)?, values).await;
+        found.map_err(|error| self.collection.place.failed("finding", error))
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+        write::write(&self.collection, writes).await
+    }
+
+    async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
+        upsert::upsert(&self.collection, records).await
+    }
+
+    async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
+        write::delete_by_correlation(&self.collection, values).await
+    }
+
+    async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        let empty = vec![None; keys.len()];
+        or_empty(self.times(keys).await, empty)
+            .map_err(|error| self.collection.place.failed("asking for change times", error))
+    }
+
+    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
+        let asked = async {
+            let mut connection = self.collection.pool.acquire().await?;
+            creates::pending(&mut connection, &self.collection).await
+        };
+        or_empty(asked.await, Vec::new()).map_err(|error| self.collection.place.failed("reading create tokens", error))
+    }
+
+    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
+        let forgetting = async {
+            let mut connection = self.collection.pool.acquire().await?;
+            creates::forget(&mut connection, &self.collection, tokens).await
+        };
+        or_empty(forgetting.await, ()).map_err(|error| self.collection.place.failed("forgetting create tokens", error))
+    }
+}
