@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{Connector, postgres, sqlite};
+use super::{Connector, mysql, postgres, sqlite};
 
 /// Type names that can be opened.
-pub const SYSTEM_TYPES: &[&str] = &["postgres", "sqlite"];
+pub const SYSTEM_TYPES: &[&str] = &["mysql", "postgres", "sqlite"];
 
 /// Type names of the design that no connector serves yet.
-pub const PLANNED_SYSTEM_TYPES: &[&str] = &["mysql", "netsuite", "rest", "salesforce", "snowflake", "zendesk"];
+pub const PLANNED_SYSTEM_TYPES: &[&str] = &["netsuite", "rest", "salesforce", "snowflake", "zendesk"];
 
 /// The connector of a type name.
 pub fn connector(system_type: &str) -> Option<Arc<dyn Connector>> {
     match system_type {
+        "mysql" => Some(Arc::new(mysql::Mysql::default())),
         "postgres" => Some(Arc::new(postgres::Postgres::default())),
         "sqlite" => Some(Arc::new(sqlite::Sqlite::default())),
         _ => None,

@@ -218,7 +218,8 @@ async fn types_without_a_counterpart_lose_nothing() {
     assert!(!schema.column("twice").unwrap().writable);
     let largest = Key(vec![Value::Decimal(u64::MAX.to_string())]);
     let side = open(&database, "t").await;
-    let record = side.target.fetch(std::slice::from_ref(&largest)).await.unwrap().pop().flatten().expect("found by its key");
+    let record =
+        side.target.fetch(std::slice::from_ref(&largest)).await.unwrap().pop().flatten().expect("found by its key");
     for (name, value) in [
         ("flag", Value::Boolean(true)),
         ("bits", Value::Decimal(u64::MAX.to_string())),

@@ -35,18 +35,13 @@ pub async fn load_and_follow(kinds: (Kind, Kind)) {
 pub async fn by_another_unique_field(kinds: (Kind, Kind)) {
     let setup = Setup::new(kinds).await;
     setup.source.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, phone TEXT, city TEXT)").await;
+    let key = kinds.1.generated_key();
     setup
         .target
-        .execute("CREATE TABLE clients (client_id INTEGER PRIMARY KEY, full_name TEXT, phone TEXT, town TEXT)")
+        .execute(&format!("CREATE TABLE clients (client_id {key}, full_name TEXT, phone TEXT, town TEXT)"))
         .await;
     setup.configure(json!({"sync_type": "one_way", "key": {"source": "phone", "target": "phone"},
         "field_mappings": [{"source": "phone", "target": "phone"}, {"source": "name", "target": "full_name"}]}));
-    if let Kind::Postgres = kinds.1 {
-        setup
-            .target
-            .execute("CREATE SEQUENCE ids START 100; ALTER TABLE clients ALTER client_id SET DEFAULT nextval('ids')")
-            .await;
-    }
     setup.target.execute("INSERT INTO clients (client_id, full_name, phone) VALUES (70, 'old', '7')").await;
     setup.source.execute("INSERT INTO customers (id, name, phone) VALUES (1, 'Ada', '7'), (2, 'Bob', '8')").await;
     setup.tidelock.once(0);

@@ -10,6 +10,7 @@ use crate::harness::Database;
 async fn tables(setup: &Setup, kinds: (Kind, Kind)) {
     let columns = |kind: Kind, price: &str| match kind {
         Kind::Sqlite => "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE NOCASE".to_owned(),
+        Kind::Mysql => "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE utf8mb4_general_ci".to_owned(),
         Kind::Postgres => format!("phone TEXT, price {price}, code TEXT COLLATE no_case"),
     };
     for (database, kind) in [(&setup.source, kinds.0), (&setup.target, kinds.1)] {
@@ -28,7 +29,7 @@ async fn tables(setup: &Setup, kinds: (Kind, Kind)) {
     let whisper = ("full_name", "lower(trim(NEW.full_name))");
     let strip = ("phone", "replace(NEW.phone, '-', '')");
     let mut altered = vec![whisper, strip];
-    if matches!(kinds.1, Kind::Sqlite) {
+    if !matches!(kinds.1, Kind::Postgres) {
         // PostgreSQL's column does that by its own.
         altered.push(("price", "round(NEW.price, 1)"));
     }
@@ -46,6 +47,16 @@ async fn alter(database: &Database, (table, key): (&str, &str), fields: &[(&str,
                          UPDATE {table} SET {} WHERE {key} = NEW.{key}; INSERT INTO writes VALUES (NEW.{key});
                      END;",
                     set.join(", ")
+                )
+            };
+            trigger("insert") + &trigger("update")
+        }
+        Database::Mysql { .. } => {
+            let set: String = fields.iter().map(|(field, made)| format!("SET NEW.{field} = {made}; ")).collect();
+            let trigger = |op: &str| {
+                format!(
+                    "CREATE TRIGGER alter_{op} BEFORE {op} ON {table} FOR EACH ROW
+                     BEGIN {set} INSERT INTO writes VALUES (NEW.{key}); END;"
                 )
             };
             trigger("insert") + &trigger("update")
@@ -87,7 +98,13 @@ async fn at_rest(setup: &Setup) {
 }
 
 async fn seen(database: &Database, sql: &str) -> Vec<String> {
-    database.rows(sql).await.remove(0).into_iter().map(Option::unwrap_or_default).collect()
+    let mut texts: Vec<String> =
+        database.rows(sql).await.remove(0).into_iter().map(Option::unwrap_or_default).collect();
+    // A price with the zeros that MySQL prints is the same price.
+    if let Some(price) = texts.get_mut(2) {
+        price.truncate(price.trim_end_matches('0').len());
+    }
+    texts
 }
 
 const SOURCE: &str = "SELECT name, phone, CAST(price AS TEXT), code FROM customers WHERE id = 1";

@@ -73,6 +73,8 @@ pub async fn tracking_is_removed_on_request(kinds: (Kind, Kind)) {
 
 fn made(kind: Kind) -> &'static str {
     match kind {
+        Kind::Mysql => "SELECT CAST((SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'tidelock%') \
+            + (SELECT count(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()) AS TEXT)",
         Kind::Sqlite => "SELECT CAST(count(*) AS TEXT) FROM sqlite_master WHERE name LIKE 'tidelock%'",
         Kind::Postgres => {
             "SELECT CAST((SELECT count(*) FROM pg_class WHERE relname LIKE 'tidelock%') + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'tidelock%')

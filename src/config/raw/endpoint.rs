@@ -91,6 +91,14 @@ pub(crate) struct Credentials {
     pub(crate) username: Option<String>,
     /// Password.
     pub(crate) password: Option<String>,
+    /// Unix socket of a MySQL server.
+    #[schemars(length(min = 1))]
+    pub(crate) socket: Option<String>,
+    /// TLS to a MySQL server: `disabled`, `preferred`, `required`, `verify_ca` or `verify_identity`.
+    pub(crate) ssl_mode: Option<String>,
+    /// File of the authorities that a MySQL server's certificate may come from.
+    #[schemars(length(min = 1))]
+    pub(crate) ssl_ca: Option<String>,
     /// `oauth2`.
     pub(crate) auth_type: Option<String>,
     /// `client_credentials`, `jwt_bearer`, `refresh_token` or `password`.

@@ -67,6 +67,9 @@ fn either<'a>(
 /// What only some systems ask for, by its key.
 fn other(raw: &raw::Credentials) -> BTreeMap<String, Secret> {
     let all = [
+        ("socket", &raw.socket),
+        ("ssl_mode", &raw.ssl_mode),
+        ("ssl_ca", &raw.ssl_ca),
         ("auth_type", &raw.auth_type),
         ("grant", &raw.grant),
         ("instance_url", &raw.instance_url),
@@ -142,15 +145,26 @@ fn require(context: &mut Context<'_>, reach: &Reach<'_>, resolved: &Credentials)
             let message = "it is not said where the SQLite database is";
             context.missing(reach.at, "path", message, "add \"path\": \"FILE.db\"");
         }
-    } else if reach.system_type == "postgres" {
-        if !has_url && resolved.host.is_none() && !broken("url") && !broken("host") {
-            let message = "it is not said where the Postgres server is";
-            let suggestion = "add \"credentials\" with \"host\" and \"database\", or with \"url\": \"${DATABASE_URL}\"";
-            context.missing(reach.at, "credentials", message, suggestion);
+    } else if let Some((server, variable)) = server_name(reach.system_type) {
+        let is_said = has_url || resolved.host.is_some() || resolved.other.contains_key("socket");
+        if !is_said && !broken("url") && !broken("host") {
+            let message = format!("it is not said where the {server} server is");
+            let suggestion =
+                format!("add \"credentials\" with \"host\" and \"database\", or with \"url\": \"${{{variable}}}\"");
+            context.missing(reach.at, "credentials", &message, &suggestion);
         } else if has_url && resolved.host.is_some() {
             let at = context.at_key(reach.credentials.and_then(|raw| raw.at).unwrap_or(reach.at), "host");
             let message = "the server is given twice: by \"url\" and by \"host\"";
             context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest("keep one of them"));
         }
+    }
+}
+
+/// What a database server is called, and the variable that its URL is usually in.
+fn server_name(system_type: &str) -> Option<(&'static str, &'static str)> {
+    match system_type {
+        "postgres" => Some(("Postgres", "DATABASE_URL")),
+        "mysql" => Some(("MySQL", "MYSQL_URL")),
+        _ => None,
     }
 }
