@@ -42,6 +42,14 @@ pub struct PairConfig {
     pub polling_interval: Duration,
     /// What becomes of deletes.
     pub deletes: Deletes,
+    /// The field that [`Deletes::SoftDelete`] sets, by its name on either side.
+    pub soft_delete: Option<String>,
+    /// How many deletes are too many to carry out unasked; `None`: none are.
+    pub delete_guard: Option<DeleteGuard>,
+    /// What becomes of the other side's record when one leaves its side's filter.
+    pub filter_exit: FilterExit,
+    /// When a record goes back and forth too often; `None`: never.
+    pub loop_prevention: Option<LoopPrevention>,
     /// Records per batch.
     pub batch_size: usize,
     /// Retries.
@@ -219,6 +227,51 @@ pub enum Deletes {
     Propagate,
     /// The other side keeps its record.
     Ignore,
+    /// The other side keeps its record, and marks it.
+    SoftDelete,
+}
+
+/// More deletes towards one side than this in one window are not carried out until a person says so.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeleteGuard {
+    /// Share of that side's records, 0 to 1.
+    pub max_fraction: f64,
+    /// So many may be deleted however small the collection is.
+    pub min_count: u64,
+    /// How long deletes are counted, and how long they stay stopped.
+    pub window: Duration,
+}
+
+impl Default for DeleteGuard {
+    fn default() -> Self {
+        Self { max_fraction: 0.2, min_count: 10, window: Duration::from_secs(300) }
+    }
+}
+
+/// What becomes of the other side's record when one leaves the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FilterExit {
+    /// It stays as it is; when its counterpart comes back, they are kept in step again.
+    #[default]
+    Keep,
+    /// As if the record had been deleted.
+    Delete,
+}
+
+/// When a record goes back and forth between values that were written before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopPrevention {
+    /// Window of the count.
+    pub window: Duration,
+    /// Returns to an earlier value in the window that are let through.
+    pub max_update_count: u32,
+}
+
+impl Default for LoopPrevention {
+    /// People may change their minds a few times a minute: what is not said in the configuration is more patient than what is.
+    fn default() -> Self {
+        Self { window: Duration::from_secs(60), max_update_count: 10 }
+    }
 }
 
 /// How a pair settles conflicts.

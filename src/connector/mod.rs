@@ -233,6 +233,12 @@ pub trait Target: Send + Sync {
     /// Current images, same order and length as `keys`; `None` where there is none (or the filter leaves it out).
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>>;
 
+    /// Whether there is a record of each key, the filter not applied: same order and length as `keys`.
+    async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>>;
+
+    /// How many records there are, the filter applied. As dear as counting is in the system: for rare questions.
+    async fn count(&self) -> Result<u64>;
+
     /// Records whose `fields` have these values: same order and length as `values`, each with all that match. Null matches nothing.
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>>;
 

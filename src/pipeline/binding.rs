@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod ask;
 mod computed;
+mod deletes;
 mod digest;
 mod functions;
 mod lookup;
@@ -15,12 +16,16 @@ mod rules;
 
 pub use ask::{Answered, ask};
 pub use computed::{Computed, Group};
+pub use deletes::Mark;
 pub use functions::check_params;
 pub use lookup::{BoundLookup, bind_lookups};
 pub use rules::{BoundCheck, BoundRule, comparable};
 
 use crate::change::{End, Ends};
-use crate::config::{Deletes, FieldMapping, Mappings, Nulls, OnError, PairConfig, Problem, Rule, suggestion};
+use crate::config::{
+    DeleteGuard, Deletes, FieldMapping, FilterExit, LoopPrevention, Mappings, Nulls, OnError, PairConfig, Problem,
+    Rule, suggestion,
+};
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
 use crate::record::{Layout, Record, layout};
@@ -99,6 +104,14 @@ pub struct Binding {
     pub checks: Vec<BoundRule>,
     /// What becomes of deletes.
     pub deletes: Deletes,
+    /// With [`Deletes::SoftDelete`]: what marks the deleted records of each side.
+    pub marks: Ends<Option<Mark>>,
+    /// When deletes stop.
+    pub delete_guard: Option<DeleteGuard>,
+    /// When a record goes back and forth too often.
+    pub loop_prevention: Option<LoopPrevention>,
+    /// Sides with a filter whose records stay as they are when their counterparts leave it.
+    pub filtered: Ends<bool>,
     /// What stands in for null.
     pub nulls: Nulls,
     /// The links were agreed under another mapping: what this one makes of records that nobody has edited flows once more.
@@ -122,6 +135,12 @@ impl Binding {
             }
         }
         functions
+    }
+
+    /// Whether a record of `end` is marked as deleted.
+    pub fn is_marked(&self, end: End, record: &Record) -> bool {
+        let mark = self.marks.get(end).as_ref();
+        mark.is_some_and(|mark| mark.is_set(record.values().get(mark.0.position).and_then(Option::as_ref)))
     }
 
     /// A record of `end` that carries these fields, given by their places, and no others. A later value of a place replaces an
@@ -202,6 +221,7 @@ impl Binder<'_> {
             && [End::Source, End::Target].into_iter().all(|end| self.is_exact(end, correlation.get(end)));
         let rules = mappings.iter().map(|mapping| self.rule(mapping)).collect();
         let timestamp = self.timestamp(&listed);
+        let marks = self.marks(&mappings, flows);
         Binding {
             pair: Arc::clone(&pair.name),
             systems: Ends { source: Arc::clone(&pair.source.name), target: Arc::clone(&pair.target.name) },
@@ -223,6 +243,13 @@ impl Binder<'_> {
             groups,
             checks,
             deletes: pair.deletes,
+            marks,
+            delete_guard: pair.delete_guard,
+            loop_prevention: pair.loop_prevention,
+            filtered: Ends {
+                source: pair.source.filter.is_some() && pair.filter_exit == FilterExit::Keep,
+                target: pair.target.filter.is_some() && pair.filter_exit == FilterExit::Keep,
+            },
             nulls: pair.nulls,
             renewed: false,
         }

@@ -59,6 +59,8 @@ pub(super) struct Item {
     pub fresh: bool,
     /// Rounds gone through.
     pub rounds: u32,
+    /// When the record that woke it was deleted, where the stream says so.
+    pub deleted_at: Option<i64>,
     /// What the state store has.
     stored: Option<Link>,
     answers: Vec<(usize, Answer)>,
@@ -92,7 +94,9 @@ impl Item {
         let mut keys = Ends::from_fn(|end| live.map(|link| link.keys.get(end).clone()));
         *keys.get_mut(origin) = Some(key);
         let base = live.and_then(|link| link.base.clone());
-        let mut now = Ends::from_fn(|_| if base.is_some() { Now::Assumed } else { Now::Known(None) });
+        let gone = live.and_then(|link| link.gone);
+        let assumed = |end| base.is_some() && gone != Some(end);
+        let mut now = Ends::from_fn(|end| if assumed(end) { Now::Assumed } else { Now::Known(None) });
         *now.get_mut(origin) = Now::Known(image);
         Self {
             origin,
@@ -104,6 +108,7 @@ impl Item {
             step: Step::Open,
             fresh: false,
             rounds: 0,
+            deleted_at: None,
             stored: link,
             answers: Vec::new(),
             resolvers: Vec::new(),
@@ -180,6 +185,8 @@ impl Item {
             mapped: Ends::from_fn(|end| self.mapped.get(end).as_ref()),
             times,
             answers: &self.answers,
+            gone: self.stored.as_ref().and_then(|link| link.gone),
+            at: self.deleted_at,
             ruled: self.ruling.as_ref().and_then(|(_, ruling)| ruling.take),
         };
         let decision = reconcile::reconcile(binding, &images);
@@ -301,10 +308,26 @@ impl Item {
         let base = match (self.take_image(End::Source), self.take_image(End::Target)) {
             (Some(source), Some(target)) => Some(self.agreed(binding, Ends { source, target })),
             (None, None) => None,
-            // An ignored delete: the link stays as it was.
-            (Some(_), None) | (None, Some(_)) => return,
+            (source_image, target_image) => {
+                // An ignored delete: the link stays as it was. One that left a mark is remembered with what is left.
+                let gone = if source_image.is_none() { End::Source } else { End::Target };
+                let left = source_image.or(target_image);
+                if let Some(link) = self.marked(binding, Ends { source, target }, gone, left) {
+                    done.commit.links.push(link);
+                }
+                return;
+            }
         };
-        done.commit.links.push(Link { keys: Ends { source, target }, base });
+        done.commit.links.push(Link { keys: Ends { source, target }, base, gone: None });
+    }
+
+    /// The link of a record whose counterpart of `gone` was deleted, where it is marked; `None` where that is stored already.
+    fn marked(&self, binding: &Binding, keys: Ends<Key>, gone: End, left: Option<Record>) -> Option<Link> {
+        let mut base = self.base.clone()?;
+        let left = left.filter(|left| binding.is_marked(gone.other(), left))?;
+        *base.get_mut(gone.other()) = left;
+        let link = Link { keys, base: Some(base), gone: Some(gone) };
+        (self.stored.as_ref() != Some(&link)).then_some(link)
     }
 
     /// The new base. A value that a rule keeps from the other side is an edit still: what comes from there must not replace it
@@ -326,7 +349,7 @@ impl Item {
 
     /// Whether the state store has the link as it is now.
     fn is_stored(&self) -> bool {
-        let Some(Link { keys, base }) = &self.stored else { return false };
+        let Some(Link { keys, base, gone: None }) = &self.stored else { return false };
         let base = base.as_ref();
         [End::Source, End::Target].into_iter().all(|end| {
             self.keys.get(end).as_ref() == Some(keys.get(end)) && self.image(end) == base.map(|base| base.get(end))

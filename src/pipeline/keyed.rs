@@ -3,16 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::binding::Binding;
+use super::apply::key_of;
+use super::binding::{Binding, Mark};
+use super::guards::GUARDED;
 use super::item::refusal;
 use super::ruling::{SetValue, overlay};
 use super::transform::{self, Mapped};
 use super::{Done, Pipeline, apply, validation};
 use crate::change::{Change, End};
+use crate::config::Deletes;
+use crate::connector::{Write, WriteOutcome};
 use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Layout, Record, layout};
 use crate::state::{Finding, ReviewKind};
+use crate::telemetry::clock;
 use crate::value::Value;
 
 impl Pipeline {
@@ -27,7 +32,9 @@ impl Pipeline {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
         let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
-        for (key, image) in self.images(End::Source, changes).await? {
+        let mut read = self.images(End::Source, changes).await?;
+        self.stay(End::Source, &mut read, &mut done).await?;
+        for (key, image) in read {
             match image {
                 Some(image) => images.push((key, image)),
                 None => gone.push(key),
@@ -42,14 +49,18 @@ impl Pipeline {
         }
         let checked = validation::check_mapped(&self.binding, End::Source, mapped, plugins).await?;
         let columns = columns(&self.binding);
-        let names = layout(columns.iter().map(|(_, name)| name));
+        // What the source has is not deleted.
+        let mark = self.binding.marks.target.as_ref();
+        let unmarked = mark.map(Mark::unset);
+        let names = columns.iter().map(|(_, name)| name).chain(mark.map(|mark| &mark.0.name));
+        let names = layout(names);
         let (mut keys, mut rows) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
         let mut seen: HashMap<Key, Key> = HashMap::new();
         for ((key, image), (cells, warnings)) in images.into_iter().zip(checked.into_cells()) {
             let ambiguous = |key, image, code, message: &str| {
                 Finding::new(End::Source, key, ReviewKind::Ambiguous, code, message).with_image(image)
             };
-            match row(&names, &columns, cells) {
+            match row(&names, &columns, cells, unmarked.clone()) {
                 Err(rejection) => done.reject(End::Source, key, image, rejection),
                 Ok(record) => match record.key(&self.binding.correlation.target) {
                     None => {
@@ -71,7 +82,7 @@ impl Pipeline {
             }
         }
         self.upsert(&rows, keys, &mut done).await?;
-        self.delete(gone, plugins, &mut done).await?;
+        self.delete(gone, set, plugins, &mut done).await?;
         Ok(done)
     }
 
@@ -95,8 +106,27 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn delete(&self, gone: Vec<Key>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
-        if gone.is_empty() || self.binding.deletes == crate::config::Deletes::Ignore {
+    async fn delete(
+        &self,
+        gone: Vec<Key>,
+        set: &HashMap<Key, Vec<SetValue>>,
+        plugins: &Arc<dyn Plugins>,
+        done: &mut Done,
+    ) -> Result<()> {
+        // What a person has decided is not held up.
+        let (asked, gone): (Vec<Key>, Vec<Key>) = gone.into_iter().partition(|key| set.contains_key(key));
+        let doomed = !gone.is_empty() && self.binding.deletes != Deletes::Ignore;
+        if doomed && !self.admits(End::Target, gone.len() as u64).await? {
+            let guarded =
+                |key| Finding::new(End::Source, key, ReviewKind::DeleteGuard, GUARDED, self.guarded(End::Target));
+            gone.into_iter().for_each(|key| done.file(guarded(key)));
+            return self.carry_out_deletes(asked, plugins, done).await;
+        }
+        self.carry_out_deletes(asked.into_iter().chain(gone).collect(), plugins, done).await
+    }
+
+    async fn carry_out_deletes(&self, gone: Vec<Key>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
+        if gone.is_empty() || self.binding.deletes == Deletes::Ignore {
             done.commit.counts.skipped += gone.len() as u64;
             done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));
             return Ok(());
@@ -122,11 +152,40 @@ impl Pipeline {
                 .map(Key)
         };
         let values: Vec<Key> = mapped.into_iter().filter_map(correlated).collect();
-        let deleted = self.targets.target.delete_by_correlation(&values).await?;
+        let deleted = match &self.binding.marks.target {
+            Some(mark) => self.mark_deleted(mark, &values).await?,
+            None if self.binding.deletes == Deletes::SoftDelete => 0,
+            None => self.targets.target.delete_by_correlation(&values).await?,
+        };
         done.wrote(End::Target, deleted);
         done.commit.counts.skipped += (gone.len() as u64).saturating_sub(deleted);
         done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));
         Ok(())
+    }
+}
+
+impl Pipeline {
+    /// Marks the records of these correlation values as deleted, those that are not yet; returns how many.
+    async fn mark_deleted(&self, mark: &Mark, values: &[Key]) -> Result<u64> {
+        let target = self.targets.target.as_ref();
+        let found = target.find(&self.binding.correlation.target, values).await?;
+        let value = mark.set(clock::now_micros()).unwrap_or(Value::Null);
+        let marked = |record: Record| {
+            let key = key_of(&self.binding, End::Target, &record)?;
+            let fields = self.binding.record(End::Target, [(mark.0.position, &value)]);
+            (!self.binding.is_marked(End::Target, &record)).then_some(Write::Update { key, fields, guard: None })
+        };
+        let writes: Vec<Write> = found.into_iter().flatten().filter_map(marked).collect();
+        let mut count = 0;
+        for outcome in apply::write_all(target, &writes).await? {
+            match outcome {
+                WriteOutcome::Applied { .. } => count += 1,
+                // It is gone by now.
+                WriteOutcome::Changed => {}
+                WriteOutcome::Failed(error) => return Err(error),
+            }
+        }
+        Ok(count)
     }
 }
 
@@ -144,9 +203,11 @@ fn row(
     names: &Layout,
     columns: &[(usize, String)],
     mut cells: Mapped,
+    unmarked: Option<Value>,
 ) -> std::result::Result<Record, transform::Rejection> {
     let values = columns
         .iter()
         .map(|(place, _)| cells.get_mut(*place).map_or(Ok(None), |cell| std::mem::replace(cell, Ok(None))));
-    Ok(Record::new(Arc::clone(names), values.collect::<std::result::Result<Vec<_>, _>>()?))
+    let unmarked = unmarked.map(|value| Ok(Some(value)));
+    Ok(Record::new(Arc::clone(names), values.chain(unmarked).collect::<std::result::Result<Vec<_>, _>>()?))
 }

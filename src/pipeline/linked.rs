@@ -3,15 +3,17 @@
 //! The other side's image is assumed to be the base, and the write carries that assumption. Where it does not hold, both images are
 //! read and the link is decided again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::item::{Item, Now, Step};
 use super::{Done, Pipeline, apply};
-use crate::change::{Change, End, Ends};
+use crate::change::{Change, End, Ends, Op};
 use crate::connector::Write;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
+use crate::state::Link;
 
 /// A record that changes under our hands this many times in a row is left to a later batch.
 const ROUNDS_MAX: u32 = 8;
@@ -24,7 +26,7 @@ impl Pipeline {
     pub(super) async fn link(&self, end: End, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
-        let items = self.gather(end, changes).await?;
+        let items = self.gather(end, changes, &mut done).await?;
         self.settle(items, plugins, &mut done).await?;
         Ok(done)
     }
@@ -84,14 +86,39 @@ impl Pipeline {
     }
 
     /// One item per changed key, with its link and its current image.
-    pub(super) async fn gather(&self, end: End, changes: Vec<Change>) -> Result<Vec<Item>> {
-        let images = self.images(end, changes).await?;
+    pub(super) async fn gather(&self, end: End, changes: Vec<Change>, done: &mut Done) -> Result<Vec<Item>> {
+        let deleted = changes.iter().filter(|change| change.op == Op::Delete);
+        let deleted: HashMap<Key, i64> = deleted.filter_map(|change| Some((change.key.clone(), change.at?))).collect();
+        let mut images = self.images(end, changes).await?;
+        self.stay(end, &mut images, done).await?;
         let keys: Vec<Key> = images.iter().map(|(key, _)| key.clone()).collect();
         let links = self.state.links(&self.binding.pair, end, &keys).await?;
-        let mut items: Vec<Item> =
-            images.into_iter().zip(links).map(|((key, image), link)| Item::new(end, key, link, image)).collect();
+        self.distrust(end, &mut images, &links).await?;
+        let item = |((key, image), link): ((Key, Option<Record>), Option<Link>)| {
+            let at = deleted.get(&key).copied();
+            let mut item = Item::new(end, key, link, image);
+            item.deleted_at = at;
+            item
+        };
+        let mut items: Vec<Item> = images.into_iter().zip(links).map(item).collect();
         self.read_unknown(end.other(), &mut items).await?;
         Ok(items)
+    }
+
+    /// An image that was carried to us may be older than the delete that we know of (I7): it is read again.
+    async fn distrust(&self, end: End, images: &mut [(Key, Option<Record>)], links: &[Option<Link>]) -> Result<()> {
+        let risen = images.iter_mut().zip(links).filter(|((_, image), link)| {
+            image.is_some() && link.as_ref().is_some_and(|link| link.base.is_none() || link.gone == Some(end))
+        });
+        let (mut slots, keys): (Vec<&mut Option<Record>>, Vec<Key>) =
+            risen.map(|((key, image), _)| (image, key.clone())).unzip();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for (slot, image) in slots.iter_mut().zip(self.targets.get(end).fetch(&keys).await?) {
+            **slot = image;
+        }
+        Ok(())
     }
 
     /// Reads the images of `end` that cannot be assumed: nothing was agreed yet about some of their fields, or an edit of one side is in
@@ -123,6 +150,8 @@ impl Pipeline {
             self.map(&mut items, plugins).await?;
             self.take_values(&mut items, plugins, done).await?;
             self.decide(&mut items, plugins, done).await?;
+            self.guard_deletes(&mut items, done).await?;
+            self.stop_loops(&mut items, done);
             self.record_conflicts(&mut items).await?;
             // The target first: a record's source is never touched for a target that refuses it.
             for end in [End::Target, End::Source] {
@@ -254,8 +283,9 @@ impl Pipeline {
         for ((item, write), outcome) in writers.into_iter().zip(&writes).zip(outcomes) {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
             item.fold(end, write, outcome, done);
-            if let (true, Write::Update { fields, .. }) = (applied, write) {
+            if let (true, Write::Update { key, fields, .. }) = (applied, write) {
                 item.advance(&self.binding, end, fields);
+                self.note_write(end, key, fields);
             }
         }
         Ok(())
@@ -288,10 +318,17 @@ impl Pipeline {
                 continue;
             }
             let images = self.targets.get(end).fetch(&keys).await?;
+            let gone = images.iter().zip(&keys).filter(|(image, _)| image.is_none()).map(|(_, key)| key.clone());
+            let mut outside = self.outside(end, &gone.collect::<Vec<_>>()).await?.into_iter();
             for (item, image) in asking.into_iter().zip(images) {
-                item.reread(&self.binding, end, image);
+                if image.is_none() && outside.next().unwrap_or_default() {
+                    item.leave(done);
+                } else {
+                    item.reread(&self.binding, end, image);
+                }
             }
         }
+        items.retain(|item| item.step != Step::Closed);
         for item in items.iter_mut() {
             item.step = Step::Open;
         }

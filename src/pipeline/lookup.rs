@@ -42,7 +42,8 @@ impl Pipeline {
         let mut done = Done::default();
         done.commit.counts.read = keys.len() as u64;
         let change = |key: Key| Change { key, op: Op::Upsert, at: None, image: None };
-        let mut items = self.gather(end, keys.into_iter().map(change).collect()).await?;
+        let changes = keys.into_iter().map(change).collect();
+        let mut items = self.gather(end, changes, &mut done).await?;
         items.iter_mut().for_each(Item::untie);
         self.settle(items, &plugins, &mut done).await?;
         done.commit.end = Some(end);

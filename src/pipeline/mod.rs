@@ -15,10 +15,13 @@ pub mod apply;
 pub mod binding;
 pub mod coalesce;
 pub mod conflict;
+pub mod delete_guard;
+pub mod loop_prevention;
 pub mod reconcile;
 pub mod transform;
 pub mod validation;
 
+mod guards;
 mod item;
 mod keyed;
 mod linked;
@@ -32,6 +35,7 @@ mod ruling;
 mod tests;
 
 use binding::Binding;
+pub use guards::Watch;
 use transform::Rejection;
 
 /// Everything that processing a batch of one pair needs.
@@ -46,6 +50,8 @@ pub struct Pipeline {
     pub catalogue: Arc<dyn Catalogue>,
     /// The pair's name towards the systems.
     pub consumer: String,
+    /// What was done lately.
+    pub watch: Watch,
 }
 
 /// A batch of changes of one end.
@@ -107,6 +113,20 @@ impl Pipeline {
             }
         };
         changes.into_iter().map(&mut image).collect()
+    }
+
+    /// Takes out the records of `end` that have left its filter: their counterparts stay as they are.
+    async fn stay(&self, end: End, images: &mut Vec<(Key, Option<Record>)>, done: &mut Done) -> Result<()> {
+        let gone: Vec<Key> = images.iter().filter(|(_, image)| image.is_none()).map(|(key, _)| key.clone()).collect();
+        let mut outside = self.outside(end, &gone).await?.into_iter();
+        images.retain(|(key, image)| {
+            let stays = image.is_none() && outside.next().unwrap_or_default();
+            if stays {
+                done.skip(end, key.clone());
+            }
+            !stays
+        });
+        Ok(())
     }
 
     /// Digests of the plugins whose functions the pair calls.

@@ -10,6 +10,7 @@ use crate::change::{End, Ends};
 use crate::config::{Deletes, Nulls, Rule};
 use crate::record::Record;
 use crate::state::Winner;
+use crate::telemetry::clock;
 use crate::value::Value;
 
 mod group;
@@ -29,6 +30,10 @@ pub struct Images<'a> {
     pub times: Times,
     /// What resolvers and people said about fields.
     pub answers: &'a [(usize, Answer)],
+    /// The end whose record was deleted, while the other's was only marked.
+    pub gone: Option<End>,
+    /// When the record that woke the link was deleted, where that is known: microseconds since 1970-01-01 UTC.
+    pub at: Option<i64>,
     /// The end whose record counts where both disagree, and where the other's was refused: a person says so.
     pub ruled: Option<End>,
 }
@@ -84,6 +89,8 @@ pub struct Decision {
     pub writes: Ends<Option<Intent>>,
     /// What was contested and costs a side its edit.
     pub contests: Vec<Contest>,
+    /// The end whose record is deleted, or marked as deleted.
+    pub deletes: Option<End>,
     /// The later change was asked for.
     pub by_time: bool,
     /// Fields that hang on a resolver, which has not settled them: nothing is written. Place of the mapping, and of the resolver.
@@ -188,7 +195,9 @@ fn agreed<'a>(base: &'a Ends<Record>, mapping: &BoundMapping) -> Option<Ends<&'a
 
 /// The record exists on the other side only, and nothing was agreed about it.
 fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
-    if !binding.flows.get(at.other()) {
+    // What is marked as deleted is not born again.
+    let marked = |record: &Record| binding.is_marked(at.other(), record);
+    if !binding.flows.get(at.other()) || images.now.get(at.other()).is_some_and(marked) {
         return Decision::default();
     }
     let mut decision = Decision::default();
@@ -227,7 +236,15 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
     if !binding.flows.get(gone) {
         return created(binding, gone, images);
     }
-    if binding.deletes == Deletes::Ignore {
+    let mark = binding.marks.get(survives).as_ref();
+    let unmarked = images.gone == Some(gone) && mark.is_some() && !binding.is_marked(survives, survivor);
+    if unmarked {
+        // Somebody has taken the mark away.
+        return created(binding, gone, images);
+    }
+    let kept = binding.deletes == Deletes::SoftDelete && (mark.is_none() || binding.is_marked(survives, survivor));
+    let wanted = images.ruled == Some(survives);
+    if !wanted && (kept || images.gone == Some(gone) || binding.deletes == Deletes::Ignore) {
         return Decision::default();
     }
     // A field that was never agreed about says nothing of an edit.
@@ -246,7 +263,13 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
             return Decision { contests, by_time, ..created(binding, gone, images) };
         }
     }
-    *decision.writes.get_mut(survives) = Some(Intent::Delete);
+    if wanted {
+        return created(binding, gone, images);
+    }
+    let marked = mark.and_then(|mark| Some((mark.0.position, mark.set(images.at.unwrap_or_else(clock::now_micros))?)));
+    let marked = marked.map(|(place, value)| Intent::Update(binding.record(survives, [(place, &value)])));
+    *decision.writes.get_mut(survives) = Some(marked.unwrap_or(Intent::Delete));
+    decision.deletes = Some(survives);
     decision
 }
 
@@ -264,6 +287,15 @@ fn merged(binding: &Binding, source: &Record, target: &Record, images: &Images<'
         }
     }
     group::decide(binding, source, target, images, &mut decision, &mut updates);
+    // The deleted record is there again.
+    let risen = images.gone.map(End::other).and_then(|end| Some((end, binding.marks.get(end).as_ref()?)));
+    let unmarked = risen.as_ref().map(|(_, mark)| mark.unset());
+    let marked = |end: End| binding.is_marked(end, if end == End::Source { source } else { target });
+    if let (Some((end, mark)), Some(value)) = (risen, unmarked.as_ref())
+        && marked(end)
+    {
+        updates.get_mut(end).push((mark.0.position, value));
+    }
     if decision.rejection.is_none() && decision.is_settled() {
         decision.writes = Ends::from_fn(|end| {
             let fields = std::mem::take(updates.get_mut(end));

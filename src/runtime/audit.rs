@@ -199,6 +199,12 @@ struct Merge<'a> {
 impl Merge<'_> {
     fn add(&mut self, source: Option<Row>, target: Option<Row>) {
         self.report.compared += 1;
+        if self.is_marked(End::Source, source.as_ref(), target.is_none())
+            || self.is_marked(End::Target, target.as_ref(), source.is_none())
+        {
+            self.report.matching += 1;
+            return;
+        }
         let (kind, key, fields) = match (&source, &target) {
             (Some(one), Some(other)) => {
                 let fields = self.differing(one, &other.record);
@@ -214,6 +220,11 @@ impl Merge<'_> {
         };
         let records = Ends { source: source.map(|row| row.record), target: target.map(|row| row.record) };
         self.doubtful.push(Doubt { kind, key, fields, records });
+    }
+
+    /// Whether a record that is alone is marked as deleted.
+    fn is_marked(&self, end: End, row: Option<&Row>, alone: bool) -> bool {
+        alone && row.is_some_and(|row| self.pipeline.binding.is_marked(end, &row.record))
     }
 
     /// Mappings that reach the target and whose value is not what the source maps to; behind them, groups of computed fields.

@@ -10,7 +10,7 @@ use crate::change::{Change, End, Op};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
 use crate::pipeline::{Batch, Pipeline, apply};
-use crate::record::Record;
+use crate::record::{Key, Record};
 use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
 use crate::state::Commit;
@@ -111,26 +111,37 @@ fn changes(pipeline: &Pipeline, end: End, records: Vec<Record>) -> Result<Vec<Ch
     records.into_iter().map(change).collect()
 }
 
-/// Links of an earlier load whose records were deleted while nobody looked.
+/// Links of an earlier load whose records were deleted while nobody looked. All are found before the first is carried out, so that the
+/// delete guard knows how many there are.
 async fn sweep(pipeline: &Pipeline, max: usize, reporter: &Reporter) -> Result<()> {
     for end in [End::Source, End::Target] {
         if !pipeline.binding.flows.get(end) {
             continue;
         }
-        let mut after = None;
-        loop {
-            let links = pipeline.state.links_after(&pipeline.binding.pair, end, after.as_ref(), max).await?;
-            let Some(last) = links.last() else { break };
-            after = Some(last.keys.get(end).clone());
-            let keys: Vec<_> = links.iter().map(|link| link.keys.get(end).clone()).collect();
-            let images = pipeline.targets.get(end).fetch(&keys).await?;
-            let gone = keys.into_iter().zip(images).filter(|(_, image)| image.is_none());
-            let changes: Vec<Change> =
-                gone.map(|(key, _)| Change { key, op: Op::Delete, at: None, image: None }).collect();
-            if !changes.is_empty() {
-                reporter.batch(&pipeline.process(Batch { end, changes, through: None }).await?);
-            }
+        let gone = gone(pipeline, end, max).await?;
+        pipeline.announce_deletes(end.other(), gone.len() as u64).await?;
+        for keys in gone.chunks(max.max(1)) {
+            let change = |key: &Key| Change { key: key.clone(), op: Op::Delete, at: None, image: None };
+            let changes = keys.iter().map(change).collect();
+            reporter.batch(&pipeline.process(Batch { end, changes, through: None }).await?);
         }
     }
     Ok(())
+}
+
+/// Keys of the links whose record of `end` is gone; not of those whose delete was carried out.
+async fn gone(pipeline: &Pipeline, end: End, max: usize) -> Result<Vec<Key>> {
+    let (mut gone, mut after) = (Vec::new(), None);
+    loop {
+        let links = pipeline.state.links_after(&pipeline.binding.pair, end, after.as_ref(), max).await?;
+        let Some(last) = links.last() else { return Ok(gone) };
+        after = Some(last.keys.get(end).clone());
+        let keys: Vec<Key> =
+            links.iter().filter(|link| link.gone != Some(end)).map(|link| link.keys.get(end).clone()).collect();
+        let images = pipeline.targets.get(end).fetch(&keys).await?;
+        let missing = keys.into_iter().zip(images).filter(|(_, image)| image.is_none()).map(|(key, _)| key);
+        let missing: Vec<Key> = missing.collect();
+        let outside = pipeline.outside(end, &missing).await?;
+        gone.extend(missing.into_iter().zip(outside).filter(|(_, outside)| !outside).map(|(key, _)| key));
+    }
 }

@@ -23,6 +23,8 @@ pub struct Link {
     pub keys: Ends<Key>,
     /// The last agreed image of each side (mapped fields); `None` for a tombstone (I7).
     pub base: Option<Ends<Record>>,
+    /// The end whose record was deleted, while the other's was only marked as deleted.
+    pub gone: Option<End>,
 }
 
 /// A field on which both sides disagreed, and how that was settled.

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS pairs (
 );
 -- The field names of bases: a few per pair, so that a link stores values only.
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, fields TEXT NOT NULL UNIQUE);
--- A link without bases is a tombstone (I7).
+-- A link without bases is a tombstone (I7). `gone`: the side whose record was deleted, while the other's was only marked.
 CREATE TABLE IF NOT EXISTS links (
     pair INTEGER NOT NULL REFERENCES pairs (id),
     source_key BLOB NOT NULL,
@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS links (
     target_layout INTEGER,
     target_base BLOB,
     plugin_set INTEGER,
+    gone TEXT,
     PRIMARY KEY (pair, source_key)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS links_by_target ON links (pair, target_key);

@@ -110,7 +110,8 @@ impl SqliteState {
             }),
             _ => None,
         };
-        Ok(Link { keys, base })
+        let gone = row.get::<Option<&str>, _>("gone").map(end_of);
+        Ok(Link { keys, base, gone })
     }
 }
 

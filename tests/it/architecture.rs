@@ -32,6 +32,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "pipeline/mapping",
             "pipeline/conflict",
             "pipeline/loop_prevention",
+            "pipeline/delete_guard",
         ],
     ),
     ("5b", &["pipeline/transform/.."]),
@@ -42,7 +43,7 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "6",
         &[
-            "pipeline pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/resolve pipeline/ruling pipeline/tests/..",
+            "pipeline pipeline/guards pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/resolve pipeline/ruling pipeline/tests/..",
         ],
     ),
     ("7", &["runtime/.."]),

@@ -22,8 +22,8 @@ pub(crate) use field_mappings::{
 };
 pub(crate) use record_transforms::{From, RecordTransform};
 pub(crate) use rules::{
-    Bound, ConflictObject, ConflictResolution, ConflictStrategy, DeleteGuard, Deletes, FieldRule, Filter, Key, Names,
-    OnValidationError, PlainDeletes, ValidationRule,
+    Bound, ConflictObject, ConflictResolution, ConflictStrategy, DeleteGuard, Deletes, FieldRule, Filter, FilterExit,
+    Key, Names, OnValidationError, PlainDeletes, ValidationRule,
 };
 pub(crate) use settings::{
     Channel, ErrorHandling, LogLevel, LoopPrevention, Metric, Monitoring, Notification, Plugins, Server, State,

@@ -40,6 +40,18 @@ pub(crate) struct Filter {
     pub(crate) source: Option<String>,
     /// The target's records that take part.
     pub(crate) target: Option<String>,
+    /// What becomes of the other side's record when one leaves the filter.
+    pub(crate) on_exit: Option<FilterExit>,
+}
+
+/// What becomes of the other side's record when one leaves the filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FilterExit {
+    /// It stays as it is (default).
+    Keep,
+    /// As if the record had been deleted: see `deletes`.
+    Delete,
 }
 
 /// How conflicts are settled.
@@ -160,18 +172,31 @@ pub(crate) struct SoftDelete {
     pub(crate) field: String,
 }
 
-/// More deletes than this in one window: pause and ask.
+/// When deletes stop and a person is asked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum DeleteGuard {
+    /// Whether there is a guard at all.
+    Plain(bool),
+    /// More deletes than this in one window.
+    Limits(DeleteLimits),
+}
+
+/// More deletes than this in one window: they wait for a person.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DeleteGuard {
+pub(crate) struct DeleteLimits {
     #[serde(rename = "$at")]
     #[schemars(skip)]
     _at: Place,
     /// Share of the collection, 0 to 1 (default 0.2).
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) max_fraction: Option<f64>,
-    /// Fewer deletes than this never pause (default 10).
+    /// So many deletes never stop (default 10).
     pub(crate) min_count: Option<u64>,
+    /// How long deletes are counted together, and how long they stay stopped (default 300).
+    #[schemars(range(min = 1, max = 86400))]
+    pub(crate) window_seconds: Option<u32>,
 }
 
 /// What the values of a field must look like.

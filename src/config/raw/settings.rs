@@ -117,12 +117,12 @@ pub(crate) struct LoopPrevention {
     #[serde(rename = "$at")]
     #[schemars(skip)]
     _at: Place,
-    /// Whether updates are counted (default true).
+    /// Whether records that go back and forth are stopped (default true); echoes never are written in any case.
     pub(crate) enabled: Option<bool>,
     /// Window of the count (default 60).
     #[schemars(range(min = 1, max = 86400))]
     pub(crate) detection_window_seconds: Option<u32>,
-    /// More updates than this in the window are a loop (default 2).
+    /// More returns of a field to a value that was written before, within the window, are a loop (2 where the key is given, else 10).
     #[schemars(range(min = 1))]
     pub(crate) max_update_count: Option<u32>,
 }

@@ -9,9 +9,11 @@ use super::{
     sync_type, validation_rules,
 };
 use crate::change::Ends;
-use crate::config::planned::{DeleteGuard, LoopPrevention, PerformanceSettings, Planned, TimestampFormat};
+use crate::config::planned::{PerformanceSettings, Planned, TimestampFormat};
 use crate::config::raw::{self, Place, SyncType};
-use crate::config::{Deletes, Endpoint, KeyMapping, Location, Nulls, PairConfig, Problem, codes};
+use crate::config::{
+    DeleteGuard, Deletes, Endpoint, FilterExit, KeyMapping, Location, LoopPrevention, Nulls, PairConfig, Problem, codes,
+};
 
 const DEFAULT_BATCH_SIZE: u32 = 1000;
 
@@ -47,8 +49,7 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     planned.monitoring = monitoring::monitoring(context, &scope);
     let (retry, notifications) = error_handling::error_handling(context, &scope);
     planned.notifications = notifications;
-    planned.delete_guard = delete_guard(context, &scope);
-    planned.loop_prevention = loop_prevention(context, &scope);
+    let (deletes, soft_delete) = deletes(&scope);
     planned.performance_settings = performance_settings(context, &scope);
     let nulls = mapping_options(context, &scope, &mut planned);
     PairConfig {
@@ -64,7 +65,11 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         conflict,
         capture: method,
         polling_interval: interval,
-        deletes: deletes(context, &scope, &mut planned),
+        deletes,
+        soft_delete,
+        delete_guard: delete_guard(&scope),
+        filter_exit: filter_exit(&scope),
+        loop_prevention: loop_prevention(&scope),
         batch_size: batch_size(&scope),
         retry,
         nulls,
@@ -128,47 +133,49 @@ fn filters(scope: &Scope<'_>) -> (Option<String>, Option<String>) {
     }
 }
 
+fn filter_exit(scope: &Scope<'_>) -> FilterExit {
+    match scope.find(|keys| keys.filter.as_ref()?.on_exit) {
+        Some((_, raw::FilterExit::Delete)) => FilterExit::Delete,
+        Some((_, raw::FilterExit::Keep)) | None => FilterExit::Keep,
+    }
+}
+
 fn batch_size(scope: &Scope<'_>) -> usize {
     let said = scope.find(|keys| keys.performance_settings.as_ref()?.batch_size);
     usize::try_from(said.map_or(DEFAULT_BATCH_SIZE, |(_, size)| size)).unwrap_or(usize::MAX)
 }
 
-fn deletes(context: &mut Context<'_>, scope: &Scope<'_>, planned: &mut Planned) -> Deletes {
+fn deletes(scope: &Scope<'_>) -> (Deletes, Option<String>) {
     match scope.find(|keys| keys.deletes.as_ref()) {
-        None => Deletes::Propagate,
-        Some((_, raw::Deletes::Plain(raw::PlainDeletes::Propagate))) => Deletes::Propagate,
-        Some((_, raw::Deletes::Plain(raw::PlainDeletes::Ignore))) => Deletes::Ignore,
-        Some((place, raw::Deletes::Soft(soft))) => {
-            planned.soft_delete = Some(soft.soft_delete.field.clone());
-            let at = context.at_key(place, "deletes");
-            context.no_effect(&at, "soft_delete", "deletes are ignored, as with \"ignore\"");
-            Deletes::Ignore
-        }
+        None | Some((_, raw::Deletes::Plain(raw::PlainDeletes::Propagate))) => (Deletes::Propagate, None),
+        Some((_, raw::Deletes::Plain(raw::PlainDeletes::Ignore))) => (Deletes::Ignore, None),
+        Some((_, raw::Deletes::Soft(soft))) => (Deletes::SoftDelete, Some(soft.soft_delete.field.clone())),
     }
 }
 
-fn delete_guard(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<DeleteGuard> {
-    let (place, raw) = scope.find(|keys| keys.delete_guard.as_ref())?;
-    let at = context.at_key(place, "delete_guard");
-    context.no_effect(&at, "delete_guard", "any number of deletes is carried out");
+fn delete_guard(scope: &Scope<'_>) -> Option<DeleteGuard> {
     let default = DeleteGuard::default();
-    Some(DeleteGuard {
-        max_fraction: raw.max_fraction.unwrap_or(default.max_fraction),
-        min_count: raw.min_count.unwrap_or(default.min_count),
-    })
+    match scope.find(|keys| keys.delete_guard.as_ref()) {
+        Some((_, raw::DeleteGuard::Plain(false))) => None,
+        None | Some((_, raw::DeleteGuard::Plain(true))) => Some(default),
+        Some((_, raw::DeleteGuard::Limits(said))) => Some(DeleteGuard {
+            max_fraction: said.max_fraction.unwrap_or(default.max_fraction),
+            min_count: said.min_count.unwrap_or(default.min_count),
+            window: said.window_seconds.map_or(default.window, |seconds| Duration::from_secs(seconds.into())),
+        }),
+    }
 }
 
-fn loop_prevention(context: &mut Context<'_>, scope: &Scope<'_>) -> Option<LoopPrevention> {
-    let (place, raw) = scope.find(|keys| keys.loop_prevention.as_ref())?;
-    let at = context.at_key(place, "loop_prevention");
-    let instead = "a change that both sides have already is never written again, but updates are not counted";
-    context.no_effect(&at, "loop_prevention", instead);
+/// Returns let through where `loop_prevention` is given without `max_update_count`, as in the article.
+const MAX_UPDATE_COUNT: u32 = 2;
+
+fn loop_prevention(scope: &Scope<'_>) -> Option<LoopPrevention> {
     let default = LoopPrevention::default();
+    let Some((_, raw)) = scope.find(|keys| keys.loop_prevention.as_ref()) else { return Some(default) };
     let window = raw.detection_window_seconds.map(|seconds| Duration::from_secs(seconds.into()));
-    Some(LoopPrevention {
-        enabled: raw.enabled.unwrap_or(default.enabled),
-        detection_window: window.unwrap_or(default.detection_window),
-        max_update_count: raw.max_update_count.unwrap_or(default.max_update_count),
+    raw.enabled.unwrap_or(true).then(|| LoopPrevention {
+        window: window.unwrap_or(default.window),
+        max_update_count: raw.max_update_count.unwrap_or(MAX_UPDATE_COUNT),
     })
 }
 

@@ -33,8 +33,8 @@ impl PgTarget {
         Self { collection, loader: LoaderSlot::default() }
     }
 
-    /// For each of `keys` the rows whose `columns` have these values.
-    async fn read(&self, columns: &[PgColumn], keys: &[Key]) -> Sql<Vec<Vec<Record>>> {
+    /// For each of `keys` the rows of `rows` whose `columns` have these values.
+    async fn read(&self, columns: &[PgColumn], keys: &[Key], rows: &str) -> Sql<Vec<Vec<Record>>> {
         let mut found: Vec<Vec<Record>> = keys.iter().map(|_| Vec::new()).collect();
         if keys.is_empty() {
             return Ok(found);
@@ -43,7 +43,7 @@ impl PgTarget {
             "SELECT u.ord, {} FROM {} JOIN {} AS t ON {}",
             self.collection.texts("t"),
             unnest(columns.len(), 1),
-            self.collection.rows(),
+            rows,
             matching(columns)
         );
         for row in &query(sql, columns_of(keys.iter(), columns.len())).fetch_all(&self.collection.pool).await? {
@@ -133,14 +133,27 @@ impl Target for PgTarget {
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         let found = self
-            .read(&self.collection.key, keys)
+            .read(&self.collection.key, keys, &self.collection.rows())
             .await
             .map_err(|error| self.collection.place.failed("fetching", error))?;
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
     }
 
+    async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
+        let found = self.read(&self.collection.key, keys, &self.collection.table.quoted()).await;
+        let found = found.map_err(|error| self.collection.place.failed("looking for records", error))?;
+        Ok(found.iter().map(|records| !records.is_empty()).collect())
+    }
+
+    async fn count(&self) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM {} AS t", self.collection.rows());
+        let counted = query(sql, Vec::new()).fetch_one(&self.collection.pool).await.and_then(|row| row.try_get(0));
+        let count: i64 = counted.map_err(|error| self.collection.place.failed("counting", error))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        self.read(&self.collection.columns(fields)?, values)
+        self.read(&self.collection.columns(fields)?, values, &self.collection.rows())
             .await
             .map_err(|error| self.collection.place.failed("finding", error))
     }

@@ -34,9 +34,18 @@ pub(super) struct SqliteTarget {
 
 impl SqliteTarget {
     async fn find_by(&self, by: &super::Fields, keys: &[Key], doing: &str) -> Result<Vec<Vec<Record>>> {
+        self.find_filtered(by, keys, (&self.opened.and_filter(), doing)).await
+    }
+
+    async fn find_filtered(
+        &self,
+        by: &super::Fields,
+        keys: &[Key],
+        (filter, doing): (&str, &str),
+    ) -> Result<Vec<Vec<Record>>> {
         let opened = &self.opened;
         let mut lease = opened.database.read().await?;
-        let found = lookup::find(lease.connection(), opened, by, keys, &opened.and_filter()).await;
+        let found = lookup::find(lease.connection(), opened, by, keys, filter).await;
         let found = found.map_err(opened.place().failed(doing))?;
         lease.give_back();
         Ok(found)
@@ -56,6 +65,22 @@ impl Target for SqliteTarget {
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         let found = self.find_by(&self.opened.key, keys, "fetching records").await?;
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
+    }
+
+    async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
+        let found = self.find_filtered(&self.opened.key, keys, ("", "looking for records")).await?;
+        Ok(found.iter().map(|records| !records.is_empty()).collect())
+    }
+
+    async fn count(&self) -> Result<u64> {
+        let opened = &self.opened;
+        let failed = || opened.place().failed("counting records");
+        let mut lease = opened.database.read().await?;
+        let sql = format!("SELECT count(*) FROM {} WHERE true{}", opened.table.quoted(), opened.and_filter());
+        let rows = Statement::new(sql).rows(lease.connection()).await.map_err(failed())?;
+        let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(failed())?;
+        lease.give_back();
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {

@@ -6,7 +6,7 @@ use crate::config::Rule;
 use crate::error::SyncError;
 use crate::pipeline::Done;
 use crate::pipeline::binding::Binding;
-use crate::pipeline::reconcile::{Answer, Contest, Subject};
+use crate::pipeline::reconcile::{Answer, Contest, Intent, Subject};
 use crate::pipeline::transform::Rejection;
 use crate::state::{Finding, ReviewKind, Ruling, Verdict, Winner};
 
@@ -61,6 +61,44 @@ impl Item {
                 _ => finding,
             });
         }
+    }
+
+    /// Whether the decision deletes the record of `end`, or marks it as deleted.
+    pub(in crate::pipeline) fn deletes(&self, end: End) -> bool {
+        self.decision.deletes == Some(end)
+    }
+
+    /// Whether the decision sets fields of `end`.
+    pub(in crate::pipeline) fn updates(&self, end: End) -> bool {
+        matches!(self.decision.writes.get(end), Some(Intent::Update(_)))
+    }
+
+    /// Whether a person said whose record counts.
+    pub(in crate::pipeline) fn is_ruled(&self) -> bool {
+        self.ruling.as_ref().is_some_and(|(_, ruling)| ruling.take.is_some())
+    }
+
+    /// Whether a person has decided anything about it, be it another try.
+    pub(in crate::pipeline) fn is_decided(&self) -> bool {
+        self.ruling.is_some()
+    }
+
+    /// Puts it aside before it is written.
+    pub(in crate::pipeline) fn hold(
+        &mut self,
+        end: End,
+        kind: ReviewKind,
+        (code, message): (&str, String),
+        done: &mut Done,
+    ) {
+        let finding = self.found(end, kind, code, message);
+        self.file(finding, done);
+    }
+
+    /// It has left the filter: nothing is done about it.
+    pub(in crate::pipeline) fn leave(&mut self, done: &mut Done) {
+        done.commit.counts.skipped += 1;
+        self.finish(None, done);
     }
 
     /// What it matches cannot be said.

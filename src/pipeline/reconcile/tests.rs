@@ -46,6 +46,10 @@ pub(crate) fn binding(rule: Rule) -> Binding {
         default_rule: rule,
         skew_window: Duration::ZERO,
         deletes: Deletes::Propagate,
+        marks: Ends::default(),
+        delete_guard: None,
+        loop_prevention: None,
+        filtered: Ends::default(),
         nulls: Nulls::Preserve,
         renewed: false,
         resolvers: Vec::new(),
@@ -87,6 +91,8 @@ fn decide(
         times,
         answers: &[],
         ruled: None,
+        gone: None,
+        at: None,
     };
     reconcile(binding, &images)
 }
@@ -157,6 +163,8 @@ fn a_field_that_was_never_agreed_is_first_contact() {
                 times: Times::default(),
                 answers: &[],
                 ruled: None,
+                gone: None,
+                at: None,
             },
         );
         assert_eq!(
@@ -286,6 +294,8 @@ fn a_refused_field_stops_the_whole_record() {
         times: Times::default(),
         answers: &[],
         ruled: None,
+        gone: None,
+        at: None,
     };
     let decision = reconcile(&binding(Rule::LATER), &images);
     assert_eq!(decision.writes, Ends::default());

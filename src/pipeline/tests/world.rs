@@ -10,7 +10,7 @@ use crate::change::{Change, End, Ends, Op};
 use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::pipeline::binding::Binding;
-use crate::pipeline::{Batch, Pipeline};
+use crate::pipeline::{Batch, Pipeline, Watch};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
 use crate::state::{
@@ -35,6 +35,8 @@ struct Table {
     meanwhile: Mutex<Vec<Edit>>,
     /// A value that no record may have.
     refused: Mutex<Option<Value>>,
+    /// Keys of records that the filter leaves out.
+    left: Mutex<Vec<Key>>,
 }
 
 impl Table {
@@ -114,6 +116,15 @@ impl Target for Table {
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         Ok(keys.iter().map(|key| self.rows().get(key).cloned()).collect())
+    }
+
+    async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
+        let left = self.left.lock().unwrap();
+        Ok(keys.iter().map(|key| self.rows().contains_key(key) || left.contains(key)).collect())
+    }
+
+    async fn count(&self) -> Result<u64> {
+        Ok(self.rows().len() as u64)
     }
 
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
@@ -303,6 +314,7 @@ impl World {
             changed: Mutex::default(),
             meanwhile: Mutex::default(),
             refused: Mutex::default(),
+            left: Mutex::default(),
         };
         let tables = Ends::from_fn(|end| Arc::new(table(end)));
         let (state, functions) = (Arc::new(Memory::default()), Arc::new(Functions::default()));
@@ -312,6 +324,7 @@ impl World {
             state: Arc::<Memory>::clone(&state),
             catalogue: Arc::new(Fixed(Arc::clone(&functions))),
             consumer: "memory:pair".to_owned(),
+            watch: Watch::default(),
         };
         Self { tables, state, pipeline, clock: Mutex::new(0), functions }
     }
@@ -334,6 +347,40 @@ impl World {
     /// From now on `end` refuses records with this value.
     pub(super) fn refuse(&self, end: End, value: &str) {
         *self.tables.get(end).refused.lock().unwrap() = Some(Value::Text(value.to_owned()));
+    }
+
+    /// Sets a field to null.
+    pub(super) fn clear(&self, end: End, id: i64, field: &'static str) {
+        self.tables.get(end).edit((id, field, Value::Null));
+    }
+
+    /// Takes a record out of the filter's sight.
+    pub(super) fn leave(&self, end: End, id: i64) -> Record {
+        let table = self.tables.get(end);
+        table.left.lock().unwrap().push(key(id));
+        table.rows().remove(&key(id)).unwrap()
+    }
+
+    /// Puts a record (back) into the table.
+    pub(super) fn come_back(&self, end: End, id: i64, record: Record) {
+        let table = self.tables.get(end);
+        table.left.lock().unwrap().retain(|left| *left != key(id));
+        table.rows().insert(key(id), record);
+    }
+
+    /// A record as it is.
+    pub(super) fn image(&self, end: End, id: i64) -> Record {
+        self.tables.get(end).rows()[&key(id)].clone()
+    }
+
+    /// Processes a change that carries this image.
+    pub(super) async fn process_image(&self, end: End, id: i64, image: Record) -> Counts {
+        let change = Change { key: key(id), op: Op::Upsert, at: None, image: Some(image) };
+        self.pipeline.process(Batch { end, changes: vec![change], through: None }).await.unwrap()
+    }
+
+    pub(super) async fn announce_deletes(&self, end: End, count: u64) {
+        self.pipeline.announce_deletes(end, count).await.unwrap();
     }
 
     pub(super) fn delete(&self, end: End, id: i64) {

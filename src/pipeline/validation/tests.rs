@@ -126,6 +126,10 @@ fn binding(kinds: [Kind; 2], rules: Vec<BoundRule>) -> Binding {
         groups: Vec::new(),
         checks: rules,
         deletes: Deletes::Propagate,
+        marks: Ends::default(),
+        delete_guard: None,
+        loop_prevention: None,
+        filtered: Ends::default(),
         nulls: Nulls::Preserve,
         renewed: false,
     }

@@ -129,7 +129,7 @@ async fn links(connection: &mut SqliteConnection, (pair, plugin_set): Ids, links
     }
     for part in links.chunks(ROWS_PER_STATEMENT) {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "REPLACE INTO links (pair, source_key, target_key, source_layout, source_base, target_layout, target_base, plugin_set) ",
+            "REPLACE INTO links (pair, source_key, target_key, source_layout, source_base, target_layout, target_base, plugin_set, gone) ",
         );
         query.push_values(part, |mut row, link| {
             let source = link.base.as_ref().map(|base| &base.source);
@@ -139,7 +139,7 @@ async fn links(connection: &mut SqliteConnection, (pair, plugin_set): Ids, links
                 row.push_bind(record.and_then(|record| known_id(&ids, record.layout())))
                     .push_bind(record.map(encode_base));
             }
-            row.push_bind(plugin_set);
+            row.push_bind(plugin_set).push_bind(link.gone.map(End::name));
         });
         query.build().execute(&mut *connection).await?;
     }

@@ -59,8 +59,8 @@ fn the_example_of_the_design() {
     let ends = lookup.ends.as_ref().unwrap();
     assert_eq!((&*lookup.pair, ends.source.0, &*ends.target.1.collection), ("users", End::Source, "people"));
     assert_eq!(config.pairs.iter().map(|pair| pair.looked_up).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(pair.planned.soft_delete.as_deref(), Some("deleted_at"));
-    assert_eq!(pair.deletes, Deletes::Ignore);
+    assert_eq!(pair.soft_delete.as_deref(), Some("deleted_at"));
+    assert_eq!(pair.deletes, Deletes::SoftDelete);
     assert_eq!(pair.conflict.default, Rule::Prefer(End::Target));
 }
 

@@ -8,7 +8,7 @@ use super::{base, merge, refused};
 
 #[test]
 fn programs_get_stable_keys() {
-    let problems = refused(&merge(&base(), &json!({"sync_typ": "one_way", "loop_prevention": {}})));
+    let problems = refused(&merge(&base(), &json!({"sync_typ": "one_way", "monitoring": {"metrics": ["throughput"]}})));
     let json = check::to_json(&problems);
     assert_eq!(json["ok"], false);
     let first = json["problems"].as_array().unwrap().iter().find(|problem| problem["severity"] == "error").unwrap();

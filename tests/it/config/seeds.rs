@@ -52,8 +52,11 @@ const EFFECTIVE: &[&str] = &[
     "fallback",
     "batch_size",
     "change_detection",
+    "detection_window_seconds",
+    "enabled",
     "level",
     "log_level",
+    "max_update_count",
     "mode",
     "polling_interval_seconds",
 ];
@@ -224,9 +227,8 @@ fn s11_monitoring() {
 #[test]
 fn s12_loop_prevention() {
     let (pair, warnings) = pair(&seed("12-loop-prevention"));
-    let loops = pair.planned.loop_prevention.unwrap();
-    assert!(loops.enabled);
-    assert_eq!((loops.detection_window, loops.max_update_count), (Duration::from_secs(60), 2));
+    let loops = pair.loop_prevention.unwrap();
+    assert_eq!((loops.window, loops.max_update_count), (Duration::from_secs(60), 2));
     check_warnings("12-loop-prevention", &warnings);
 }
 

@@ -79,6 +79,8 @@ fn settle(binding: &Binding, base: Option<&Ends<Record>>, now: &Ends<Record>, la
         times: later(late),
         answers: &[],
         ruled: None,
+        gone: None,
+        at: None,
     };
     reconcile(binding, &images)
 }
@@ -123,6 +125,8 @@ fn a_computed_edit_against_a_delete_is_a_contest_about_the_record() {
             times: later(late),
             answers: &[],
             ruled: None,
+            gone: None,
+            at: None,
         };
         let decision = reconcile(&binding, &images);
         assert_eq!(decision.contests, [Contest { subject: Subject::Record, winner, rule: Rule::LATER }]);
@@ -151,6 +155,8 @@ fn what_a_group_leaves_absent_is_no_conflict() {
         times,
         answers: &[],
         ruled: None,
+        gone: None,
+        at: None,
     };
     let decision = reconcile(&binding, &images(later(End::Source)));
     assert_eq!((decision.contests, decision.writes), (vec![], Ends::default()));

@@ -1,0 +1,123 @@
+//! `loop_prevention` (pure, with what it remembers): a record that goes back and forth between values is stopped. Echoes are no matter of
+//! this: a change that both sides have already is never written.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use crate::change::End;
+use crate::config::LoopPrevention;
+use crate::record::{Key, Record, encode_values};
+
+/// Records that are remembered before those that were not written lately are forgotten.
+const RECORDS_KEPT: usize = 10_000;
+
+/// Written values of one record that are remembered.
+const VALUES_KEPT: usize = 256;
+
+/// What was written to each record, lately. Forgotten with the process.
+#[derive(Debug, Default)]
+pub struct LoopWatch {
+    hasher: RandomState,
+    records: Mutex<HashMap<(End, Key), VecDeque<Written>>>,
+}
+
+/// A value of a field that was written; not the value itself.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    at: i64,
+    field: u64,
+    value: u64,
+}
+
+impl LoopWatch {
+    /// Remembers what was written to a record of `end`.
+    pub fn wrote(&self, settings: &LoopPrevention, (end, key): (End, &Key), fields: &Record, now: i64) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = since(settings, now);
+        if records.len() >= RECORDS_KEPT {
+            records.retain(|_, written| written.back().is_some_and(|last| last.at > since));
+        }
+        let written = records.entry((end, key.clone())).or_default();
+        for (name, value) in fields.iter() {
+            let value = self.hasher.hash_one(encode_values(&[Some(value.clone())]));
+            written.push_back(Written { at: now, field: self.hasher.hash_one(name), value });
+        }
+        while written.len() > VALUES_KEPT || written.front().is_some_and(|first| first.at <= since) {
+            written.pop_front();
+        }
+    }
+
+    /// How often, within the window, a field of this record was set back to a value that had been written before; the most of any field.
+    pub fn returns(&self, settings: &LoopPrevention, (end, key): (End, &Key), now: i64) -> u32 {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only what was written often enough can have come back too often.
+        let Some(written) = records.get(&(end, key.clone())) else { return 0 };
+        let since = since(settings, now);
+        let mut fields: HashMap<u64, (Vec<u64>, u32)> = HashMap::new();
+        for one in written.iter().filter(|one| one.at > since) {
+            let (values, returns) = fields.entry(one.field).or_default();
+            if values.last() != Some(&one.value) {
+                *returns += u32::from(values.contains(&one.value));
+                values.push(one.value);
+            }
+        }
+        fields.into_values().map(|(_, returns)| returns).max().unwrap_or_default()
+    }
+
+    /// A person has looked at this record: it begins anew.
+    pub fn forget(&self, end: End, key: &Key) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&(end, key.clone()));
+    }
+}
+
+fn since(settings: &LoopPrevention, now: i64) -> i64 {
+    now.saturating_sub(i64::try_from(settings.window.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::value::Value;
+
+    const SETTINGS: LoopPrevention = LoopPrevention { window: Duration::from_secs(1), max_update_count: 2 };
+
+    fn returns(values: &[&str], step: i64) -> u32 {
+        let watch = LoopWatch::default();
+        let key = Key(vec![Value::Int(1)]);
+        let mut now = 0;
+        for value in values {
+            let fields = Record::of([("a", Value::Text((*value).to_owned())), ("at", Value::Int(now))]);
+            watch.wrote(&SETTINGS, (End::Target, &key), &fields, now);
+            now += step;
+        }
+        assert_eq!(watch.returns(&SETTINGS, (End::Source, &key), now), 0, "the other side has its own");
+        watch.returns(&SETTINGS, (End::Target, &key), now)
+    }
+
+    #[test]
+    fn only_returns_to_an_earlier_value_count() {
+        assert_eq!(returns(&["a", "b", "c", "d", "e"], 1), 0);
+        assert_eq!(returns(&["a", "a", "a"], 1), 0);
+        assert_eq!(returns(&["a", "b", "a"], 1), 1);
+        assert_eq!(returns(&["a", "b", "a", "b", "a"], 1), 3);
+    }
+
+    #[test]
+    fn what_lies_outside_the_window_is_forgotten() {
+        assert_eq!(returns(&["a", "b", "a", "b", "a"], 400_000), 0);
+    }
+
+    #[test]
+    fn a_person_begins_anew() {
+        let (watch, key) = (LoopWatch::default(), Key(vec![Value::Int(1)]));
+        for value in [1, 2, 1, 2] {
+            watch.wrote(&SETTINGS, (End::Source, &key), &Record::of([("a", Value::Int(value))]), 5);
+        }
+        assert_eq!(watch.returns(&SETTINGS, (End::Source, &key), 5), 2);
+        watch.forget(End::Source, &key);
+        assert_eq!(watch.returns(&SETTINGS, (End::Source, &key), 5), 0);
+    }
+}
