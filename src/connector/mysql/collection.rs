@@ -106,6 +106,13 @@ impl Collection {
         self.filter.as_ref().map(|filter| format!("({filter}\n)"))
     }
 
+    /// How many records there are.
+    pub(super) async fn count(&self) -> Sql<i64> {
+        let condition = self.filter_condition().unwrap_or_else(|| "true".to_owned());
+        let sql = format!("SELECT count(*) FROM {} WHERE {condition}", self.table.quoted());
+        sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(&self.pool).await
+    }
+
     /// The table's own name, by which a filter may qualify columns.
     pub(super) fn row(&self) -> String {
         quote(&self.table.name)

@@ -28,12 +28,12 @@ impl MyTarget {
         Self { collection }
     }
 
-    async fn read(&self, columns: &[MyColumn], keys: &[Key]) -> Sql<Vec<Vec<Record>>> {
+    async fn read(&self, columns: &[MyColumn], keys: &[Key], look: Look) -> Sql<Vec<Vec<Record>>> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let mut connection = self.collection.pool.acquire().await?;
-        let found = self.collection.find(&mut connection, columns, keys, Look::Filtered).await?;
+        let found = self.collection.find(&mut connection, columns, keys, look).await?;
         Ok(found.into_iter().map(|records| records.into_iter().map(|(_, record)| record).collect()).collect())
     }
 
@@ -66,13 +66,25 @@ impl Target for MyTarget {
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
-        let found = self.read(&self.collection.key, keys).await;
+        let found = self.read(&self.collection.key, keys, Look::Filtered).await;
         let found = found.map_err(|error| self.collection.place.failed("fetching", error))?;
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
     }
 
+    async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
+        let found = self.read(&self.collection.key, keys, Look::All).await;
+        let found = found.map_err(|error| self.collection.place.failed("looking for records", error))?;
+        Ok(found.iter().map(|records| !records.is_empty()).collect())
+    }
+
+    async fn count(&self) -> Result<u64> {
+        let counted = self.collection.count().await;
+        let count = counted.map_err(|error| self.collection.place.failed("counting", error))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        let found = self.read(&self.collection.columns(fields)?, values).await;
+        let found = self.read(&self.collection.columns(fields)?, values, Look::Filtered).await;
         found.map_err(|error| self.collection.place.failed("finding", error))
     }
 
