@@ -27,7 +27,7 @@ async fn file(state: &SqliteState, pair: &str, findings: Vec<Finding>) {
 
 async fn link(state: &SqliteState, pair: &str, id: i64, live: bool) {
     let base = live.then(|| Ends::from_fn(|_| Record::of([("id", Value::Int(id))])));
-    let links = vec![Link { keys: Ends { source: key(id), target: key(id + 1000) }, base }];
+    let links = vec![Link { keys: Ends { source: key(id), target: key(id + 1000) }, base, gone: None }];
     state.commit(pair, &Commit { links, ..Commit::default() }).await.unwrap();
 }
 
