@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 /// What went wrong, as far as the sync has to care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,19 +61,28 @@ pub struct SyncError {
     pub code: &'static str,
     /// What we were doing, where, and what would be right.
     pub message: String,
+    /// How long the system asks us to wait before the next try, where it says so.
+    pub retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl SyncError {
     /// An error without a cause of its own.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), source: None }
+        Self { kind, code, message: message.into(), retry_after: None, source: None }
     }
 
     /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Adds how long the system asks us to wait.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
         self
     }
 

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::environment;
+use crate::telemetry::crash_point;
+
 pub mod audit;
 pub mod check;
 pub mod demo;
@@ -53,6 +56,8 @@ enum Command {
     Pause(status::PauseArgs),
     /// Let a paused pair go on
     Resume(status::ResumeArgs),
+    /// Compare both sides of a pair in full, deletes included: what a lost change stream needs
+    Resync(status::ResyncArgs),
     /// List, show and decide what waits for a person
     Review(review::ReviewArgs),
     /// Print the JSON Schema of the configuration
@@ -72,6 +77,10 @@ pub fn main() -> ExitCode {
     // The compiling child needs no runtime, and its limits leave no room for one.
     if let Command::Compile(args) = &cli.command {
         return plugin::compile(args);
+    }
+    if let Some(Err(error)) = environment("TIDELOCK_CRASH_AT").map(|said| crash_point::arm(&said)) {
+        eprintln!("error: {error}");
+        return ExitCode::from(EXIT_CONFIGURATION);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -101,6 +110,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::status(args, json).await,
         Command::Pause(args) => status::pause(args, json).await,
         Command::Resume(args) => status::resume(args, json).await,
+        Command::Resync(args) => status::resync(args, json).await,
         Command::Review(args) => review::run(args, json).await,
         Command::Schema => schema::run(),
         Command::Plugin(args) => plugin::run(args, json).await,

@@ -95,6 +95,11 @@ impl Service {
         Ok(Ok(Self { config, state, owns_state, catalog }))
     }
 
+    /// Whether a state file was made already.
+    pub fn has_state(&self) -> bool {
+        state_exists(&self.config.state_url)
+    }
+
     /// Makes the state where there is none yet: once it is known that something can run.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! `tidelock status`, `tidelock pause`, `tidelock resume`: what the state file says of each pair, and the switch that a service obeys.
+//! `tidelock status`, `tidelock pause`, `tidelock resume`, `tidelock resync`: what the state file says of each pair, and the switches that a
+//! service obeys.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use super::output::{Table, print_json};
 use super::service::{ConfigArgs, Service, open_state};
 use crate::change::{End, Ends};
 use crate::runtime::open::{OpenError, open};
+use crate::state::StateStore;
 
 /// Arguments of `tidelock status`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,16 @@ pub struct PauseArgs {
 /// Arguments of `tidelock resume`.
 #[derive(Debug, clap::Args)]
 pub struct ResumeArgs {
+    /// Name of the pair
+    pair: String,
+    /// Where the state is
+    #[arg(long, value_name = "URL", default_value = super::service::DEFAULT_STATE)]
+    state: String,
+}
+
+/// Arguments of `tidelock resync`.
+#[derive(Debug, clap::Args)]
+pub struct ResyncArgs {
     /// Name of the pair
     pair: String,
     /// Where the state is
@@ -90,17 +102,23 @@ pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Where the pair is not known, or a system cannot be reached.
 pub async fn pause(args: PauseArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let service = match Service::start(&args.config, false, json).await? {
+    let mut service = match Service::start(&args.config, false, json).await? {
         Ok(service) => service,
         Err(code) => return Ok(code),
     };
-    let Some(config) = service.config.pairs.iter().find(|pair| *pair.name == *args.pair) else {
+    let found = service.config.pairs.iter().find(|pair| *pair.name == *args.pair).cloned();
+    let Some(config) = found else {
         let names: Vec<&str> = service.config.pairs.iter().map(|pair| pair.name.as_ref()).collect();
         bail!("there is no pair \"{}\": there are {}", args.pair, names.join(", "));
     };
+    if !service.has_state() {
+        service.own_state().await?;
+    }
     service.state.set_paused(&config.name, true).await?;
     if args.remove {
-        let pair = open(Arc::new(config.clone()), Arc::clone(&service.state), service.catalogue()).await;
+        // What changes while nobody looks is found by nothing else.
+        service.state.request_resync(&config.name).await?;
+        let pair = open(Arc::new(config), Arc::clone(&service.state), service.catalogue()).await;
         let mut pair = match pair {
             Ok(pair) => pair,
             Err(OpenError::System(error)) => return Err(error.into()),
@@ -126,13 +144,32 @@ pub async fn pause(args: PauseArgs, json: bool) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Where the state file cannot be used.
 pub async fn resume(args: ResumeArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let state = open_state(&args.state, false).await?;
-    if !state.summaries().await?.iter().any(|summary| summary.pair == args.pair) {
-        bail!("the state file {} knows no pair \"{}\"", args.state, args.pair);
-    }
+    let state = state_of(&args.state, &args.pair).await?;
     state.set_paused(&args.pair, false).await?;
     if json {
         print_json(&serde_json::json!({"pair": args.pair, "paused": false}));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for a full comparison of both sides, deletes included: a service that runs begins it within a second, else the next run does.
+///
+/// # Errors
+/// Where the state file cannot be used.
+pub async fn resync(args: ResyncArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let state = state_of(&args.state, &args.pair).await?;
+    state.request_resync(&args.pair).await?;
+    if json {
+        print_json(&serde_json::json!({"pair": args.pair, "resync": true}));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The state of a service that has the pair.
+async fn state_of(url: &str, pair: &str) -> anyhow::Result<Arc<dyn StateStore>> {
+    let state = open_state(url, false).await?;
+    if !state.summaries().await?.iter().any(|summary| summary.pair == pair) {
+        bail!("the state file {url} knows no pair \"{pair}\"");
+    }
+    Ok(state)
 }

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Layout, Record, layout};
 use crate::state::{Finding, ReviewKind};
-use crate::telemetry::clock;
+use crate::telemetry::{CrashPoint, clock};
 use crate::value::Value;
 
 impl Pipeline {
@@ -91,6 +91,7 @@ impl Pipeline {
             return Ok(());
         }
         let (upserted, failed) = apply::upsert_all(self.targets.target.as_ref(), rows).await?;
+        CrashPoint::WrittenTarget.pass();
         done.wrote(End::Target, upserted.written);
         done.commit.counts.skipped += upserted.unchanged;
         let mut failed = failed.into_iter().peekable();
@@ -157,6 +158,7 @@ impl Pipeline {
             None if self.binding.deletes == Deletes::SoftDelete => 0,
             None => self.targets.target.delete_by_correlation(&values).await?,
         };
+        CrashPoint::WrittenTarget.pass();
         done.wrote(End::Target, deleted);
         done.commit.counts.skipped += (gone.len() as u64).saturating_sub(deleted);
         done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));

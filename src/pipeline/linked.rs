@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, Result, SyncError};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
 use crate::state::Link;
+use crate::telemetry::CrashPoint;
 
 /// A record that changes under our hands this many times in a row is left to a later batch.
 const ROUNDS_MAX: u32 = 8;
@@ -254,6 +255,7 @@ impl Pipeline {
             return Ok(());
         }
         let ids = self.state.intend(&self.binding.pair, &conflicts).await?;
+        CrashPoint::ConflictsRecorded.pass();
         for ((index, place), id) in places.into_iter().zip(ids) {
             if let Some(item) = items.get_mut(index) {
                 item.recorded(place, id);
@@ -280,6 +282,7 @@ impl Pipeline {
             return Ok(());
         }
         let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes).await?;
+        written(end).pass();
         for ((item, write), outcome) in writers.into_iter().zip(&writes).zip(outcomes) {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
             item.fold(end, write, outcome, done);
@@ -333,5 +336,12 @@ impl Pipeline {
             item.step = Step::Open;
         }
         Ok(())
+    }
+}
+
+fn written(end: End) -> CrashPoint {
+    match end {
+        End::Source => CrashPoint::WrittenSource,
+        End::Target => CrashPoint::WrittenTarget,
     }
 }

@@ -10,6 +10,7 @@ use crate::error::{Result, SyncError};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Record};
 use crate::state::{Commit, Counts, Finding, ReviewKind, StateStore};
+use crate::telemetry::CrashPoint;
 
 pub mod apply;
 pub mod binding;
@@ -90,10 +91,12 @@ impl Pipeline {
     /// Commits what a batch came to; then the tokens of its creates are not needed any more.
     async fn commit(&self, done: &Done) -> Result<()> {
         self.state.commit(&self.binding.pair, &done.commit).await?;
+        CrashPoint::BatchCommitted.pass();
         for end in [End::Source, End::Target] {
             let tokens = done.tokens.get(end);
             if !tokens.is_empty() {
                 self.targets.get(end).forget_creates(tokens).await?;
+                CrashPoint::CreatesForgotten.pass();
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::record::{Key, Record};
 use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
 use crate::state::Commit;
+use crate::telemetry::CrashPoint;
 
 /// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
 const UPSERT_BATCH_MIN: usize = 5_000;
@@ -39,8 +40,11 @@ pub(super) async fn run(
     if had_links {
         sweep(pipeline, max, reporter).await?;
     }
+    CrashPoint::LoadScanned.pass();
     let commit = Commit { loaded: Some(mapping), ..Commit::default() };
-    pipeline.state.commit(&pipeline.binding.pair, &commit).await
+    pipeline.state.commit(&pipeline.binding.pair, &commit).await?;
+    CrashPoint::LoadEnded.pass();
+    Ok(())
 }
 
 /// Every record of one side: the next batches are read while some are on their way.

@@ -76,6 +76,13 @@ impl Reporter {
         });
     }
 
+    /// Says that both systems are reached for; while a pair is tried again the reason stays, until it works.
+    pub fn connecting(&self) {
+        if !matches!(self.0.borrow().phase, Phase::Retrying(_)) {
+            self.phase(Phase::Connecting);
+        }
+    }
+
     /// Adds what a batch did.
     pub fn batch(&self, counts: &Counts) {
         self.0.send_modify(|status| {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::load;
-use super::open::{OpenError, OpenPair, open};
+use super::open::{OpenError, OpenPair, endpoint, open};
 use super::status::{Phase, Reporter, describe};
 use crate::change::{Change, End, Ends, Op, Position};
 use crate::config::{PairConfig, Problem};
@@ -16,6 +16,7 @@ use crate::pipeline::{Batch, Pipeline};
 use crate::plugin::Catalogue;
 use crate::record::Key;
 use crate::state::{Progress, StateStore};
+use crate::telemetry::CrashPoint;
 
 /// A position that moved over nothing but other pairs' and our own changes is made durable this often.
 const IDLE_COMMIT: Duration = Duration::from_secs(10);
@@ -76,21 +77,26 @@ impl Worker {
     /// Where it could not get through; what was committed stays.
     pub async fn once(&self, shutdown: &CancellationToken) -> Result<(), Failure> {
         let mut backoff = Backoff::new(self.config.retry);
+        let mut reached = false;
         let outcome = loop {
-            let opened = match self.open().await {
-                Ok(pair) => pair,
+            let drained = match self.open().await {
+                Ok(pair) => {
+                    reached = true;
+                    self.drain(pair, shutdown).await
+                }
+                Err(OpenError::System(error)) if reached => Err(error),
                 // What cannot be reached at all is said at once, not after minutes of retries.
                 Err(error) => break Err(error.into()),
             };
-            match self.drain(opened, shutdown).await {
-                Ok(()) => break Ok(()),
-                Err(error) if shutdown.is_cancelled() => break Err(Failure::Run(error)),
-                Err(error) => match (error.disposition(), backoff.failed()) {
-                    (Disposition::Retry | Disposition::Recheck, Some(delay)) => {
-                        self.wait_to_retry(&error, delay, shutdown).await;
-                    }
-                    _ => break Err(Failure::Run(error)),
-                },
+            let Err(error) = drained else { break Ok(()) };
+            if shutdown.is_cancelled() {
+                break Err(Failure::Run(error));
+            }
+            match (error.disposition(), backoff.failed(error.retry_after)) {
+                (Disposition::Retry | Disposition::Recheck, Some(delay)) => {
+                    self.wait_to_retry(&error, delay, shutdown).await;
+                }
+                _ => break Err(Failure::Run(error)),
             }
         };
         self.reporter.phase(Phase::Stopped);
@@ -120,13 +126,17 @@ impl Worker {
             if shutdown.is_cancelled() {
                 break;
             }
-            match (error.disposition(), backoff.failed()) {
+            match (error.disposition(), backoff.failed(error.retry_after)) {
                 (Disposition::Retry | Disposition::Recheck, Some(delay)) => {
                     self.wait_to_retry(&error, delay, shutdown).await;
                 }
-                (Disposition::Retry | Disposition::Recheck | Disposition::Review | Disposition::Pause, _) => {
-                    self.pause(&describe(&error), shutdown).await;
+                (Disposition::Retry | Disposition::Recheck, None) => {
+                    let tries = self.config.retry.max_attempts;
+                    let reason =
+                        format!("{}; failed {tries} times and is now tried every {PAUSED_RETRY:?}", describe(&error));
+                    self.pause(&reason, shutdown).await;
                 }
+                (Disposition::Review | Disposition::Pause, _) => self.pause(&describe(&error), shutdown).await,
             }
         }
         self.reporter.phase(Phase::Stopped);
@@ -138,13 +148,17 @@ impl Worker {
         self.state.progress(&self.config.name).await.is_ok_and(|progress| progress.paused)
     }
 
-    /// Returns once a person has paused the pair or decided something about it, or another pair has linked what records wait for.
+    /// Returns once a person has paused the pair, asked for a resync or decided something about it, or another pair has linked what records wait for.
     /// Cancel-safe.
     async fn asked_for(&self) {
-        let asked = |progress: Progress| progress.paused || progress.decisions || progress.arrived;
+        self.until(|progress| progress.paused || progress.resync || progress.decisions || progress.arrived).await;
+    }
+
+    /// Returns once `asked` holds. Cancel-safe.
+    async fn until(&self, asked: impl Fn(&Progress) -> bool) {
         loop {
             tokio::time::sleep(PERSON_CHECK).await;
-            if self.state.progress(&self.config.name).await.is_ok_and(asked) {
+            if self.state.progress(&self.config.name).await.is_ok_and(|progress| asked(&progress)) {
                 return;
             }
         }
@@ -175,7 +189,7 @@ impl Worker {
     }
 
     async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
-        self.reporter.phase(Phase::Connecting);
+        self.reporter.connecting();
         let pair = open(Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue)).await?;
         for warning in &pair.warnings {
             tracing::warn!(pair = %self.config.name, code = warning.code, "{}", warning.message);
@@ -193,7 +207,11 @@ impl Worker {
     async fn pause(&self, reason: &str, shutdown: &CancellationToken) {
         tracing::error!(pair = %self.config.name, "paused: {reason}");
         self.reporter.phase(Phase::Paused(reason.to_owned()));
-        tokio::select! { () = shutdown.cancelled() => {}, () = tokio::time::sleep(PAUSED_RETRY) => {} }
+        tokio::select! {
+            () = shutdown.cancelled() => {},
+            () = tokio::time::sleep(PAUSED_RETRY) => {},
+            () = self.until(|progress| progress.resync) => {},
+        }
     }
 
     async fn drain(&self, pair: OpenPair, shutdown: &CancellationToken) -> Result<()> {
@@ -213,8 +231,7 @@ impl Worker {
 
     async fn follow(&self, pair: OpenPair, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<()> {
         let mut following = self.start(pair, shutdown).await?;
-        self.reporter.phase(Phase::Live);
-        tracing::info!(pair = %self.config.name, "live");
+        let mut live = false;
         let mut checked = Instant::now();
         // One batch of decisions a turn: changes flow on while many are carried out.
         let mut decisions = false;
@@ -222,7 +239,7 @@ impl Worker {
             if checked.elapsed() >= PERSON_CHECK {
                 checked = Instant::now();
                 let progress = self.state.progress(&self.config.name).await?;
-                if progress.paused {
+                if progress.paused || progress.resync {
                     break;
                 }
                 decisions |= progress.decisions;
@@ -230,8 +247,14 @@ impl Worker {
             if decisions {
                 decisions = self.carry_out(&following.pair.pipeline).await?;
             }
-            if !following.turn().await? && !following.take_up_waiting().await? && !decisions {
-                backoff.reset();
+            let busy = following.turn().await? || following.take_up_waiting().await? || decisions;
+            // Failures in a row are counted: under a load that never ends there is no idle moment.
+            backoff.reset();
+            if !std::mem::replace(&mut live, true) {
+                self.reporter.phase(Phase::Live);
+                tracing::info!(pair = %self.config.name, "live");
+            }
+            if !busy {
                 following.commit_idle_positions().await?;
                 following.wait(shutdown).await?;
             }
@@ -245,6 +268,7 @@ impl Worker {
         let mapping = pair.pipeline.binding.digest(&filters);
         let progress = self.prepare(&mut pair, &mapping).await?;
         pair.pipeline.recover().await?;
+        CrashPoint::CreatesRecovered.pass();
         if !progress.loaded {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");
@@ -262,8 +286,8 @@ impl Worker {
         })
     }
 
-    /// Prepares the streams and says where to go on: where they stood; with a load, if the mapping has changed; or, if a stream was made
-    /// anew, with a load from where they are now.
+    /// Prepares the streams and says where to go on: where they stood; with a load, if the mapping has changed; or, if there was no such
+    /// stream before or a person asked for it, with a load from where they are now. A stream that was lost is never begun again unasked.
     async fn prepare(&self, pair: &mut OpenPair, mapping: &str) -> Result<Progress> {
         let name = &pair.pipeline.binding.pair;
         let stored = self.state.progress(name).await?;
@@ -275,8 +299,11 @@ impl Worker {
                 *fresh.positions.get_mut(end) = Some(source.head().await?);
             }
         }
+        CrashPoint::TrackingMade.pass();
         fresh.mapping.clone_from(&stored.mapping);
-        if stored.incarnations == fresh.incarnations {
+        if stored.resync {
+            tracing::info!(pair = %self.config.name, "a resync was asked for: both sides are compared in full");
+        } else if stored.incarnations == fresh.incarnations {
             // What a load was stopped in is done by the next, whatever its mapping was.
             if !stored.loaded || stored.mapping.as_deref() == Some(mapping) {
                 return Ok(stored);
@@ -284,12 +311,42 @@ impl Worker {
             tracing::warn!(pair = %self.config.name, "the mapping has changed: both sides are compared in full");
             // The changes since then are still to come: deletes are known from nothing else.
             fresh.positions = stored.positions;
-        } else if stored.loaded {
-            tracing::warn!(pair = %self.config.name, "a change stream was made anew: both sides are compared in full");
+        } else if let Some(end) = lost(&stored, &fresh) {
+            return Err(stream_lost(&self.config, end, pair.pipeline.binding.upsert_only));
         }
         self.state.begin_load(name, &fresh).await?;
+        CrashPoint::LoadBegun.pass();
         Ok(fresh)
     }
+}
+
+/// The end whose stream is not the one that the stored position belongs to, if the pair was ever loaded: what was changed in between is
+/// known from nowhere.
+fn lost(stored: &Progress, fresh: &Progress) -> Option<End> {
+    let loaded = stored.loaded || stored.mapping.is_some();
+    let other = |end: &End| match (stored.incarnations.get(*end), fresh.incarnations.get(*end)) {
+        (Some(before), Some(now)) => before != now,
+        (None, _) | (_, None) => false,
+    };
+    [End::Source, End::Target].into_iter().filter(|_| loaded).find(other)
+}
+
+fn stream_lost(config: &PairConfig, end: End, copy: bool) -> SyncError {
+    let (name, endpoint) = (&config.name, endpoint(config, end));
+    // A copy keeps no links: what was deleted while nobody looked cannot be told from what was only ever on the target.
+    let how = if copy {
+        "copies the source in full and goes on; `tidelock audit` then names what the source no longer has"
+    } else {
+        "compares both sides in full, deletes included, and goes on"
+    };
+    let text = format!(
+        "the {} \"{}\", {}: its change stream is another than the one that pair {name} followed (the tracking was removed, the table or \
+         database was restored, or \"change_detection\" was changed), so changes may have been missed; `tidelock resync {name}` {how}",
+        end.name(),
+        endpoint.name,
+        endpoint.collection
+    );
+    SyncError::new(ErrorKind::SchemaMismatch, "source.stream_lost", text)
 }
 
 /// Stopped before all was done: success must not be reported (I3).
@@ -313,6 +370,7 @@ impl Following<'_> {
                 let through = Some(batch.through.clone());
                 let counts = self.pair.pipeline.process(Batch { end, changes: batch.changes, through }).await?;
                 self.pair.sources.get_mut(end).acknowledge(&batch.through).await?;
+                CrashPoint::Acknowledged.pass();
                 self.worker.reporter.batch(&counts);
                 self.stirred = true;
                 *self.ahead.get_mut(end) = false;

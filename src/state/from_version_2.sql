@@ -1,6 +1,7 @@
 -- Version 2 → 3; the new tables and indexes are made by schema.sql.
 BEGIN IMMEDIATE;
 ALTER TABLE links ADD COLUMN gone TEXT;
+ALTER TABLE pairs ADD COLUMN resync INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conflicts ADD COLUMN kind TEXT NOT NULL DEFAULT 'update_update';
 ALTER TABLE conflicts ADD COLUMN settled INTEGER NOT NULL DEFAULT 1;
 UPDATE conflicts SET kind = 'update_delete' WHERE field IS NULL;

@@ -183,6 +183,8 @@ pub struct Progress {
     pub loaded: bool,
     /// Whether a person has paused it.
     pub paused: bool,
+    /// Whether both sides are to be compared in full: a person asked for it.
+    pub resync: bool,
     /// Digest of the mapping that the last whole load went by.
     pub mapping: Option<String>,
     /// Incarnation of each side's stream, as it was when the positions were made.
@@ -230,11 +232,14 @@ pub trait StateStore: Send + Sync {
     /// Where the pair stands; a pair that is not known yet stands at the default.
     async fn progress(&self, pair: &str) -> Result<Progress>;
 
-    /// Begins a load: sets incarnations and start positions; keeps links and the mapping of the last load.
+    /// Begins a load: sets incarnations and start positions, and answers a request for one; keeps links and the mapping of the last load.
     async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()>;
 
     /// Pauses a pair, or lets it go on.
     async fn set_paused(&self, pair: &str, paused: bool) -> Result<()>;
+
+    /// Asks for a full comparison of both sides, which the pair's worker begins with [`StateStore::begin_load`].
+    async fn request_resync(&self, pair: &str) -> Result<()>;
 
     /// Links by the keys of one end: same order and length as `keys`. Tombstones are returned too.
     async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>>;

@@ -5,6 +5,7 @@ CREATE TABLE IF NOT EXISTS pairs (
     name TEXT NOT NULL UNIQUE,
     loaded INTEGER NOT NULL DEFAULT 0,
     paused INTEGER NOT NULL DEFAULT 0,
+    resync INTEGER NOT NULL DEFAULT 0,
     mapping TEXT,
     source_incarnation TEXT,
     target_incarnation TEXT,

@@ -20,7 +20,7 @@ use super::{
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Layout, Record, decode_values, encode_values, layout};
-use crate::telemetry::clock;
+use crate::telemetry::{CrashPoint, clock};
 
 mod commit;
 mod conflicts;
@@ -166,6 +166,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
     for (from, script) in MIGRATIONS {
         if version == from {
             sqlx::raw_sql(script).execute(&mut *connection).await.map_err(failed)?;
+            CrashPoint::StateMigrated.pass();
             version = stored(sqlx::query_scalar(select).fetch_optional(&mut *connection).await.map_err(failed)?);
         }
     }
@@ -252,6 +253,7 @@ impl StateStore for SqliteState {
         Ok(Progress {
             loaded: row.get("loaded"),
             paused: row.get("paused"),
+            resync: row.get("resync"),
             mapping: row.get("mapping"),
             decisions: row.get("decisions"),
             waiting: row.get("waiting"),
@@ -269,7 +271,7 @@ impl StateStore for SqliteState {
         sqlx::query(
             "INSERT INTO pairs (name, loaded, source_incarnation, target_incarnation, source_position, target_position)
              VALUES (?1, 0, ?2, ?3, ?4, ?5)
-             ON CONFLICT (name) DO UPDATE SET loaded = 0, source_incarnation = ?2, target_incarnation = ?3,
+             ON CONFLICT (name) DO UPDATE SET loaded = 0, resync = 0, source_incarnation = ?2, target_incarnation = ?3,
                                               source_position = ?4, target_position = ?5",
         )
         .bind(pair)
@@ -286,6 +288,11 @@ impl StateStore for SqliteState {
     async fn set_paused(&self, pair: &str, paused: bool) -> Result<()> {
         let text = "INSERT INTO pairs (name, paused) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET paused = ?2";
         sqlx::query(text).bind(pair).bind(paused).execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn request_resync(&self, pair: &str) -> Result<()> {
+        let text = "INSERT INTO pairs (name, resync) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET resync = 1";
+        sqlx::query(text).bind(pair).execute(&self.pool).await.map(drop).map_err(failed)
     }
 
     async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {

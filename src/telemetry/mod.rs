@@ -1,10 +1,13 @@
-//! Logs and the clock (layer 1).
+//! Logs, the clock, and where tests make the process die (layer 1).
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
 pub mod clock;
+pub mod crash_point;
+
+pub use crash_point::CrashPoint;
 
 /// Starts logging to standard error: text, or one JSON object a line.
 ///

@@ -2,6 +2,9 @@
 
 use tidelock::state::sqlite::SqliteState;
 use tidelock::state::{Commit, Progress, ReviewKind, StateStore};
+use tidelock::telemetry::CrashPoint;
+
+use crate::scenarios::{Kind, Setup};
 
 #[tokio::test]
 async fn version_1_is_read_and_kept() {
@@ -32,6 +35,25 @@ async fn version_1_is_read_and_kept() {
     let conflict = file.value("SELECT kind || settled FROM conflicts").await;
     assert_eq!(conflict.as_deref(), Some("update_delete1"));
     assert_eq!(file.value("SELECT count(plugin_set) || '' FROM links").await.as_deref(), Some("0"));
+}
+
+/// A crash between two versions leaves a file that the next start brings further.
+#[tokio::test]
+async fn a_migration_that_is_cut_short_goes_on() {
+    let setup = Setup::new((Kind::Sqlite, Kind::Sqlite)).await;
+    setup.tables().await;
+    setup.configure(serde_json::json!({}));
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    let state = crate::harness::Database::sqlite(setup.tidelock.folder.path(), "tidelock.db").await;
+    state.execute(include_str!("../data/state_version_1.sql")).await;
+    state.execute("INSERT INTO meta VALUES ('id', 'abc'), ('version', '1')").await;
+    let version = "SELECT value FROM meta WHERE name = 'version'";
+    for next in ["2", "3"] {
+        setup.dies_at(CrashPoint::StateMigrated.name());
+        assert_eq!(state.value(version).await.as_deref(), Some(next));
+    }
+    setup.tidelock.once(0);
+    setup.settled().await;
 }
 
 /// So that a load under a new mapping that is cut short is begun again, as one under a new mapping.

@@ -71,6 +71,51 @@ pub async fn tracking_is_removed_on_request(kinds: (Kind, Kind)) {
     assert_eq!(setup.source.value("SELECT CAST(count(*) AS TEXT) FROM customers").await.as_deref(), Some("2"));
 }
 
+/// A change stream that is not the one that was followed stops the pair, and nothing is written or deleted until a person asks for it.
+pub async fn a_lost_stream_stops_until_a_resync(kinds: (Kind, Kind)) {
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    setup.configure(json!({"sync_type": "bidirectional"}));
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, 'Bob')").await;
+    setup.tidelock.once(0);
+    // What a restored database comes to: the consumer that was registered is not known any more.
+    setup.source.execute("DELETE FROM tidelock_consumers").await;
+    setup.source.execute("DELETE FROM customers WHERE id = 1; UPDATE customers SET city = 'Bonn' WHERE id = 2").await;
+    let before = setup.contents().await;
+    for _ in 0..2 {
+        let ran = setup.tidelock.once(1);
+        let error = &ran.lines[0]["error"];
+        assert_eq!(error["code"], "source.stream_lost", "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("\"crm\", customers") && message.contains("`tidelock resync customers`"), "{message}");
+        assert_eq!(setup.contents().await, before, "nothing is written until a person asks for it");
+    }
+    let service = setup.tidelock.serve();
+    service.awaits_503("source.stream_lost").await;
+    setup.target.execute("INSERT INTO clients (client_id, full_name) VALUES (3, 'Cid')").await;
+    assert_eq!(setup.tidelock.run(&["resync", "customers"]).code, 0);
+    setup.source.await_value("SELECT name FROM customers WHERE id = 3", "Cid").await;
+    setup.target.await_value("SELECT CAST(count(*) AS TEXT) FROM clients", "2").await;
+    drop(service);
+    setup.settled().await;
+    assert_eq!(setup.target.value("SELECT town FROM clients WHERE client_id = 2").await.as_deref(), Some("Bonn"));
+}
+
+/// Also where nothing has run yet: the pair stays paused when its service starts.
+pub async fn a_pause_before_the_first_run_holds(kinds: (Kind, Kind)) {
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    setup.configure(json!({"sync_type": "bidirectional"}));
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    let paused = setup.tidelock.run(&["pause", "customers", "sync.json"]);
+    assert_eq!(paused.code, 0, "{}", paused.errors);
+    let service = setup.tidelock.serve();
+    service.awaits_503("tidelock pause").await;
+    assert_eq!(setup.target.value("SELECT full_name FROM clients").await, None);
+    assert_eq!(setup.tidelock.run(&["resume", "customers"]).code, 0);
+    setup.target.await_value("SELECT full_name FROM clients", "Ada").await;
+}
+
 fn made(kind: Kind) -> &'static str {
     match kind {
         Kind::Mysql => "SELECT CAST((SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'tidelock%') \

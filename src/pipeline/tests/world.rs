@@ -203,6 +203,10 @@ impl StateStore for Memory {
         Ok(())
     }
 
+    async fn request_resync(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
     async fn links(&self, _: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {
         let links = self.links.lock().unwrap();
         Ok(keys.iter().map(|key| links.iter().find(|link| link.keys.get(end) == key).cloned()).collect())
