@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: the real program on real databases, in a folder of their own. No sleeps: states are awaited.
 
+pub mod proxy;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -268,15 +270,21 @@ impl Tidelock {
 
     /// Starts the service on a port of its own.
     pub fn serve(&self) -> Service {
+        self.serve_in(&[])
+    }
+
+    /// The same, its command line handed to a wrapper that must become it (`exec`).
+    pub fn serve_in(&self, wrapper: &[&str]) -> Service {
         let log = self.folder.path().join(format!("log_{}", unique()));
         let errors = std::fs::File::create(&log).unwrap();
-        let child = self
-            .command(&["run", "sync.json", "--listen", "127.0.0.1:0", "--json"])
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        Service { child, log }
+        let plain = self.command(&["run", "sync.json", "--listen", "127.0.0.1:0", "--json"]);
+        let words = wrapper.iter().map(std::ffi::OsStr::new).chain([plain.get_program()]).chain(plain.get_args());
+        let words: Vec<_> = words.collect();
+        let mut wrapped = Command::new(words[0]);
+        wrapped.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        wrapped.current_dir(self.folder.path());
+        wrapped.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Service { child: wrapped.spawn().unwrap(), log }
     }
 }
 
@@ -287,6 +295,18 @@ pub struct Service {
 }
 
 impl Service {
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The memory that it has resident now.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -317,6 +337,21 @@ impl Service {
                 Err(error) => error.to_string(),
             };
             assert!(begin.elapsed() < PATIENCE, "never ready: {body}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until `/readyz` says 503 with a reason that holds `text`.
+    pub async fn awaits_503(&self, text: &str) {
+        let url = format!("http://{}/readyz", self.address().await);
+        let begin = Instant::now();
+        loop {
+            let answer = reqwest::get(&url).await.unwrap();
+            let (code, body) = (answer.status().as_u16(), answer.text().await.unwrap());
+            if code == 503 && body.contains(text) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{code}, never \"{text}\": {body}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

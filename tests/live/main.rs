@@ -27,6 +27,7 @@ mod harness;
 mod scenarios;
 
 mod bad_input;
+mod faults;
 mod mysql;
 mod mysql_contract;
 mod postgres;
@@ -39,4 +40,5 @@ mod postgres_polling;
 mod postgres_tracking;
 mod postgres_values;
 mod postgres_write;
+mod refusals;
 mod sync;

@@ -5,6 +5,7 @@ pub mod chinook;
 pub mod conflicts;
 pub mod correlation;
 pub mod crash;
+pub mod disk;
 pub mod hub;
 pub mod live;
 pub mod lookup;

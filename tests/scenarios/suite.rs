@@ -5,14 +5,14 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, live, lookup, mapping, match_on, one_way, plugins, polling,
-                reformat, review, review_http, two_way,
+                Kind, chinook, conflicts, correlation, crash, disk, live, lookup, mapping, match_on, one_way, plugins,
+                polling, reformat, review, review_http, two_way,
             };
 
             crate::scenarios::suite::scenarios! {
                 ($source, $target)
                 one_way: load_and_follow, by_another_unique_field;
-                two_way: converges, tracking_is_removed_on_request;
+                two_way: converges, tracking_is_removed_on_request, a_lost_stream_stops_until_a_resync, a_pause_before_the_first_run_holds;
                 conflicts: last_write_wins_by_commit_time, last_write_wins_by_timestamp_field, a_system_has_priority,
                     fields_have_rules_of_their_own, delete_against_update;
                 correlation: generated_keys_are_written_back, the_reference_is_restored;
@@ -30,7 +30,8 @@ macro_rules! suite {
                     one_way_values_hold_until_the_next_edit, a_plugin_is_replaced, a_decision_in_bulk_can_be_repeated;
                 review_http: http_tells_and_decides, http_refuses_what_cannot_be_meant;
                 live: changes_travel, pause_and_resume;
-                crash: during_the_initial_load, during_ongoing_sync;
+                crash: at_every_durable_step, a_copy_at_every_durable_step, during_the_initial_load, during_ongoing_sync;
+                disk: is_full;
                 chinook: every_record_is_accounted_for, keep_original_and_converge;
             }
         }

@@ -90,13 +90,14 @@ pub async fn a_lost_stream_stops_until_a_resync(kinds: (Kind, Kind)) {
         assert!(message.contains("\"crm\", customers") && message.contains("`tidelock resync customers`"), "{message}");
         assert_eq!(setup.contents().await, before, "nothing is written until a person asks for it");
     }
-    let service = setup.tidelock.serve();
+    let mut service = setup.tidelock.serve();
     service.awaits_503("source.stream_lost").await;
     setup.target.execute("INSERT INTO clients (client_id, full_name) VALUES (3, 'Cid')").await;
     assert_eq!(setup.tidelock.run(&["resync", "customers"]).code, 0);
     setup.source.await_value("SELECT name FROM customers WHERE id = 3", "Cid").await;
     setup.target.await_value("SELECT CAST(count(*) AS TEXT) FROM clients", "2").await;
-    drop(service);
+    service.ready().await;
+    assert_eq!(service.stop(), 0, "{}", service.log());
     setup.settled().await;
     assert_eq!(setup.target.value("SELECT town FROM clients WHERE client_id = 2").await.as_deref(), Some("Bonn"));
 }

@@ -1,0 +1,256 @@
+//! What networks and servers do to a running pair: cut, held back and slow connections, restarts, a crash of the server. The pair says
+//! what is wrong while it is, goes on by itself, and nothing is lost, doubled or looping. Tests with a proxy have threads for it: it runs on
+//! while a command is waited for.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::Connection;
+
+use crate::harness::proxy::{Proxy, Traffic};
+use crate::harness::{Database, Tidelock};
+use crate::scenarios::{Kind, Setup};
+
+/// Tries without end, so that only the fault decides when the pair goes on.
+fn patient() -> serde_json::Value {
+    json!({"sync_type": "bidirectional", "error_handling": {"retry_strategy":
+        {"max_attempts": 0, "initial_delay_seconds": 0.05, "max_delay_seconds": 0.3}}})
+}
+
+/// Host and port of a PostgreSQL URL.
+fn server_of(url: &str) -> String {
+    let after = url.rsplit_once('@').unwrap().1;
+    after.split_once('/').unwrap().0.to_owned()
+}
+
+/// Puts a proxy before the PostgreSQL `end` of the configuration.
+async fn behind_a_proxy(setup: &Setup, database: &Database, end: &str) -> Proxy {
+    let Database::Postgres { url, .. } = database else { panic!("only servers are behind a network") };
+    let server = server_of(url);
+    let proxy = Proxy::to(server.clone()).await;
+    let path = setup.tidelock.folder.path().join("sync.json");
+    let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    config[end]["url"] = json!(url.replace(&server, &format!("127.0.0.1:{}", proxy.port())));
+    std::fs::write(path, config.to_string()).unwrap();
+    proxy
+}
+
+/// An edit of each side, and the wait until it is on the other.
+async fn edit(setup: &Setup, id: u32) {
+    setup.source.execute(&format!("INSERT INTO customers (id, name) VALUES ({id}, 's{id}')")).await;
+    setup.target.execute(&format!("UPDATE clients SET phone = 't{id}' WHERE client_id = 1")).await;
+}
+
+async fn arrives(setup: &Setup, id: u32) {
+    setup.target.await_value(&format!("SELECT full_name FROM clients WHERE client_id = {id}"), &format!("s{id}")).await;
+    setup.source.await_value("SELECT phone FROM customers WHERE id = 1", &format!("t{id}")).await;
+}
+
+async fn connections_are_cut(kinds: (Kind, Kind)) {
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    setup.configure(patient());
+    let (database, end) =
+        if matches!(kinds.0, Kind::Postgres) { (&setup.source, "source") } else { (&setup.target, "target") };
+    let proxy = behind_a_proxy(&setup, database, end).await;
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    let mut service = setup.tidelock.serve();
+    service.ready().await;
+    setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
+    edit(&setup, 2).await;
+    arrives(&setup, 2).await;
+    for id in 3..6 {
+        // Held back in the middle of whatever it is doing, then cut: nobody knows what has reached the server.
+        proxy.set(Traffic::Silent);
+        edit(&setup, id).await;
+        proxy.set(Traffic::Cut);
+        service.awaits_503("postgres.unavailable").await;
+        proxy.set(Traffic::Passes);
+        arrives(&setup, id).await;
+        service.ready().await;
+    }
+    proxy.set(Traffic::Slow(Duration::from_millis(5)));
+    edit(&setup, 6).await;
+    arrives(&setup, 6).await;
+    proxy.set(Traffic::Passes);
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    setup.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_the_source_are_cut() {
+    connections_are_cut((Kind::Postgres, Kind::Sqlite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_the_target_are_cut() {
+    connections_are_cut((Kind::Sqlite, Kind::Postgres)).await;
+}
+
+/// What is read waits for what is written: memory does not grow with what is waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_target_costs_no_memory() {
+    const ROWS: u32 = 40_000;
+    const GROWTH_MAX_KIB: u64 = 64 * 1024;
+    let setup = Setup::new((Kind::Sqlite, Kind::Postgres)).await;
+    setup.tables().await;
+    let mut config = patient();
+    config["sync_type"] = json!("one_way");
+    setup.configure(config);
+    let proxy = behind_a_proxy(&setup, &setup.target, "target").await;
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (0, 'first')").await;
+    let mut service = setup.tidelock.serve();
+    setup.target.await_value("SELECT CAST(count(*) AS TEXT) FROM clients", "1").await;
+    let before = service.memory_kib();
+    proxy.set(Traffic::Slow(Duration::from_millis(2)));
+    // 80 MB, more than the growth that is allowed.
+    let rows = format!(
+        "INSERT INTO customers (id, name, city) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+         SELECT i, 'n' || i, hex(randomblob(1000)) FROM n"
+    );
+    setup.source.execute(&rows).await;
+    let mut most = before;
+    let count = "SELECT CAST(count(*) AS TEXT) FROM clients";
+    while setup.target.value(count).await != Some((ROWS + 1).to_string()) {
+        most = most.max(service.memory_kib());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(most - before <= GROWTH_MAX_KIB, "{before} KiB before, {most} KiB at most");
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    setup.settled().await;
+}
+
+/// A server of the test's own, to stop and kill.
+struct Cluster {
+    folder: tempfile::TempDir,
+    port: u16,
+    server: Option<Child>,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the live tests through tests/run"))
+}
+
+/// A program of PostgreSQL, as the user that may run it.
+fn program(name: &str) -> Command {
+    let path = PathBuf::from(variable("TIDELOCK_TEST_POSTGRES_BIN")).join(name);
+    match variable("TIDELOCK_TEST_POSTGRES_USER").as_str() {
+        "" => Command::new(path),
+        user => {
+            let group = Command::new("id").args(["-g", user]).output().unwrap().stdout;
+            let group = String::from_utf8(group).unwrap();
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", user, "--regid", group.trim(), "--init-groups", "--"]).arg(path);
+            command
+        }
+    }
+}
+
+impl Cluster {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let user = variable("TIDELOCK_TEST_POSTGRES_USER");
+        if !user.is_empty() {
+            assert!(Command::new("chown").arg(user).arg(folder.path()).status().unwrap().success());
+        }
+        let made = program("initdb")
+            .arg(format!("--pgdata={}", folder.path().join("data").display()))
+            .args(["--username=tidelock", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut cluster = Self { folder, port, server: None };
+        cluster.start().await;
+        cluster
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://tidelock@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts it and waits until it answers. After a crash the first tries may find what is left of the old one.
+    async fn start(&mut self) {
+        let begin = std::time::Instant::now();
+        loop {
+            let folder = self.folder.path();
+            let server = self.server.get_or_insert_with(|| {
+                program("postgres")
+                    .arg("-D")
+                    .arg(folder.join("data"))
+                    .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+                    .args(["-c", &format!("unix_socket_directories={}", folder.display())])
+                    .current_dir(folder)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            });
+            if server.try_wait().unwrap().is_some() {
+                self.server = None;
+            } else if let Ok(connection) = sqlx::PgConnection::connect(&self.url()).await {
+                connection.close().await.unwrap();
+                return;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "PostgreSQL does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// `pg_ctl stop -m fast`: sessions are ended.
+    fn stop(&mut self) {
+        let mut server = self.server.take().unwrap();
+        assert!(Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap().success());
+        server.wait().unwrap();
+    }
+
+    /// `kill -9` of the postmaster.
+    fn crash(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.stop();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_server_is_restarted_and_crashes() {
+    let mut cluster = Cluster::new().await;
+    let tidelock = Tidelock::new();
+    let target = Database::sqlite(tidelock.folder.path(), "target.db").await;
+    let source = Database::Postgres { url: cluster.url(), admin: cluster.url(), name: "none".to_owned() };
+    let setup = Setup { source, target, tidelock };
+    setup.tables().await;
+    setup.configure(patient());
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    let mut service = setup.tidelock.serve();
+    service.ready().await;
+    setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
+    for id in 2..6 {
+        edit(&setup, id).await;
+        if id % 2 == 0 {
+            cluster.stop();
+        } else {
+            cluster.crash();
+        }
+        setup.target.execute(&format!("UPDATE clients SET town = 'town {id}' WHERE client_id = 1")).await;
+        service.awaits_503("postgres.unavailable").await;
+        cluster.start().await;
+        arrives(&setup, id).await;
+        setup.source.await_value("SELECT city FROM customers WHERE id = 1", &format!("town {id}")).await;
+        service.ready().await;
+    }
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    setup.settled().await;
+}
