@@ -12,7 +12,9 @@ use crate::telemetry::crash_point;
 pub mod audit;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod output;
+pub mod plan;
 pub mod plugin;
 pub mod progress;
 pub mod review;
@@ -48,6 +50,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check configurations and say everything that is wrong with them
     Check(check::CheckArgs),
+    /// Show what would be written to each side, with predicted conflicts; writes nothing
+    Plan(plan::PlanArgs),
     /// Compare both sides of each pair through its mapping; exit code 3 where they differ
     Audit(audit::AuditArgs),
     /// Show where each pair stands
@@ -60,6 +64,8 @@ enum Command {
     Resync(status::ResyncArgs),
     /// List, show and decide what waits for a person
     Review(review::ReviewArgs),
+    /// Show what became of a record and why: its link, and every write and conflict within retention
+    Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Make, build, check, call and list plugins
@@ -106,12 +112,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(args, json).await,
         Command::Check(args) => check::run(args, json).await,
+        Command::Plan(args) => plan::run(args, json).await,
         Command::Audit(args) => audit::run(args, json).await,
         Command::Status(args) => status::status(args, json).await,
         Command::Pause(args) => status::pause(args, json).await,
         Command::Resume(args) => status::resume(args, json).await,
         Command::Resync(args) => status::resync(args, json).await,
         Command::Review(args) => review::run(args, json).await,
+        Command::Explain(args) => explain::run(args, json).await,
         Command::Schema => schema::run(),
         Command::Plugin(args) => plugin::run(args, json).await,
         Command::Demo(args) => demo::run(args, json).await,

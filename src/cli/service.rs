@@ -90,8 +90,7 @@ impl Service {
             return Ok(Err(ExitCode::from(EXIT_CONFIGURATION)));
         }
         let owns_state = exclusive && state_exists(&config.state_url);
-        let state =
-            if owns_state { open_state(&config.state_url, true).await? } else { peek_state(&config.state_url).await? };
+        let state = if owns_state { own(&config).await? } else { peek_state(&config.state_url).await? };
         Ok(Ok(Self { config, state, owns_state, catalog }))
     }
 
@@ -106,7 +105,7 @@ impl Service {
     /// Where the state cannot be had.
     pub async fn own_state(&mut self) -> anyhow::Result<()> {
         if !self.owns_state {
-            self.state = open_state(&self.config.state_url, true).await?;
+            self.state = own(&self.config).await?;
             self.owns_state = true;
         }
         Ok(())
@@ -148,6 +147,16 @@ pub async fn open_catalog(plugins: &PluginSettings) -> anyhow::Result<Arc<Catalo
 /// Where it cannot be used.
 pub async fn open_state(url: &str, exclusive: bool) -> anyhow::Result<Arc<dyn StateStore>> {
     Ok(Arc::new(SqliteState::open(url, exclusive).await?))
+}
+
+/// Opens the state as its owner, who forgets what is older than any pair wants it kept.
+async fn own(config: &Config) -> anyhow::Result<Arc<dyn StateStore>> {
+    let state = SqliteState::open(&config.state_url, true).await?;
+    let days = config.pairs.iter().filter_map(|pair| pair.planned.monitoring.retention_days).max();
+    Ok(Arc::new(match days {
+        Some(days) => state.keeping(std::time::Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
+        None => state,
+    }))
 }
 
 /// Whether a service has that state at the moment.

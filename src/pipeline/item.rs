@@ -8,7 +8,7 @@ use super::{Done, reconcile};
 use crate::change::{End, Ends};
 use crate::connector::{Write, WriteOutcome};
 use crate::record::{Key, Record};
-use crate::state::{Link, Resolver, Ruling, Winner};
+use crate::state::{Link, Resolver, Ruling, Winner, WriteOp, Writing};
 use crate::value::Value;
 
 mod contested;
@@ -43,6 +43,8 @@ pub(super) enum Step {
 pub(super) struct Item {
     /// The end whose change woke it.
     pub origin: End,
+    /// When that change was made, where its stream says so.
+    pub changed_at: Option<i64>,
     /// Both keys, as far as known.
     pub keys: Ends<Option<Key>>,
     /// What was agreed, advanced by what was written since.
@@ -100,6 +102,7 @@ impl Item {
         *now.get_mut(origin) = Now::Known(image);
         Self {
             origin,
+            changed_at: None,
             keys,
             base,
             now,
@@ -240,6 +243,7 @@ impl Item {
                 let lost = self.settled.extract_if(.., |settled| settled.contest.winner != end.into());
                 self.conflicts.extend(lost);
                 *self.keys.get_mut(end) = Some(key);
+                self.put_down(end, write, done);
                 *self.now.get_mut(end) = Now::Known(stored);
                 *self.mapped.get_mut(end) = None;
                 if let Write::Create { .. } = write {
@@ -247,6 +251,23 @@ impl Item {
                 }
             }
         }
+    }
+
+    /// Puts a write that was carried out into the batch's history.
+    fn put_down(&self, end: End, write: &Write, done: &mut Done) {
+        let set = |fields: &Record| fields.values().iter().map(Option::is_some).collect::<Vec<_>>();
+        let (op, fields) = match write {
+            Write::Create { .. } => (WriteOp::Create, None),
+            Write::Update { fields, .. } => (WriteOp::Update, Some((fields.layout(), set(fields)))),
+            Write::Delete { .. } => (WriteOp::Delete, None),
+        };
+        done.commit.history.push(Writing {
+            op,
+            end,
+            keys: Ends::from_fn(|end| self.keys.get(end).as_ref()),
+            changed_at: self.changed_at,
+            fields: fields.as_ref().map(|(layout, set)| (*layout, set.as_slice())),
+        });
     }
 
     /// A record that was created from the other side's is agreed as it is; a key that the source has generated must still reach the

@@ -10,13 +10,13 @@ use super::item::refusal;
 use super::ruling::{SetValue, overlay};
 use super::transform::{self, Mapped};
 use super::{Done, Pipeline, apply, validation};
-use crate::change::{Change, End};
+use crate::change::{Change, End, Ends};
 use crate::config::Deletes;
 use crate::connector::{Write, WriteOutcome};
 use crate::error::Result;
 use crate::plugin::Plugins;
 use crate::record::{Key, Layout, Record, layout};
-use crate::state::{Finding, ReviewKind};
+use crate::state::{Finding, ReviewKind, WriteOp, Writing};
 use crate::telemetry::{CrashPoint, clock};
 use crate::value::Value;
 
@@ -101,7 +101,13 @@ impl Pipeline {
                     let kind = refusal(error.code);
                     done.file(Finding::new(End::Source, key, kind, error.code, error.message).with_image(image));
                 }
-                None => done.commit.cleared.push((End::Source, key)),
+                None => {
+                    if let Some(row) = rows.get(place).filter(|_| upserted.written > 0) {
+                        let target = row.key(&self.binding.correlation.target);
+                        put_down(WriteOp::Upsert, &key, target.as_ref(), done);
+                    }
+                    done.commit.cleared.push((End::Source, key));
+                }
             }
         }
         Ok(())
@@ -152,13 +158,20 @@ impl Pipeline {
                 .collect::<Option<Vec<Value>>>()
                 .map(Key)
         };
-        let values: Vec<Key> = mapped.into_iter().filter_map(correlated).collect();
-        let deleted = match &self.binding.marks.target {
-            Some(mark) => self.mark_deleted(mark, &values).await?,
+        let values: Vec<Option<Key>> = mapped.into_iter().map(correlated).collect();
+        let asked: Vec<Key> = values.iter().flatten().cloned().collect();
+        let mark = self.binding.marks.target.as_ref();
+        let deleted = match mark {
+            Some(mark) => self.mark_deleted(mark, &asked).await?,
             None if self.binding.deletes == Deletes::SoftDelete => 0,
-            None => self.targets.target.delete_by_correlation(&values).await?,
+            None => self.targets.target.delete_by_correlation(&asked).await?,
         };
         CrashPoint::WrittenTarget.pass();
+        if deleted > 0 {
+            // A record that is marked stays.
+            let op = if mark.is_some() { WriteOp::Upsert } else { WriteOp::Delete };
+            gone.iter().zip(&values).for_each(|(key, target)| put_down(op, key, target.as_ref(), done));
+        }
         done.wrote(End::Target, deleted);
         done.commit.counts.skipped += (gone.len() as u64).saturating_sub(deleted);
         done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));
@@ -189,6 +202,12 @@ impl Pipeline {
         }
         Ok(count)
     }
+}
+
+/// Puts down what was sent: the target says how many records of a batch it wrote, not which.
+fn put_down(op: WriteOp, source: &Key, target: Option<&Key>, done: &mut Done) {
+    let keys = Ends { source: Some(source), target };
+    done.commit.history.push(Writing { op, end: End::Target, keys, changed_at: None, fields: None });
 }
 
 /// What reaches the target of a one-way pair: place of the cell and target's name.

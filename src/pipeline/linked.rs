@@ -88,6 +88,8 @@ impl Pipeline {
 
     /// One item per changed key, with its link and its current image.
     pub(super) async fn gather(&self, end: End, changes: Vec<Change>, done: &mut Done) -> Result<Vec<Item>> {
+        let times: HashMap<Key, i64> =
+            changes.iter().filter_map(|change| Some((change.key.clone(), change.at?))).collect();
         let deleted = changes.iter().filter(|change| change.op == Op::Delete);
         let deleted: HashMap<Key, i64> = deleted.filter_map(|change| Some((change.key.clone(), change.at?))).collect();
         let mut images = self.images(end, changes).await?;
@@ -96,9 +98,10 @@ impl Pipeline {
         let links = self.state.links(&self.binding.pair, end, &keys).await?;
         self.distrust(end, &mut images, &links).await?;
         let item = |((key, image), link): ((Key, Option<Record>), Option<Link>)| {
-            let at = deleted.get(&key).copied();
+            let (at, changed_at) = (deleted.get(&key).copied(), times.get(&key).copied());
             let mut item = Item::new(end, key, link, image);
             item.deleted_at = at;
+            item.changed_at = changed_at;
             item
         };
         let mut items: Vec<Item> = images.into_iter().zip(links).map(item).collect();

@@ -43,6 +43,9 @@ pub struct Report {
     pub in_review: u64,
     /// Some of those that differ: their keys, and the fields at fault.
     pub samples: Vec<Difference>,
+    /// Records that differ and are in nobody's review: primary keys, of both sides where both have one.
+    #[serde(skip)]
+    pub differing: Vec<(End, Key)>,
 }
 
 /// One record that differs.
@@ -63,11 +66,11 @@ impl Report {
     }
 }
 
-/// Compares the two sides of an open pair.
+/// Compares the two sides of an open pair. Of `differing_max` records that differ the keys are kept.
 ///
 /// # Errors
 /// Where a side cannot be read.
-pub async fn audit(pair: &OpenPair) -> Result<Report> {
+pub async fn audit(pair: &OpenPair, differing_max: usize) -> Result<Report> {
     let pipeline = &pair.pipeline;
     let binding = &pipeline.binding;
     let plugins = pipeline.catalogue.snapshot();
@@ -84,6 +87,7 @@ pub async fn audit(pair: &OpenPair) -> Result<Report> {
         plugins,
         report: Report { pair: binding.pair.to_string(), ..Report::default() },
         doubtful: Vec::new(),
+        keep: differing_max,
     };
     loop {
         streams.source.fill(merge.pipeline, &merge.plugins).await?;
@@ -194,6 +198,8 @@ struct Merge<'a> {
     report: Report,
     /// Seem to differ: looked at again in batches, for reviews and for what only the way back explains.
     doubtful: Vec<Doubt>,
+    /// So many records that differ are still to be kept.
+    keep: usize,
 }
 
 impl Merge<'_> {
@@ -300,6 +306,12 @@ impl Merge<'_> {
                 _ => &mut self.report.missing_in_target,
             };
             *counter += 1;
+            if !source && !target && self.keep > 0 {
+                self.keep -= 1;
+                let binding = &self.pipeline.binding;
+                let key = |end: End| Some((end, apply::key_of(binding, end, doubt.records.get(end).as_ref()?)?));
+                self.report.differing.extend([End::Source, End::Target].into_iter().filter_map(key));
+            }
             if !source && !target && self.report.samples.len() < NAMED_MAX {
                 let name = |index: &usize| {
                     let binding = &self.pipeline.binding;

@@ -2,7 +2,11 @@
 
 pub mod audit;
 pub mod backoff;
+pub mod explain;
 pub mod open;
+pub mod plan;
+pub mod rehearsal;
+pub mod repair;
 pub mod reviews;
 pub mod status;
 pub mod supervisor;

@@ -99,7 +99,7 @@ pub fn counts(counts: &BTreeMap<ReviewKind, u64>) -> Json {
 }
 
 /// The fields of a record, as plugins' examples have them.
-fn fields(record: &Record) -> Json {
+pub fn fields(record: &Record) -> Json {
     record.iter().map(|(name, value)| (name.to_owned(), value.to_json())).collect::<Map<_, _>>().into()
 }
 

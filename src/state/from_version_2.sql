@@ -5,6 +5,24 @@ ALTER TABLE pairs ADD COLUMN resync INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conflicts ADD COLUMN kind TEXT NOT NULL DEFAULT 'update_update';
 ALTER TABLE conflicts ADD COLUMN settled INTEGER NOT NULL DEFAULT 1;
 UPDATE conflicts SET kind = 'update_delete' WHERE field IS NULL;
+-- A file that was of version 1 has none yet.
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    at INTEGER NOT NULL,
+    side TEXT NOT NULL,
+    position TEXT,
+    read INTEGER NOT NULL,
+    written_source INTEGER NOT NULL,
+    written_target INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    conflicts INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    plugin_set INTEGER
+);
+ALTER TABLE batches ADD COLUMN writes BLOB;
+ALTER TABLE batches ADD COLUMN source_layout INTEGER;
+ALTER TABLE batches ADD COLUMN target_layout INTEGER;
 -- Numbers of reviews are never used again, which no ALTER can say.
 ALTER TABLE reviews RENAME TO reviews_2;
 CREATE TABLE reviews (

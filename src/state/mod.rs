@@ -10,10 +10,12 @@ use crate::change::Position;
 use crate::error::Result;
 use crate::record::{Key, Record};
 
+pub mod history;
 pub mod review;
 pub mod sqlite;
 
 pub use crate::change::{End, Ends};
+pub use history::{History, Past, RecordedConflict, WriteOp, Writing, Written, WrittenBatch};
 pub use review::{Decision, Finding, Outcome, Parent, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
 
 /// Two keys that are the same thing, and what both sides last agreed on.
@@ -132,6 +134,8 @@ pub struct Commit {
     pub cleared: Vec<(End, Key)>,
     /// What became of decisions, by their numbers, and why.
     pub decided: Vec<(i64, Verdict, String)>,
+    /// What was written.
+    pub history: History,
     /// New positions.
     pub positions: Ends<Option<Position>>,
     /// Set when a load is through: the digest of the mapping that it went by.

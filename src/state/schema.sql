@@ -123,5 +123,10 @@ CREATE TABLE IF NOT EXISTS batches (
     skipped INTEGER NOT NULL,
     conflicts INTEGER NOT NULL,
     rejected INTEGER NOT NULL,
-    plugin_set INTEGER
+    plugin_set INTEGER,
+    -- What was written, in the form of src/state/history.rs; the layouts say what the bits of updates stand for.
+    writes BLOB,
+    source_layout INTEGER,
+    target_layout INTEGER
 );
+CREATE INDEX IF NOT EXISTS batches_by_pair ON batches (pair);

@@ -24,6 +24,7 @@ use crate::telemetry::{CrashPoint, clock};
 
 mod commit;
 mod conflicts;
+mod past;
 mod reviews;
 mod waiting;
 
@@ -36,6 +37,9 @@ const VERSION: &str = "3";
 const MIGRATIONS: [(&str, &str); 2] =
     [("1", include_str!("from_version_1.sql")), ("2", include_str!("from_version_2.sql"))];
 
+/// How long batches and settled conflicts are kept where nothing else is said.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Keys in one `IN` list: fixed sizes, so that statements are prepared once.
 const KEYS_PER_QUERY: usize = 256;
 
@@ -44,6 +48,8 @@ pub struct SqliteState {
     pool: SqlitePool,
     id: String,
     layouts: RwLock<HashMap<i64, Layout>>,
+    /// How long batches and settled conflicts are kept.
+    retention: Duration,
     /// Commits take turns here: SQLite's own waiting is by sleeping.
     committing: Mutex<()>,
     _lock: Option<std::fs::File>,
@@ -68,7 +74,14 @@ impl SqliteState {
         let pool = SqlitePoolOptions::new().max_connections(connections).connect_with(options).await;
         let pool = pool.map_err(|error| unusable(path, error))?;
         let id = initialise(&pool).await.map_err(|error| unusable(path, error))?;
-        Ok(Self { pool, id, layouts: RwLock::default(), committing: Mutex::default(), _lock: lock })
+        Ok(Self {
+            pool,
+            id,
+            layouts: RwLock::default(),
+            retention: RETENTION,
+            committing: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// Whether a service has this state file at the moment.
@@ -77,6 +90,17 @@ impl SqliteState {
         // What cannot be locked shared is locked by its owner; this lock ends with the file handle.
         let locked = |file: std::fs::File| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock));
         std::fs::File::open(lock_file(Path::new(path))).is_ok_and(locked)
+    }
+
+    /// Keeps batches and settled conflicts for another time than 30 days.
+    #[must_use]
+    pub fn keeping(self, retention: Duration) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// What is older may be forgotten: microseconds since 1970-01-01 UTC.
+    fn keep_from(&self) -> i64 {
+        clock::now_micros().saturating_sub(i64::try_from(self.retention.as_micros()).unwrap_or(i64::MAX))
     }
 
     async fn layout(&self, id: i64) -> Result<Layout> {
@@ -330,7 +354,7 @@ impl StateStore for SqliteState {
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {
         let _turn = self.committing.lock().await;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        commit::write(&mut transaction, pair, commit).await.map_err(failed)?;
+        commit::write(&mut transaction, pair, commit, self.keep_from()).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 

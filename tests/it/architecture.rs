@@ -18,7 +18,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("1", &["change/..", "telemetry/.."]),
     ("2", &["config/.."]),
     // The ports: traits and their data.
-    ("3", &["connector", "plugin", "state state/review", "notify"]),
+    ("3", &["connector", "plugin", "state state/history state/review", "notify"]),
     // The adapters; see `connector_place` for those in connector/.
     (SHARED, &[]),
     (ADAPTERS, &["plugin/..", "state/..", "notify/.."]),

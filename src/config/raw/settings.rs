@@ -185,10 +185,11 @@ pub(crate) struct Alerting {
 pub(crate) struct Logging {
     #[serde(rename = "$at")]
     #[schemars(skip)]
+    #[expect(dead_code, reason = "every object of a configuration knows its place; no problem is told about this one")]
     pub(crate) at: Place,
     /// What is logged (default `info`).
     pub(crate) level: Option<LogLevel>,
-    /// How long logs are kept.
+    /// For how many days the state keeps what was written and which conflicts were settled (default 30).
     pub(crate) retention_days: Option<u32>,
 }
 

@@ -21,12 +21,7 @@ pub(super) fn read(context: &mut Context<'_>, raw: &raw::Monitoring) -> Monitori
         let at = context.at_key(raw.at, key);
         context.no_effect(&at, key, instead);
     }
-    let retention_days = raw.logging.as_ref().and_then(|logging| {
-        logging.retention_days.inspect(|_| {
-            let at = context.at_key(logging.at, "retention_days");
-            context.no_effect(&at, "retention_days", "the log goes to standard error and is not kept");
-        })
-    });
+    let retention_days = raw.logging.as_ref().and_then(|logging| logging.retention_days);
     let alerting = raw.alerting.as_ref().map(|alerting| Alerting {
         latency_threshold_ms: alerting.latency_threshold_ms,
         error_rate_threshold: alerting.error_rate_threshold,

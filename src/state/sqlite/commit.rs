@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::super::{Commit, Link};
 use super::{conflicts, encode_base, layout_id, reviews, waiting};
-use crate::change::End;
+use crate::change::{End, Ends};
 use crate::record::Layout;
 use crate::telemetry::clock;
 
@@ -19,11 +19,20 @@ pub(super) type Ids = (i64, Option<i64>);
 /// Rows of `batches` that are kept, over all pairs.
 const BATCHES_KEPT: i64 = 100_000;
 
+/// Batches and conflicts that are dropped with one commit at most, so that none takes long.
+const DROPPED_AT_ONCE: i64 = 64;
+
 /// Rows in one statement.
 const ROWS_PER_STATEMENT: usize = 128;
 
 /// Writes a commit within a transaction.
-pub(super) async fn write(connection: &mut SqliteConnection, name: &str, commit: &Commit) -> Result<()> {
+/// What is older than `keep_from` (microseconds since 1970-01-01 UTC) is forgotten, in small steps.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    name: &str,
+    commit: &Commit,
+    keep_from: i64,
+) -> Result<()> {
     waiting::arrive(connection, name, &commit.links).await?;
     let pair = pair_id(connection, name).await?;
     let plugin_set = plugin_set(connection, &commit.plugins).await?;
@@ -35,8 +44,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, name: &str, commit:
         reviews::file(connection, (pair, plugin_set), finding).await?;
     }
     let counts = &commit.counts;
-    if let Some(end) = commit.end.filter(|_| counts.read > 0) {
+    if let Some(end) = commit.end.filter(|_| counts.read > 0 || !commit.history.is_empty()) {
         insert_batch(connection, (pair, plugin_set), end, commit).await?;
+        drop_old(connection, keep_from).await?;
     }
     let position =
         |end| commit.positions.get(end).as_ref().map(|position: &crate::change::Position| position.0.clone());
@@ -83,12 +93,19 @@ async fn plugin_set(connection: &mut SqliteConnection, plugins: &BTreeMap<String
     sqlx::query_scalar(insert).bind(&text).fetch_one(connection).await.map(Some)
 }
 
-/// Keeps what a batch did, and drops the oldest.
+/// Keeps what a batch did.
 async fn insert_batch(connection: &mut SqliteConnection, ids: Ids, end: End, commit: &Commit) -> Result<()> {
     let counts = &commit.counts;
+    let mut layouts = Ends::default();
+    for end in [End::Source, End::Target] {
+        if let Some(layout) = commit.history.layouts.get(end) {
+            *layouts.get_mut(end) = Some(layout_id(connection, layout).await?);
+        }
+    }
     sqlx::query(
-        "INSERT INTO batches (pair, at, side, position, read, written_source, written_target, skipped, conflicts, rejected, plugin_set)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO batches (pair, at, side, position, read, written_source, written_target, skipped, conflicts, rejected, plugin_set,
+                              writes, source_layout, target_layout)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(ids.0)
     .bind(clock::now_micros())
@@ -101,13 +118,33 @@ async fn insert_batch(connection: &mut SqliteConnection, ids: Ids, end: End, com
     .bind(number(counts.conflicts))
     .bind(number(counts.rejected))
     .bind(ids.1)
+    .bind(Some(commit.history.bytes()).filter(|bytes| !bytes.is_empty()))
+    .bind(layouts.source)
+    .bind(layouts.target)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Drops the oldest batches and conflicts, those that are too many and those that are too old. A conflict that is not settled stays.
+async fn drop_old(connection: &mut SqliteConnection, keep_from: i64) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM batches WHERE id IN (SELECT id FROM batches ORDER BY id LIMIT ?1)
+                AND (at < ?2 OR id <= (SELECT max(id) FROM batches) - ?3)",
+    )
+    .bind(DROPPED_AT_ONCE)
+    .bind(keep_from)
+    .bind(BATCHES_KEPT)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM batches WHERE id <= (SELECT max(id) FROM batches) - ?")
-        .bind(BATCHES_KEPT)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query(
+        "DELETE FROM conflicts WHERE id IN (SELECT id FROM conflicts ORDER BY id LIMIT ?) AND settled = 1 AND at < ?",
+    )
+    .bind(DROPPED_AT_ONCE)
+    .bind(keep_from)
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 pub(super) async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {

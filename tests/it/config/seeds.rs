@@ -25,6 +25,7 @@ fn over_bare_base(name: &str) -> Value {
 
 /// Keys of the seeds that have an effect; every other one has to be named in a warning.
 const EFFECTIVE: &[&str] = &[
+    "retention_days",
     "validation_rules",
     "type",
     "object",
