@@ -7,16 +7,22 @@ use super::{Kind, Setup};
 impl Setup {
     /// `tidelock plan` with more arguments, which must end with `code`; nothing may have changed by it.
     async fn plan(&self, code: i32, more: &[&str]) -> Value {
-        let before = (self.everything().await, self.state());
+        let before = (self.everything().await, self.state().await);
         let ran = self.tidelock.run(&[&["plan", "sync.json", "--json"], more].concat());
         assert_eq!(ran.code, code, "{:?}\n{}", ran.lines, ran.errors);
-        assert_eq!((self.everything().await, self.state()), before, "a plan writes nothing");
+        assert_eq!((self.everything().await, self.state().await), before, "a plan writes nothing");
         ran.lines.into_iter().next().unwrap()
     }
 
-    /// The state file's bytes, where there is one: readers make files beside it, and let it be.
-    fn state(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.tidelock.folder.path().join("tidelock.db")).ok()
+    /// The state file's bytes, where there is one. What a run has left in the log is brought into it first: whoever closes the file last
+    /// does that, also one who only read.
+    async fn state(&self) -> Option<Vec<u8>> {
+        let path = self.tidelock.folder.path().join("tidelock.db");
+        if !path.exists() {
+            return None;
+        }
+        crate::harness::Database::Sqlite(path.clone()).execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        std::fs::read(path).ok()
     }
 
     /// Both tables whole, and how many objects each database has.
