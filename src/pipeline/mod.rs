@@ -52,7 +52,7 @@ pub struct Pipeline {
     /// The pair's name towards the systems.
     pub consumer: String,
     /// What was done lately.
-    pub watch: Watch,
+    pub watch: Arc<Watch>,
 }
 
 /// A batch of changes of one end.

@@ -9,7 +9,7 @@ use crate::config::{CaptureMethod, Endpoint, Mappings, PairConfig, Problem};
 use crate::connector::{Connector, OpenOptions, Schema, Side, Source, registry};
 use crate::error::SyncError;
 use crate::pipeline::binding::{Binding, ask, bind, bind_lookups, suggested};
-use crate::pipeline::{Pipeline, Watch};
+use crate::pipeline::Pipeline;
 use crate::plugin::{Catalogue, Plugins};
 use crate::state::StateStore;
 use crate::value::Kind;
@@ -183,7 +183,7 @@ pub async fn open(
         state,
         catalogue,
         consumer,
-        watch: Watch::default(),
+        watch: Arc::default(),
     };
     Ok(OpenPair { config, pipeline, sources: Ends { source: source.source, target: target.source }, schemas, warnings })
 }

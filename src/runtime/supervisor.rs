@@ -44,7 +44,7 @@ impl Supervisor {
             let (reporter, status) = Reporter::new();
             statuses.push((Arc::clone(&config.name), status));
             let (state, catalogue) = (Arc::clone(state), Arc::clone(catalogue));
-            workers.push(Worker { config: Arc::new(config), state, catalogue, reporter });
+            workers.push(Worker { config: Arc::new(config), state, catalogue, reporter, watch: Arc::default() });
         }
         Self { workers, statuses }
     }

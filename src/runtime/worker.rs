@@ -12,7 +12,7 @@ use super::status::{Phase, Reporter, describe};
 use crate::change::{Change, End, Ends, Op, Position};
 use crate::config::{PairConfig, Problem};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
-use crate::pipeline::{Batch, Pipeline};
+use crate::pipeline::{Batch, Pipeline, Watch};
 use crate::plugin::Catalogue;
 use crate::record::Key;
 use crate::state::{Progress, StateStore};
@@ -37,6 +37,8 @@ pub struct Worker {
     pub catalogue: Arc<dyn Catalogue>,
     /// Says what the pair is doing.
     pub reporter: Reporter,
+    /// What was done lately: it outlives connections, or a lost one would let more deletes through.
+    pub watch: Arc<Watch>,
 }
 
 /// Why a worker that was to run once did not get through.
@@ -190,7 +192,8 @@ impl Worker {
 
     async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
         self.reporter.connecting();
-        let pair = open(Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue)).await?;
+        let mut pair = open(Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue)).await?;
+        pair.pipeline.watch = Arc::clone(&self.watch);
         for warning in &pair.warnings {
             tracing::warn!(pair = %self.config.name, code = warning.code, "{}", warning.message);
         }

@@ -7,6 +7,7 @@ pub mod correlation;
 pub mod crash;
 pub mod disk;
 pub mod explain;
+pub mod emptied;
 pub mod hub;
 pub mod live;
 pub mod lookup;

@@ -5,8 +5,7 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, disk, explain, live, lookup, mapping,
-                match_on, one_way, plan, plugins, polling, reformat, review, review_http, two_way,
+                Kind, chinook, conflicts, correlation, crash, disk, emptied, explain, live, lookup, mapping, match_on, one_way, plan, plugins, polling, reformat, review, review_http, two_way,
             };
 
             crate::scenarios::suite::scenarios! {
@@ -24,6 +23,10 @@ macro_rules! suite {
                     a_copy_keeps_links_for_those_who_look_it_up, a_parent_wakes_its_children_live;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
                 polling: both_ways;
+                emptied: an_emptied_table_empties_nothing, a_table_made_anew_empties_nothing, a_copy_is_not_emptied,
+                    the_guard_is_no_hindrance, a_delete_leaves_a_mark, a_mark_taken_away_brings_the_record_back,
+                    a_record_that_leaves_the_filter_stays, a_record_that_leaves_the_filter_is_deleted_on_request,
+                    two_pairs_that_contradict_each_other_are_stopped;
                 reformat: nothing_is_written_at_rest, a_copy_is_at_rest, forms_do_not_chase_each_other;
                 review: a_person_decides, at_once_with_the_configuration, a_decision_that_comes_too_late, a_newer_edit_clears_it,
                     others_flow_while_many_wait, another_try_once_the_cause_is_gone, an_ambiguous_match_is_tried_again,

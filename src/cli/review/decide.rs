@@ -229,6 +229,7 @@ async fn carry_out(config: &ConfigArgs, kept: &[Kept], json: bool) -> anyhow::Re
             state: Arc::clone(&service.state),
             catalogue: service.catalogue(),
             reporter: Reporter::new().0,
+            watch: Arc::default(),
         };
         match worker.decide().await {
             Ok(()) => continue,

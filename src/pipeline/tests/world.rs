@@ -10,7 +10,7 @@ use crate::change::{Change, End, Ends, Op};
 use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::pipeline::binding::Binding;
-use crate::pipeline::{Batch, Pipeline, Watch};
+use crate::pipeline::{Batch, Pipeline};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
 use crate::state::{
@@ -328,7 +328,7 @@ impl World {
             state: Arc::<Memory>::clone(&state),
             catalogue: Arc::new(Fixed(Arc::clone(&functions))),
             consumer: "memory:pair".to_owned(),
-            watch: Watch::default(),
+            watch: Arc::default(),
         };
         Self { tables, state, pipeline, clock: Mutex::new(0), functions }
     }
