@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::status::{PairStatus, Phase, Reporter};
 use super::worker::{Failure, Worker};
 use crate::config::PairConfig;
+use crate::error::{ErrorKind, SyncError};
 use crate::plugin::Catalogue;
 use crate::state::{Counts, StateStore};
 
-/// Pairs that feed each other are run again at most this often; what is left over is for the next run.
+/// Pairs that feed each other are run again at most this often: those that still write then do not come to rest.
 const ROUNDS_MAX: u32 = 20;
 
 /// Every pair's status, to read.
@@ -69,12 +70,13 @@ impl Supervisor {
     }
 
     /// Runs every pair once, in the order of the configuration. Pairs that share a system may feed each other, so all are run again
-    /// until a whole round has written nothing and nothing waits for what is there by now.
+    /// until a whole round has written nothing and nothing waits for what is there by now. Those that never get there are said to have
+    /// failed: there is no telling what the systems would hold if they went on.
     pub async fn once(self, shutdown: CancellationToken) -> Vec<Outcome> {
         let began: Vec<_> = self.workers.iter().map(|_| std::time::Duration::ZERO).collect();
         let mut seconds = began;
         let mut failures: Vec<Option<Failure>> = self.workers.iter().map(|_| None).collect();
-        for round in 0..ROUNDS_MAX {
+        for round in 1..=ROUNDS_MAX {
             let before = self.written();
             for ((worker, spent), failure) in self.workers.iter().zip(&mut seconds).zip(&mut failures) {
                 if failure.is_none() {
@@ -83,10 +85,16 @@ impl Supervisor {
                     *spent += start.elapsed();
                 }
             }
-            let quiet =
-                self.workers.len() == 1 || (self.written() == before && !self.may_go_on(round, &failures).await);
+            let now = self.written();
+            let quiet = self.workers.len() == 1 || (now == before && !self.may_go_on(round, &failures).await);
             if shutdown.is_cancelled() || quiet {
                 break;
+            }
+            if round == ROUNDS_MAX {
+                let restless =
+                    failures.iter_mut().zip(before.iter().zip(&now)).filter(|(_, (before, now))| before != now);
+                restless
+                    .for_each(|(failure, _)| *failure = failure.take().or_else(|| Some(Failure::Run(restlessness()))));
             }
         }
         let outcome = |((worker, spent), failure): ((Worker, std::time::Duration), Option<Failure>)| Outcome {
@@ -103,17 +111,27 @@ impl Supervisor {
     async fn may_go_on(&self, round: u32, failures: &[Option<Failure>]) -> bool {
         for (worker, _) in self.workers.iter().zip(failures).filter(|(_, failure)| failure.is_none()) {
             let progress = worker.state.progress(&worker.config.name).await.unwrap_or_default();
-            if progress.arrived || (progress.waiting && round == 0) {
+            if progress.arrived || (progress.waiting && round == 1) {
                 return true;
             }
         }
         false
     }
 
-    fn written(&self) -> u64 {
+    /// How many records each pair has written so far.
+    fn written(&self) -> Vec<u64> {
         let counts = self.workers.iter().map(|worker| worker.reporter.counts());
-        counts.map(|counts| counts.written_source + counts.written_target).sum()
+        counts.map(|counts| counts.written_source + counts.written_target).collect()
     }
+}
+
+/// Why a pair that never comes to rest has failed.
+fn restlessness() -> SyncError {
+    let text = format!(
+        "it still wrote records in the last of {ROUNDS_MAX} rounds: it and another pair set the same fields to different values, \
+         again and again; look for mappings that contradict each other"
+    );
+    SyncError::new(ErrorKind::VersionMismatch, "run.restless", text)
 }
 
 /// Whether every pair is connected and not stuck; else the ones that are not, and why.

@@ -1,7 +1,7 @@
 //! Systems that do not keep what they are given (they trim, round, reformat, even against each other) are at rest all the same: the base
 //! keeps what was stored. Triggers of the test's own count every write, whoever makes it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Kind, Setup};
 use crate::harness::Database;
@@ -213,4 +213,33 @@ async fn travel(setup: &Setup, round: u32) {
     setup.target.await_value("SELECT phone FROM clients WHERE client_id = 2", &format!("p{round}")).await;
     setup.target.execute(&format!("UPDATE clients SET code = 'c{round}' WHERE client_id = 2")).await;
     setup.source.await_value("SELECT code FROM customers WHERE id = 2", &format!("c{round}")).await;
+}
+
+/// Two pairs over the same tables: what one makes even, the other turns round. Record 2 is none of that.
+pub(super) async fn contradiction(kinds: (Kind, Kind), sync_type: &str) -> Setup {
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    let pair = |name: &str, (source, target): (Value, Value), (from, to): (&str, &str), map: Value| {
+        let key = json!({"source": from, "target": to});
+        json!({"connection_name": name, "source": source, "target": target, "sync_type": sync_type, "key": key,
+            "field_mappings": [key, {"source": "phone", "target": "phone", "value_map": map}]})
+    };
+    let ends = || (setup.source.endpoint("crm", "customers"), setup.target.endpoint("erp", "clients"));
+    let (customers, clients) = ends();
+    let even = pair("even", (customers, clients), ("id", "client_id"), json!({"on": "on", "off": "off"}));
+    let (customers, clients) = ends();
+    let odd = pair("odd", (clients, customers), ("client_id", "id"), json!({"on": "off", "off": "on"}));
+    setup.tidelock.configure(&json!({"syncs": [even, odd]}));
+    setup.source.execute("INSERT INTO customers (id, phone) VALUES (1, 'on'), (2, 'other')").await;
+    setup
+}
+
+/// Copies that contradict each other go on for ever: that is said, not called done.
+pub async fn copies_that_contradict_each_other_are_told(kinds: (Kind, Kind)) {
+    let setup = contradiction(kinds, "one_way").await;
+    let ran = setup.tidelock.once(1);
+    for line in &ran.lines {
+        assert!(line["error"].to_string().contains("contradict each other"), "{line}");
+    }
+    assert_eq!(setup.target.value("SELECT phone FROM clients WHERE client_id = 2").await.as_deref(), Some("other"));
 }

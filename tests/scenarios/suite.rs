@@ -26,8 +26,9 @@ macro_rules! suite {
                 emptied: an_emptied_table_empties_nothing, a_table_made_anew_empties_nothing, a_copy_is_not_emptied,
                     the_guard_is_no_hindrance, a_delete_leaves_a_mark, a_mark_taken_away_brings_the_record_back,
                     a_record_that_leaves_the_filter_stays, a_record_that_leaves_the_filter_is_deleted_on_request,
-                    two_pairs_that_contradict_each_other_are_stopped;
-                reformat: nothing_is_written_at_rest, a_copy_is_at_rest, forms_do_not_chase_each_other;
+                    a_record_that_goes_back_and_forth_is_stopped;
+                reformat: nothing_is_written_at_rest, a_copy_is_at_rest, forms_do_not_chase_each_other,
+                    copies_that_contradict_each_other_are_told;
                 review: a_person_decides, at_once_with_the_configuration, a_decision_that_comes_too_late, a_newer_edit_clears_it,
                     others_flow_while_many_wait, another_try_once_the_cause_is_gone, an_ambiguous_match_is_tried_again,
                     one_way_values_hold_until_the_next_edit, a_plugin_is_replaced, a_decision_in_bulk_can_be_repeated;
