@@ -10,7 +10,7 @@ use wasmtime::{Engine, Store, Trap};
 
 use super::bindings::{Bound, CallError, Context, Exports, Opener, PluginInfo, Role};
 use super::limits::{
-    CALLS_PER_INSTANCE, Fault, FaultKind, HANDLES_MAX, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes,
+    CALLS_PER_INSTANCE, Denied, Fault, FaultKind, HANDLES_MAX, OPENED_PER_INSTANCE, Usage, guest_error, hostcall_bytes,
     load_deadline, printable, ticks,
 };
 use super::wasi::Wasi;
@@ -266,9 +266,13 @@ fn fault(error: &wasmtime::Error, guest: &Guest) -> Fault {
     if trap == Some(&Trap::Interrupt) {
         return Fault::new(FaultKind::Deadline, "the plugin took longer than it may");
     }
-    if guest.usage.memory_denied() {
-        let mebibytes = guest.usage.memory_max() >> 20;
-        return Fault::new(FaultKind::Memory, format!("the plugin asked for more than its {mebibytes} MiB of memory"));
+    if let Some(denied) = guest.usage.denied() {
+        let limits = guest.usage.limits();
+        let most = match denied {
+            Denied::Memory => format!("{} MiB of memory", limits.memory_bytes >> 20),
+            Denied::Table => format!("{} entries of a table", limits.table_elements),
+        };
+        return Fault::new(FaultKind::Memory, format!("the plugin asked for more than its {most}"));
     }
     let text = printable(&error.root_cause().to_string(), 300);
     match trap {

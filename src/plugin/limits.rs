@@ -196,25 +196,34 @@ impl Fault {
     }
 }
 
+/// What a guest asked for and did not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// Linear memory.
+    Memory,
+    /// Entries of a table.
+    Table,
+}
+
 /// What a store's guest has used up: memory for its life, log volume per call.
 #[derive(Debug)]
 pub(super) struct Usage {
     limits: PluginLimits,
     memory: usize,
     growth: usize,
-    denied: bool,
+    denied: Option<Denied>,
     log_lines: u32,
     log_bytes: usize,
 }
 
 impl Usage {
     pub(super) fn new(limits: &PluginLimits) -> Self {
-        Self { limits: *limits, memory: 0, growth: 0, denied: false, log_lines: 0, log_bytes: 0 }
+        Self { limits: *limits, memory: 0, growth: 0, denied: None, log_lines: 0, log_bytes: 0 }
     }
 
     /// A new call begins.
     pub(super) fn reset_call(&mut self) {
-        self.denied = false;
+        self.denied = None;
         self.log_lines = 0;
         self.log_bytes = 0;
     }
@@ -224,19 +233,18 @@ impl Usage {
         self.limits
     }
 
-    /// Whether memory was refused during this call.
-    pub(super) fn memory_denied(&self) -> bool {
+    /// What was refused during this call, first.
+    pub(super) fn denied(&self) -> Option<Denied> {
         self.denied
-    }
-
-    /// Linear memory that the guest may have.
-    pub(super) fn memory_max(&self) -> usize {
-        self.limits.memory_bytes
     }
 
     /// Whether the guest holds so much memory that a fresh instance is better.
     pub(super) fn memory_is_high(&self) -> bool {
         self.memory > self.limits.memory_bytes / 2
+    }
+
+    fn deny(&mut self, what: Denied) {
+        self.denied.get_or_insert(what);
     }
 
     /// Whether the call has logged enough.
@@ -267,20 +275,22 @@ impl ResourceLimiter for Usage {
         if fits {
             self.memory = wanted;
         } else {
-            self.denied = true;
+            self.deny(Denied::Memory);
         }
         Ok(fits)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory = self.memory.saturating_sub(std::mem::take(&mut self.growth));
-        self.denied = true;
+        self.deny(Denied::Memory);
         Ok(())
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let fits = desired <= self.limits.table_elements;
-        self.denied |= !fits;
+        if !fits {
+            self.deny(Denied::Table);
+        }
         Ok(fits)
     }
 
@@ -307,6 +317,13 @@ mod tests {
         assert_eq!(call_deadline(&limits, 1_000), Duration::from_millis(220));
         assert_eq!(call_deadline(&limits, usize::MAX), Duration::from_secs(5));
         assert_eq!(ticks(Duration::from_millis(12)), 3);
+        let limits = PluginLimits { call_ms: 40, row_us: 1_000, max_call_ms: 100, ..limits };
+        assert_eq!(call_deadline(&limits, 50), Duration::from_millis(90));
+        assert_eq!(call_deadline(&limits, 1_000), Duration::from_millis(100));
+        assert_eq!(
+            (alone_deadline(&limits), load_deadline(&limits)),
+            (Duration::from_millis(100), Duration::from_millis(100))
+        );
     }
 
     #[test]
@@ -326,7 +343,7 @@ mod tests {
         let mut usage = Usage::new(&PluginLimits { memory_bytes: 100, ..PluginLimits::default() });
         assert!(usage.memory_growing(0, 60, None).unwrap());
         assert!(!usage.memory_growing(0, 60, None).unwrap());
-        assert!(usage.memory_denied() && usage.memory_is_high());
+        assert!(usage.denied() == Some(Denied::Memory) && usage.memory_is_high());
         usage.reset_call();
         assert!(usage.memory_growing(60, 100, None).unwrap());
     }
@@ -338,5 +355,10 @@ mod tests {
         assert_eq!(lines, 20);
         usage.reset_call();
         assert!(usage.log_line(&"y".repeat(100_000)).unwrap().len() < 2_000);
+        let lines = |log_lines, log_bytes| {
+            let mut usage = Usage::new(&PluginLimits { log_lines, log_bytes, ..PluginLimits::default() });
+            (0..1_000).filter_map(|_| usage.log_line("ten bytes!")).count()
+        };
+        assert_eq!((lines(3, 8 << 10), lines(20, 45), lines(0, 45)), (3, 5, 0));
     }
 }

@@ -35,6 +35,7 @@ mod examples;
 mod hot_reload;
 mod phone_numbers;
 mod plugin;
+mod plugin_limits;
 mod plugin_loading;
 mod plugin_roles;
 mod rollback;

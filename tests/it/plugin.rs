@@ -33,7 +33,7 @@ pub(crate) async fn start(dir: &Path) -> Arc<Catalog> {
     start_with(dir, PluginLimits::default(), cache_dir()).await
 }
 
-async fn start_with(dir: &Path, limits: PluginLimits, cache_dir: PathBuf) -> Arc<Catalog> {
+pub(crate) async fn start_with(dir: &Path, limits: PluginLimits, cache_dir: PathBuf) -> Arc<Catalog> {
     let plugins = PluginSettings { limits, ..PluginSettings::new(dir.to_owned()) };
     let compiler = PathBuf::from(env!("CARGO_BIN_EXE_tidelock"));
     Catalog::start(CatalogSettings { plugins, compiler, cache_dir }).await.unwrap()
