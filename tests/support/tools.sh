@@ -63,13 +63,23 @@ rebuild_plugins() {
     [ "${CI:-}" != true ]
 }
 
-# Builds what users would else embed, to be measured beside plugins: scripts in Lua and Rhai, and JavaScript in QuickJS where
-# TIDELOCK_BENCH_QUICKJS names its component (made by `tidelock plugin build benches/peers/quickjs`).
+# Builds what users would else embed, to be measured beside plugins: scripts in Lua and Rhai, and JavaScript in QuickJS. Where
+# TIDELOCK_BENCH_QUICKJS names a component already, that is measured.
 build_peers() {
-    local target="${CARGO_TARGET_DIR:-$repository/target}/peers"
-    cargo build --locked --release --manifest-path benches/peers/Cargo.toml --target-dir "$target" || return 1
-    export TIDELOCK_BENCH_PEERS="$target/release/peers"
-    [ -n "${TIDELOCK_BENCH_QUICKJS:-}" ] || not_checked "what JavaScript costs: TIDELOCK_BENCH_QUICKJS names no component"
+    local target="${CARGO_TARGET_DIR:-$repository/target}"
+    cargo build --locked --release --manifest-path benches/peers/Cargo.toml --target-dir "$target/peers" || return 1
+    export TIDELOCK_BENCH_PEERS="$target/peers/release/peers"
+    [ -n "${TIDELOCK_BENCH_QUICKJS:-}" ] && return 0
+    cargo build --locked --release --bin tidelock && build_quickjs "$target/release/tidelock" && return 0
+    not_checked "what JavaScript costs: its toolchain cannot be had, and TIDELOCK_BENCH_QUICKJS names no component"
+}
+
+# The component of benches/peers/quickjs, in the run's folder: the sources stay as they are.
+build_quickjs() { # TIDELOCK
+    local tools project="$run_folder/quickjs"
+    tools=$(provision_javascript) && mkdir -p "$project" && cp benches/peers/quickjs/plugin.* "$project" &&
+        PATH="$tools:$PATH" "$1" plugin build "$project" --release --out "$run_folder" || return 1
+    export TIDELOCK_BENCH_QUICKJS="$run_folder/us_phone_quickjs.wasm"
 }
 
 # Runs the tests that FILTERS name (all of them without), with nextest where it is installed.
