@@ -23,3 +23,6 @@ pub mod runtime;
 
 pub mod cli;
 pub mod http;
+
+#[cfg(test)]
+mod simulation;

@@ -28,7 +28,7 @@ use crate::config::{
 };
 use crate::connector::{Column, Schema};
 use crate::plugin::{FunctionRef, Plugins};
-use crate::record::{Layout, Record, layout};
+use crate::record::{Key, Layout, Record, layout};
 use crate::value::{Kind, Value};
 
 /// One field of one side.
@@ -141,6 +141,13 @@ impl Binding {
     pub fn is_marked(&self, end: End, record: &Record) -> bool {
         let mark = self.marks.get(end).as_ref();
         mark.is_some_and(|mark| mark.is_set(record.values().get(mark.0.position).and_then(Option::as_ref)))
+    }
+
+    /// What counts as agreed about a record of that key where nothing is: null in every other field, so that whatever a side has is an edit.
+    pub fn nothing_agreed(&self, end: End, key: Option<&Key>) -> Record {
+        let nulls = (0..self.layouts.get(end).len()).map(|place| (place, &Value::Null));
+        let key = key.into_iter().flat_map(|key| &key.0);
+        self.record(end, nulls.chain(self.keys.get(end).iter().copied().zip(key)))
     }
 
     /// A record of `end` that carries these fields, given by their places, and no others. A later value of a place replaces an

@@ -1,7 +1,7 @@
 //! One link on its way through the linked pipeline: what is known of it, and how outcomes change that (row 6, no I/O).
 
 use super::apply::key_of;
-use super::binding::{Binding, BoundField};
+use super::binding::{Binding, BoundField, BoundMapping};
 use super::reconcile::{Answer, Decision, Images, Intent};
 use super::transform::{Mapped, Rejection};
 use super::{Done, reconcile};
@@ -151,6 +151,12 @@ impl Item {
         self.keys.source.is_some() && self.keys.target.is_some()
     }
 
+    /// The link of both keys and of what counts as agreed now.
+    pub(super) fn link(&self) -> Option<Link> {
+        let keys = Ends { source: self.keys.source.clone()?, target: self.keys.target.clone()? };
+        Some(Link { keys, base: self.base.clone(), gone: None })
+    }
+
     /// Which images have to be put in the other side's terms.
     pub(super) fn needs(&self, binding: &Binding) -> Ends<bool> {
         let images = Ends::from_fn(|end| self.image(end));
@@ -234,7 +240,14 @@ impl Item {
     /// What the outcome of a write at `end` changes.
     pub(super) fn fold(&mut self, end: End, write: &Write, outcome: WriteOutcome, done: &mut Done) {
         match outcome {
-            WriteOutcome::Changed => self.step = Step::Recheck,
+            WriteOutcome::Changed => {
+                self.step = Step::Recheck;
+                // What is in the way of a create may be what it was to make: it is looked for anew, and not by a key that is gone.
+                if let Write::Create { .. } = write {
+                    *self.keys.get_mut(end) = None;
+                    self.origin = end.other();
+                }
+            }
             WriteOutcome::Failed(error) => self.fail(end.other(), &error, done),
             WriteOutcome::Applied { key, stored } => {
                 done.wrote(end, 1);
@@ -302,7 +315,15 @@ impl Item {
         let value = |end: End, of: &BoundField| self.image(end).and_then(|image| reconcile::field(image, of)).cloned();
         let agreed: Vec<(End, &BoundField, Value)> =
             mapped.chain(made).filter_map(|(end, of)| Some((end, of, value(end, of)?))).collect();
-        let Some(base) = self.base.as_mut() else { return };
+        // A target that does not know the source's key yet is told in another round, now that the source's record may pass.
+        let target = self.image(End::Target);
+        let untold = |one: &BoundMapping| {
+            let known = |target| reconcile::field(target, &one.fields.target).is_some_and(|value| !value.is_null());
+            one.correlation && target.is_some_and(|target| !known(target))
+        };
+        self.fresh |= end == End::Source && binding.mappings.iter().any(untold);
+        let nothing = Ends::from_fn(|end| binding.nothing_agreed(end, self.keys.get(end).as_ref()));
+        let base = self.base.get_or_insert(nothing);
         for (end, of, value) in agreed {
             base.get_mut(end).set(&of.name, value);
         }

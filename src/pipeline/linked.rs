@@ -13,7 +13,7 @@ use crate::connector::Write;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
-use crate::state::Link;
+use crate::state::{Link, ReviewFilter};
 use crate::telemetry::CrashPoint;
 
 /// A record that changes under our hands this many times in a row is left to a later batch.
@@ -21,6 +21,9 @@ const ROUNDS_MAX: u32 = 8;
 
 /// A create that collides this often with something that cannot be found collides with another unique value.
 const CREATE_ROUNDS_MAX: u32 = 3;
+
+/// A record as it is, and whether somebody else has changed it.
+type Survivor = (Option<Record>, bool);
 
 impl Pipeline {
     /// Reconciles the links of the changed keys.
@@ -52,8 +55,8 @@ impl Pipeline {
             let keys: Vec<Key> = created.iter().map(|(key, _)| key.clone()).collect();
             let others: Vec<Key> = created.into_iter().map(|(_, other)| other).collect();
             let links = self.state.links(&self.binding.pair, end, &keys).await?;
-            let images = self.targets.get(end).fetch(&keys).await?;
-            let origins = self.targets.get(end.other()).fetch(&others).await?;
+            let images = self.survivors(end, &keys).await?;
+            let origins = self.survivors(end.other(), &others).await?;
             let mut items = Vec::new();
             for ((key, other), ((link, image), origin)) in
                 keys.into_iter().zip(others).zip(links.into_iter().zip(images).zip(origins))
@@ -63,6 +66,8 @@ impl Pipeline {
                 }
             }
             let mut done = Done::default();
+            // Whatever becomes of them now: once the tokens are forgotten, nothing else knows that they belong together.
+            done.commit.links.extend(items.iter().filter_map(Item::link));
             self.settle(items, &plugins, &mut done).await?;
             done.commit.plugins = self.plugin_set(plugins.as_ref());
             self.state.commit(&self.binding.pair, &done.commit).await?;
@@ -71,18 +76,36 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The item of a create at `end` that reached the system, but not the state store.
-    fn recovered(&self, end: End, keys: (Key, Key), image: Option<Record>, origin: Option<Record>) -> Item {
+    /// Records as they are now, and whether others have changed them, as far as the stream knows.
+    async fn survivors(&self, end: End, keys: &[Key]) -> Result<Vec<Survivor>> {
+        let target = self.targets.get(end);
+        let images = target.fetch(keys).await?;
+        let times =
+            if target.capabilities().change_times { target.change_times(keys).await? } else { vec![None; keys.len()] };
+        Ok(images.into_iter().zip(times.into_iter().map(|time| time.is_some())).collect())
+    }
+
+    /// The item of a create at `end` that reached the system, but not the state store. What was agreed is not known any more, because
+    /// either side may have been edited since: nothing counts as agreed, so that what differs is contested. Where one record is gone, the
+    /// other goes too, unless somebody has edited it.
+    fn recovered(
+        &self,
+        end: End,
+        keys: (Key, Key),
+        (image, edited): Survivor,
+        (origin, origin_edited): Survivor,
+    ) -> Item {
         let mut item = Item::new(end.other(), keys.1, None, origin.clone());
         *item.keys.get_mut(end) = Some(keys.0);
         item.reread(&self.binding, end, image.clone());
-        // What was created is what was agreed, even where the record that it was created from is gone by now.
-        let nothing = || Record::empty(crate::record::layout::<&str>([]));
-        let mut base = Ends::from_fn(|_| nothing());
-        *base.get_mut(end) = image.clone().unwrap_or_else(nothing);
-        *base.get_mut(end.other()) = origin.clone().unwrap_or_else(nothing);
-        item.base = Some(base);
         item.fresh = end == End::Source && image.is_some() && origin.is_some();
+        let mut base = Ends::from_fn(|end| self.binding.nothing_agreed(end, item.keys.get(end).as_ref()));
+        match (image, origin) {
+            (Some(image), None) if !edited => *base.get_mut(end) = image,
+            (None, Some(origin)) if !origin_edited => *base.get_mut(end.other()) = origin,
+            _ => {}
+        }
+        item.base = Some(base);
         item
     }
 
@@ -106,6 +129,8 @@ impl Pipeline {
         };
         let mut items: Vec<Item> = images.into_iter().zip(links).map(item).collect();
         self.read_unknown(end.other(), &mut items).await?;
+        let freed = self.freed(end, &items).await?;
+        items.extend(freed);
         Ok(items)
     }
 
@@ -123,6 +148,24 @@ impl Pipeline {
             **slot = image;
         }
         Ok(())
+    }
+
+    /// Items of the other side's records that were held up by a review of one that is gone now, and that nothing else will wake (I3).
+    async fn freed(&self, end: End, items: &[Item]) -> Result<Vec<Item>> {
+        let gone = items.iter().filter(|item| !item.linked() && item.image(end).is_none());
+        let keys: Vec<Key> = gone.filter_map(|item| item.keys.get(end).clone()).collect();
+        if keys.is_empty() || !self.state.in_review(&self.binding.pair, end, &keys).await?.contains(&true) {
+            return Ok(Vec::new());
+        }
+        let reviews = self.state.reviews(&ReviewFilter::pair(&self.binding.pair), usize::MAX).await?;
+        let reviews = reviews.into_iter().map(|review| review.finding);
+        let of_gone = reviews.filter(|finding| finding.end == end && keys.contains(&finding.key));
+        let others: Vec<Key> = of_gone.filter_map(|finding| finding.other).collect();
+        let links = self.state.links(&self.binding.pair, end.other(), &others).await?;
+        let images = self.targets.get(end.other()).fetch(&others).await?;
+        let live = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.base.is_some());
+        let alone = others.into_iter().zip(links).zip(images).filter(|((_, link), _)| !live(link));
+        Ok(alone.map(|((key, link), image)| Item::new(end.other(), key, link, image)).collect())
     }
 
     /// Reads the images of `end` that cannot be assumed: nothing was agreed yet about some of their fields, or an edit of one side is in

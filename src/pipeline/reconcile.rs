@@ -150,7 +150,9 @@ pub fn needs(binding: &Binding, now: Ends<Option<&Record>>, base: Option<&Ends<R
         let first = agreed(base, mapping).is_none();
         let source_changed = first || changed(source, &base.source, &mapping.fields.source);
         let target_changed = first || changed(target, &base.target, &mapping.fields.target);
-        needs.source |= source_changed || (mapping.correlation && target_changed);
+        // A target that does not know the source's key yet is told, whatever has come in between.
+        let untold = || field(target, &mapping.fields.target).is_none_or(Value::is_null);
+        needs.source |= source_changed || (mapping.correlation && (target_changed || untold()));
         needs.target |= target_changed;
     }
     for computed in &binding.computed {

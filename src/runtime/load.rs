@@ -62,6 +62,8 @@ async fn scan(
     // What has begun is finished, also where another batch has failed (I11).
     while more || !running.is_empty() {
         let stop = tokio::select! {
+            // So that a simulation is what its seed makes of it.
+            biased;
             read = batches.recv(), if more && running.len() < lanes => match next(pipeline, end, read, shutdown) {
                 Ok(changes) if changes.is_empty() => { more = false; None }
                 Ok(changes) => { running.push(pipeline.process(Batch { end, changes, through: None })); None }

@@ -60,8 +60,8 @@ impl From<OpenError> for Failure {
 }
 
 /// An open pair that follows its changes.
-struct Following<'a> {
-    pair: OpenPair,
+pub(crate) struct Following<'a> {
+    pub(crate) pair: OpenPair,
     worker: &'a Worker,
     /// Behind everything processed.
     positions: Ends<Option<Position>>,
@@ -181,7 +181,7 @@ impl Worker {
     }
 
     /// A batch of decisions, in the order of the records' keys; whether there was any.
-    async fn carry_out(&self, pipeline: &Pipeline) -> Result<bool> {
+    pub(crate) async fn carry_out(&self, pipeline: &Pipeline) -> Result<bool> {
         let decisions = self.state.decisions(&self.config.name, self.config.batch_size).await?;
         if decisions.is_empty() {
             return Ok(false);
@@ -266,7 +266,7 @@ impl Worker {
     }
 
     /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
-    async fn start(&self, mut pair: OpenPair, shutdown: &CancellationToken) -> Result<Following<'_>> {
+    pub(crate) async fn start(&self, mut pair: OpenPair, shutdown: &CancellationToken) -> Result<Following<'_>> {
         let filters = Ends { source: self.config.source.filter.clone(), target: self.config.target.filter.clone() };
         let mapping = pair.pipeline.binding.digest(&filters);
         let progress = self.prepare(&mut pair, &mapping).await?;
@@ -360,7 +360,7 @@ pub(super) fn interrupted(pair: &str) -> SyncError {
 
 impl Following<'_> {
     /// One batch of each side; whether there was any.
-    async fn turn(&mut self) -> Result<bool> {
+    pub(crate) async fn turn(&mut self) -> Result<bool> {
         let mut any = false;
         for end in [End::Source, End::Target] {
             let Some(after) = self.positions.get(end).clone() else { continue };
@@ -385,7 +385,7 @@ impl Following<'_> {
 
     /// Records that waited for others which are linked by now, as if they had just changed; where there are none, those that wait in a
     /// circle. Whether that was of any use.
-    async fn take_up_waiting(&mut self) -> Result<bool> {
+    pub(crate) async fn take_up_waiting(&mut self) -> Result<bool> {
         let worker = self.worker;
         let arrived = worker.state.arrived(&worker.config.name, worker.config.batch_size).await?;
         if arrived.is_empty() {
@@ -425,7 +425,7 @@ impl Following<'_> {
     }
 
     /// Makes positions durable that moved over nothing, so that the sources may forget what is behind them.
-    async fn commit_positions(&mut self) -> Result<()> {
+    pub(crate) async fn commit_positions(&mut self) -> Result<()> {
         self.committed = Instant::now();
         for end in [End::Source, End::Target] {
             if let (true, Some(through)) = (*self.ahead.get(end), self.positions.get(end).clone()) {

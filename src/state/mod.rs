@@ -14,6 +14,9 @@ pub mod history;
 pub mod review;
 pub mod sqlite;
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 pub use crate::change::{End, Ends};
 pub use history::{History, Past, RecordedConflict, WriteOp, Writing, Written, WrittenBatch};
 pub use review::{Decision, Finding, Outcome, Parent, Review, ReviewFilter, ReviewKind, Ruling, Verdict};

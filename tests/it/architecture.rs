@@ -50,13 +50,15 @@ const ROWS: &[(&str, &[&str])] = &[
     ("8a", &["http/.."]),
     ("8b", &["cli/.."]),
     ("8c", &["lib main"]),
+    // Tests of the whole.
+    ("9", &["simulation/.."]),
 ];
 const SHARED: &str = "4a";
 const ADAPTERS: &str = "4b";
 const REGISTRY: &str = "4c";
 
 /// The only files outside an adapter's folder that may name it.
-const WIRING: &[&str] = &["connector/registry", "cli/"];
+const WIRING: &[&str] = &["connector/registry", "cli/", "pipeline/tests/", "simulation"];
 
 const LINES_MAX: usize = 500;
 /// wasmtime's `deserialize_file` is the one call that needs it.

@@ -113,6 +113,8 @@ impl Item {
     pub(in crate::pipeline) fn recorded(&mut self, place: usize, id: i64) {
         if let Some(settled) = self.settled.get_mut(place) {
             settled.id = Some(id);
+            // The same conflict as one before a recheck, which is not void after all.
+            self.void.retain(|void| *void != id);
         }
     }
 }

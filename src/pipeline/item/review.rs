@@ -21,6 +21,7 @@ impl Item {
                 if let Some(key) = self.keys.get(end).clone() {
                     done.skip(end, key);
                 }
+                self.keep_link(done);
                 self.finish(None, done);
                 return true;
             }
@@ -49,9 +50,19 @@ impl Item {
         })
     }
 
+    /// What has reached a side is agreed even where the rest of the record is refused afterwards: else a record that was created would be
+    /// created once more, and one that a system has normalised would be written again and again.
+    fn keep_link(&self, done: &mut Done) {
+        let marked = self.stored.as_ref().is_some_and(|link| link.gone.is_some());
+        if self.wrote && self.base.is_some() && !marked {
+            done.commit.links.extend(self.link());
+        }
+    }
+
     fn file(&mut self, finding: Option<Finding>, done: &mut Done) {
         // What a person decided in vain stays the same review.
         let turned = self.ruling.is_some().then_some(self.origin);
+        self.keep_link(done);
         self.finish(Some(finding.as_ref().map_or("it cannot be found any more", |finding| &finding.message)), done);
         if let Some(finding) = finding {
             done.file(match (turned, finding.other.clone()) {
