@@ -87,6 +87,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
     let state: Arc<dyn StateStore> = Arc::new(Store { shared: shared.clone(), pair });
     let catalogue: Arc<dyn Catalogue> = Arc::new(Simulated { shared: shared.clone(), pair });
     let consumer = consumer(&config.name);
+    let watch = Arc::<Watch>::default();
     let side = |end: End| Side {
         shared: shared.clone(),
         pair,
@@ -103,11 +104,11 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
         state: Arc::clone(&state),
         catalogue: Arc::clone(&catalogue),
         consumer: consumer.to_string(),
-        watch: Watch::default(),
+        watch: Arc::clone(&watch),
     };
     let open = OpenPair { config: Arc::clone(&config), pipeline, sources, schemas, warnings: Vec::new() };
     let (reporter, _status) = Reporter::new();
-    let worker = Worker { config, state, catalogue, reporter };
+    let worker = Worker { config, state, catalogue, reporter, watch };
     let shutdown = CancellationToken::new();
     let started = worker.start(open, &shutdown).await;
     if started.as_ref().is_err_and(|error| error.code == "source.stream_lost") {
