@@ -1,4 +1,4 @@
-//! What the SQL connectors share about change tables and identifiers. Their SQL is their own.
+//! What the SQL connectors share about change tables, identifiers and lists of them. Their SQL is their own.
 
 use sha2::{Digest, Sha256};
 
@@ -19,6 +19,16 @@ pub fn tracking_name(role: &str, collection: &str) -> String {
     let digest = Sha256::digest(collection.as_bytes());
     let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("tidelock_{role}_{short}")
+}
+
+/// `a, b, c`.
+pub fn list(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// `a AND b AND c`.
+pub fn all(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().collect::<Vec<_>>().join(" AND ")
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use crate::record::{Key, Record};
 use crate::value::Kind;
 
 pub mod change_log;
+pub mod chunked_scan;
+pub mod lost_connection;
 pub mod registry;
 
 pub mod mysql;

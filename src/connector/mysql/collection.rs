@@ -7,9 +7,10 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use super::errors::{Place, Sql, said};
 use super::options::Server;
-use super::table::{MyColumn, Table, list, quote};
+use super::table::{MyColumn, Table, quote};
 use super::values::{Bind, decode, encode};
 use crate::connector::OpenOptions;
+use crate::connector::change_log::list;
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Layout, Record, layout};
 use crate::value::Value;

@@ -8,9 +8,10 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
 use super::collection::{Collection, Look};
 use super::errors::{Sql, is_no_table};
-use super::table::{MyColumn, Table, list, quote};
+use super::table::{MyColumn, Table, quote};
 use super::values::Bind;
 use crate::connector::PendingCreate;
+use crate::connector::change_log::list;
 use crate::error::Result;
 use crate::record::{Key, Record};
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use sqlx::mysql::MySqlDatabaseError;
 
+use crate::connector::lost_connection::is_lost;
 use crate::error::{ErrorKind, SyncError};
 use crate::record::Key;
 
@@ -64,17 +65,7 @@ pub(super) fn class(error: &sqlx::Error) -> Class {
     if let Some(error) = database_error(error) {
         return class_of(error.number(), error.code().unwrap_or_default());
     }
-    let lost = matches!(
-        error,
-        sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed
-    );
-    if lost {
+    if is_lost(error) {
         Class::Unavailable
     } else if matches!(error, sqlx::Error::RowNotFound) {
         // Used by `write` for a record that is not found under the key that it was given.

@@ -12,7 +12,8 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use super::errors::Sql;
 use super::position::Range;
-use super::table::{Table, list};
+use super::table::Table;
+use crate::connector::change_log::list;
 
 /// Each is taken by those who begin within one second of so many.
 const GATES: i64 = 16;

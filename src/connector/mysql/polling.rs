@@ -18,10 +18,11 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 
 use super::collection::{Asked, Collection, read};
 use super::errors::Sql;
-use super::table::{MyColumn, list};
+use super::table::MyColumn;
 use super::values::{Bind, decode, encode};
 use super::{position, target, tracking};
 use crate::change::{Change, ChangeBatch, Op, Position};
+use crate::connector::change_log::list;
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record, encode_values};

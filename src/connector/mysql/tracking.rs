@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 use super::collection::{Asked, Collection, read};
 use super::errors::{Sql, is_no_table};
 use super::position::{self, LogPosition, Range, within};
-use super::table::{MyColumn, Table, all, list, literal, quote};
+use super::table::{MyColumn, Table, literal, quote};
 use super::{creates, gates};
 use crate::change::Position;
-use crate::connector::change_log::tracking_name;
+use crate::connector::change_log::{all, list, tracking_name};
 use crate::error::{ErrorKind, Result};
 use crate::record::Key;
 

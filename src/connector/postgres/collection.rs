@@ -7,9 +7,10 @@ use std::borrow::Cow;
 
 use super::errors::{Place, Sql};
 use super::options::Server;
-use super::table::{PgColumn, Table, all, list};
+use super::table::{PgColumn, Table};
 use super::values;
 use crate::connector::OpenOptions;
+use crate::connector::change_log::{all, list};
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Layout, Record, layout};
 use crate::value::Value;

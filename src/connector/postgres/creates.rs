@@ -8,10 +8,10 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::collection::{Collection, Column, matching, query, read, unnest};
 use super::errors::Sql;
-use super::table::{PgColumn, Table, list};
+use super::table::{PgColumn, Table};
 use super::values;
 use crate::connector::PendingCreate;
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{list, quote};
 use crate::record::{Key, Record};
 
 /// The table of tokens, quoted.

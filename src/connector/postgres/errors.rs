@@ -7,6 +7,7 @@ use std::fmt;
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::connector::lost_connection::is_lost;
 use crate::error::{ErrorKind, SyncError};
 use crate::record::Key;
 
@@ -46,17 +47,7 @@ pub(super) fn class(error: &sqlx::Error) -> Class {
     if let sqlx::Error::Database(database) = error {
         return database.code().map_or(Class::Other, |code| class_of_state(&code));
     }
-    let lost = matches!(
-        error,
-        sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::BeginFailed
-    );
-    if lost {
+    if is_lost(error) {
         Class::Unavailable
     } else if matches!(error, sqlx::Error::RowNotFound) {
         // Used by `write` for a record that cannot be told from others of its batch.

@@ -15,10 +15,10 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::collection::{Collection, read};
 use super::errors::Sql;
-use super::table::{PgColumn, list};
+use super::table::PgColumn;
 use super::{position, target, tracking, values};
 use crate::change::{Change, ChangeBatch, Op, Position};
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{list, quote};
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};

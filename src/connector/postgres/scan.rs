@@ -1,6 +1,5 @@
 //! Scans of a whole table (layer 4): `COPY … TO STDOUT` on a connection of its own, decoded beside the reader, a few chunks ahead.
 
-use async_trait::async_trait;
 use futures_util::StreamExt;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
@@ -8,34 +7,22 @@ use tokio::sync::mpsc;
 use super::collection::Collection;
 use super::copy::Decoder;
 use super::errors::Place;
-use super::table::{PgColumn, list};
+use super::table::PgColumn;
+use crate::connector::change_log::list;
+use crate::connector::chunked_scan::{CHUNK_RECORDS, Chunk, ChunkedScan, send, send_full};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
-use crate::record::{Layout, Record};
-
-/// Records that are handed over at a time.
-const CHUNK_RECORDS: usize = 512;
-/// Chunks that may wait.
-const CHUNKS_AHEAD: usize = 4;
-
-type Chunk = Result<Vec<Record>>;
-
-/// A running scan. Dropping it closes its connection.
-struct PgScan {
-    chunks: mpsc::Receiver<Chunk>,
-    /// Read, but not asked for yet.
-    rest: Vec<Record>,
-}
+use crate::record::Layout;
 
 /// Starts a scan: see `Target::scan`.
 pub(super) async fn start(collection: &Collection, order: &ScanOrder) -> Result<Box<dyn Scan>> {
     let sql = statement(collection, order)?;
     let connection = collection.server.connect().await?;
-    let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+    let (sender, scan) = ChunkedScan::new();
     let kinds = collection.fields.iter().map(PgColumn::kind).collect();
     let decoder = Decoder::new(Layout::clone(&collection.layout), kinds);
     tokio::spawn(run(connection, sql, decoder, sender, collection.place.clone()));
-    Ok(Box::new(PgScan { chunks, rest: Vec::new() }))
+    Ok(Box::new(scan))
 }
 
 fn statement(collection: &Collection, order: &ScanOrder) -> Result<String> {
@@ -89,31 +76,9 @@ async fn run(
         if let Err(error) = read {
             return send(&sender, Err(error)).await.unwrap_or_default();
         }
-        if records.len() >= CHUNK_RECORDS
-            && send(&sender, Ok(std::mem::replace(&mut records, Vec::with_capacity(CHUNK_RECORDS)))).await.is_none()
-        {
+        if send_full(&sender, &mut records).await.is_none() {
             return;
         }
     }
     send(&sender, Ok(records)).await.unwrap_or_default();
-}
-
-/// `None` where nobody reads any more.
-async fn send(sender: &mpsc::Sender<Chunk>, chunk: Chunk) -> Option<()> {
-    sender.send(chunk).await.ok()
-}
-
-#[async_trait]
-impl Scan for PgScan {
-    async fn next(&mut self, max: usize) -> Result<Vec<Record>> {
-        while self.rest.len() < max {
-            match self.chunks.recv().await {
-                Some(chunk) if self.rest.is_empty() => self.rest = chunk?,
-                Some(chunk) => self.rest.append(&mut chunk?),
-                None => break,
-            }
-        }
-        let after = self.rest.split_off(max.min(self.rest.len()));
-        Ok(std::mem::replace(&mut self.rest, after))
-    }
 }

@@ -159,13 +159,3 @@ impl Table {
         }
     }
 }
-
-/// `a, b, c`.
-pub(super) fn list(parts: impl IntoIterator<Item = String>) -> String {
-    parts.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-/// `a AND b AND c`.
-pub(super) fn all(parts: impl IntoIterator<Item = String>) -> String {
-    parts.into_iter().collect::<Vec<_>>().join(" AND ")
-}

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use super::collection::Collection;
 use super::creates;
 use super::errors::{Class, Sql, class};
-use super::table::{Table, all, list};
-use crate::connector::change_log::{quote, tracking_name};
+use super::table::Table;
+use crate::connector::change_log::{all, list, quote, tracking_name};
 use crate::error::{ErrorKind, Result, SyncError};
 
 /// The channel of every change table of a database; the payload says which one.

@@ -12,10 +12,10 @@ use super::collection::{Collection, Column, columns_of, matching, query, unnest}
 use super::creates;
 use super::errors::{Class, Sql, class};
 use super::plan::{Item, Plan, Step};
-use super::table::{PgColumn, all, list};
+use super::table::PgColumn;
 use super::tracking::{self, literal};
 use super::values;
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{all, list, quote};
 use crate::connector::{Write, WriteOutcome};
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Record};

@@ -5,9 +5,9 @@ use sqlx::{Row, SqliteConnection};
 use super::Opened;
 use super::errors::Sql;
 use super::statement::Statement;
-use super::table::{Fields, all, list};
+use super::table::Fields;
 use super::values::Raw;
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{all, list, quote};
 use crate::record::{Key, Record};
 
 /// Keys in one statement. Few sizes, so that few statements have to be prepared; the rest is filled up with nulls.

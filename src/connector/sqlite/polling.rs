@@ -16,7 +16,6 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::errors::Sql;
 use super::statement::Statement;
-use super::table::all;
 use super::target::capabilities;
 use super::times::{instant, shifted};
 use super::tracking::NOW;
@@ -24,6 +23,7 @@ use super::values::Raw;
 use super::watch::Watch;
 use super::{Opened, lookup, pick};
 use crate::change::{Change, ChangeBatch, Op, Position};
+use crate::connector::change_log::all;
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, encode_values};

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 
 use super::errors::Sql;
 use super::statement::Statement;
-use super::table::{all, list};
 use super::target::capabilities;
 use super::values::Raw;
 use super::watch::Watch;
 use super::{Opened, tracking};
 use crate::change::{Change, ChangeBatch, Op, Position};
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{all, list, quote};
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result};
 

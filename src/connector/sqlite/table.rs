@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::errors::Sql;
 use super::values::{Codec, Raw};
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{list, quote};
 use crate::connector::{Column, Schema};
 use crate::record::{Key, Layout, Record, layout};
 
@@ -68,16 +68,6 @@ impl Table {
     pub(super) fn other_unique(&self) -> impl Iterator<Item = &Vec<String>> {
         self.unique.iter().filter(|set| **set != self.key)
     }
-}
-
-/// `a, b, c`.
-pub(super) fn list(parts: impl IntoIterator<Item = String>) -> String {
-    parts.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-/// `a AND b AND c`.
-pub(super) fn all(parts: impl IntoIterator<Item = String>) -> String {
-    parts.into_iter().collect::<Vec<_>>().join(" AND ")
 }
 
 /// Some columns of a table, as records carry them.

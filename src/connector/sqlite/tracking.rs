@@ -8,9 +8,9 @@ use super::Opened;
 use super::connection::{Transaction, run};
 use super::errors::Sql;
 use super::statement::Statement;
-use super::table::{Fields, Table, all, list};
+use super::table::{Fields, Table};
 use super::values::Raw;
-use crate::connector::change_log::{quote, tracking_name};
+use crate::connector::change_log::{all, list, quote, tracking_name};
 use crate::error::Result;
 
 /// Tokens of creates whose keys the system generated.

@@ -8,10 +8,9 @@ use super::errors::{Class, class};
 use super::guarded::encode;
 use super::lookup::{Asked, joined};
 use super::statement::arguments;
-use super::table::list;
 use super::writing::{Attempt, Refused, Writing};
 use crate::connector::Upserted;
-use crate::connector::change_log::quote;
+use crate::connector::change_log::{list, quote};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
