@@ -9,7 +9,7 @@ use crate::change::End;
 use crate::config::LoopPrevention;
 use crate::record::{Key, Record, encode_values};
 
-/// Records that are remembered before those that were not written lately are forgotten.
+/// At most so many records are remembered: under a load, most are written once and never again.
 const RECORDS_KEPT: usize = 10_000;
 
 /// Written values of one record that are remembered.
@@ -36,7 +36,7 @@ impl LoopWatch {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let since = since(settings, now);
         if records.len() >= RECORDS_KEPT {
-            records.retain(|_, written| written.back().is_some_and(|last| last.at > since));
+            make_room(&mut records, since);
         }
         let written = records.entry((end, key.clone())).or_default();
         for (name, value) in fields.iter() {
@@ -68,6 +68,18 @@ impl LoopWatch {
     /// A person has looked at this record: it begins anew.
     pub fn forget(&self, end: End, key: &Key) {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&(end, key.clone()));
+    }
+}
+
+/// Keeps the records that were written more than once lately: only they can be going back and forth. Half of the room is free afterwards, so
+/// that a write costs the same however many records there are.
+fn make_room(records: &mut HashMap<(End, Key), VecDeque<Written>>, since: i64) {
+    records.retain(|_, written| match (written.front(), written.back()) {
+        (Some(first), Some(last)) => last.at > since && first.at != last.at,
+        _ => false,
+    });
+    if records.len() > RECORDS_KEPT / 2 {
+        records.clear();
     }
 }
 
@@ -108,6 +120,24 @@ mod tests {
     #[test]
     fn what_lies_outside_the_window_is_forgotten() {
         assert_eq!(returns(&["a", "b", "a", "b", "a"], 400_000), 0);
+    }
+
+    #[test]
+    fn under_a_load_what_comes_back_is_remembered_and_the_rest_makes_room() {
+        let watch = LoopWatch::default();
+        let write = |id: usize, value: i64, now: i64| {
+            let key = Key(vec![Value::Int(i64::try_from(id).unwrap())]);
+            watch.wrote(&SETTINGS, (End::Target, &key), &Record::of([("a", Value::Int(value))]), now);
+            watch.returns(&SETTINGS, (End::Target, &key), now)
+        };
+        for (now, value) in [(0, 1), (1, 2), (2, 1)] {
+            write(0, value, now);
+        }
+        for id in 1..=3 * RECORDS_KEPT {
+            assert_eq!(write(id, 1, 3), 0);
+            assert!(watch.records.lock().unwrap().len() <= RECORDS_KEPT);
+        }
+        assert_eq!(write(0, 2, 4), 2, "it was written more than once");
     }
 
     #[test]
