@@ -9,6 +9,7 @@ use crate::change::{End, Ends};
 use crate::connector::{Write, WriteOutcome};
 use crate::record::{Key, Record};
 use crate::state::{Link, Resolver, Ruling, Winner, WriteOp, Writing};
+use crate::telemetry::clock;
 use crate::value::Value;
 
 mod contested;
@@ -195,7 +196,7 @@ impl Item {
             times,
             answers: &self.answers,
             gone: self.stored.as_ref().and_then(|link| link.gone),
-            at: self.deleted_at,
+            at: self.deleted_at.unwrap_or_else(clock::now_micros),
             ruled: self.ruling.as_ref().and_then(|(_, ruling)| ruling.take),
         };
         let decision = reconcile::reconcile(binding, &images);

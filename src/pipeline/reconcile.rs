@@ -10,7 +10,6 @@ use crate::change::{End, Ends};
 use crate::config::{Deletes, Nulls, Rule};
 use crate::record::Record;
 use crate::state::Winner;
-use crate::telemetry::clock;
 use crate::value::Value;
 
 mod group;
@@ -32,8 +31,8 @@ pub struct Images<'a> {
     pub answers: &'a [(usize, Answer)],
     /// The end whose record was deleted, while the other's was only marked.
     pub gone: Option<End>,
-    /// When the record that woke the link was deleted, where that is known: microseconds since 1970-01-01 UTC.
-    pub at: Option<i64>,
+    /// When the record that woke the link was deleted, if it was: microseconds since 1970-01-01 UTC.
+    pub at: i64,
     /// The end whose record counts where both disagree, and where the other's was refused: a person says so.
     pub ruled: Option<End>,
 }
@@ -268,7 +267,7 @@ fn deleted(binding: &Binding, gone: End, survivor: &Record, base: &Record, image
     if wanted {
         return created(binding, gone, images);
     }
-    let marked = mark.and_then(|mark| Some((mark.0.position, mark.set(images.at.unwrap_or_else(clock::now_micros))?)));
+    let marked = mark.and_then(|mark| Some((mark.0.position, mark.set(images.at)?)));
     let marked = marked.map(|(place, value)| Intent::Update(binding.record(survives, [(place, &value)])));
     *decision.writes.get_mut(survives) = Some(marked.unwrap_or(Intent::Delete));
     decision.deletes = Some(survives);

@@ -92,7 +92,7 @@ fn decide(
         answers: &[],
         ruled: None,
         gone: None,
-        at: None,
+        at: 0,
     };
     reconcile(binding, &images)
 }
@@ -164,7 +164,7 @@ fn a_field_that_was_never_agreed_is_first_contact() {
                 answers: &[],
                 ruled: None,
                 gone: None,
-                at: None,
+                at: 0,
             },
         );
         assert_eq!(
@@ -295,7 +295,7 @@ fn a_refused_field_stops_the_whole_record() {
         answers: &[],
         ruled: None,
         gone: None,
-        at: None,
+        at: 0,
     };
     let decision = reconcile(&binding(Rule::LATER), &images);
     assert_eq!(decision.writes, Ends::default());

@@ -80,7 +80,7 @@ fn settle(binding: &Binding, base: Option<&Ends<Record>>, now: &Ends<Record>, la
         answers: &[],
         ruled: None,
         gone: None,
-        at: None,
+        at: 0,
     };
     reconcile(binding, &images)
 }
@@ -126,7 +126,7 @@ fn a_computed_edit_against_a_delete_is_a_contest_about_the_record() {
             answers: &[],
             ruled: None,
             gone: None,
-            at: None,
+            at: 0,
         };
         let decision = reconcile(&binding, &images);
         assert_eq!(decision.contests, [Contest { subject: Subject::Record, winner, rule: Rule::LATER }]);
@@ -156,7 +156,7 @@ fn what_a_group_leaves_absent_is_no_conflict() {
         answers: &[],
         ruled: None,
         gone: None,
-        at: None,
+        at: 0,
     };
     let decision = reconcile(&binding, &images(later(End::Source)));
     assert_eq!((decision.contests, decision.writes), (vec![], Ends::default()));
