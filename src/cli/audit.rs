@@ -8,6 +8,7 @@ use super::service::{ConfigArgs, Service};
 use super::{EXIT_CONFIGURATION, EXIT_DIFFERENT, EXIT_FAILED, check};
 use crate::runtime::audit::{Report, audit};
 use crate::runtime::open::{OpenError, OpenPair, open};
+use crate::runtime::read_only::read_only;
 use crate::runtime::rehearsal::{Found, rehearse};
 use crate::runtime::repair::{Repaired, repair};
 use crate::runtime::reviews::joined;
@@ -41,7 +42,7 @@ enum Repair {
 
 /// Audits a pair, and repairs it where that is asked for.
 async fn audit_one(mut pair: OpenPair, args: &AuditArgs) -> crate::error::Result<(Report, Repair)> {
-    let report = audit(&pair, if args.repair { args.limit } else { 0 }).await?;
+    let report = audit(&pair.pipeline, &pair.schemas, if args.repair { args.limit } else { 0 }).await?;
     if !args.repair || report.differing.is_empty() {
         return Ok((report, Repair::None));
     }
@@ -50,9 +51,12 @@ async fn audit_one(mut pair: OpenPair, args: &AuditArgs) -> crate::error::Result
         repair(&mut pair, &report.differing, None, &|end, key| ledger.is_decided(end, key)).await?;
         return Ok((report, Repair::Rehearsed(Box::new(ledger.found()))));
     }
+    if pair.config.rollout.read_only {
+        return Err(read_only(&pair.config.name));
+    }
     pair.pipeline.recover().await?;
     let repaired = repair(&mut pair, &report.differing, args.rate, &|_, _| false).await?;
-    Ok((audit(&pair, 0).await?, Repair::Done(repaired)))
+    Ok((audit(&pair.pipeline, &pair.schemas, 0).await?, Repair::Done(repaired)))
 }
 
 fn repair_json(repair: &Repair) -> anyhow::Result<serde_json::Value> {
@@ -118,6 +122,7 @@ fn show(reports: &[(Report, Repair)], json: bool) -> anyhow::Result<()> {
         "missing in target",
         "different",
         "in review",
+        "held",
     ]);
     for (report, repair) in reports {
         if json {
@@ -131,6 +136,7 @@ fn show(reports: &[(Report, Repair)], json: bool) -> anyhow::Result<()> {
             report.missing_in_target,
             report.different,
             report.in_review,
+            report.held,
         ];
         table.row([report.pair.clone()].into_iter().chain(numbers.iter().map(u64::to_string)));
     }

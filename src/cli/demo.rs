@@ -193,7 +193,7 @@ async fn close(stage: &Stage, service: &Service, statuses: &Statuses, began: Ins
         Err(OpenError::System(error)) => return Err(error.into()),
         Err(OpenError::Configuration(problems)) => bail!("the demo's configuration does not fit: {problems:?}"),
     };
-    let report = audit(&pair, 0).await?;
+    let report = audit(&pair.pipeline, &pair.schemas, 0).await?;
     let Some((_, status)) = statuses.first() else { bail!("the demo has no pair") };
     let counts = status.borrow().counts;
     stage.show("ERP clients at the end", &stage.erp, stage::ERP_ROWS).await?;

@@ -63,7 +63,7 @@ pub async fn run(args: ExplainArgs, json: bool) -> anyhow::Result<ExitCode> {
         bail!("the configuration has no pair \"{}\"", args.pair);
     }
     let question = Question { pair: args.pair, key: args.key, side: args.side, field: args.field };
-    let Some(answer) = explain(&state, &question, pair).await? else {
+    let Some(answer) = explain((&state, &state), &question, pair).await? else {
         eprintln!(
             "error: the state knows no record {} of pair {}: nothing links it, and it was not written within retention",
             question.key, question.pair

@@ -60,7 +60,7 @@ enum Command {
     Pause(status::PauseArgs),
     /// Let a paused pair go on
     Resume(status::ResumeArgs),
-    /// Compare both sides of a pair in full, deletes included: what a lost change stream needs
+    /// Compare both sides of a pair in full, deletes included (what a lost change stream needs), or some of its records
     Resync(status::ResyncArgs),
     /// List, show and decide what waits for a person
     Review(review::ReviewArgs),

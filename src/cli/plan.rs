@@ -62,15 +62,24 @@ pub async fn run(args: PlanArgs, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn show(plans: &[Plan], json: bool) -> anyhow::Result<()> {
+pub(super) fn show(plans: &[Plan], json: bool) -> anyhow::Result<()> {
     if json {
         for plan in plans {
             print_json(&serde_json::to_value(plan)?);
         }
         return Ok(());
     }
-    let mut table =
-        Table::new(&["pair", "side", "creates", "updates", "deletes", "conflicts", "in review", "makes tracking"]);
+    let mut table = Table::new(&[
+        "pair",
+        "side",
+        "creates",
+        "updates",
+        "deletes",
+        "conflicts",
+        "in review",
+        "held",
+        "makes tracking",
+    ]);
     for plan in plans {
         let sides = [
             ("source", plan.found.source, plan.makes_tracking.source),
@@ -78,7 +87,7 @@ fn show(plans: &[Plan], json: bool) -> anyhow::Result<()> {
         ];
         let reviews: u64 = plan.found.reviews.values().sum();
         for (side, writes, tracking) in sides {
-            let numbers = [writes.creates, writes.updates, writes.deletes, plan.conflicts, reviews];
+            let numbers = [writes.creates, writes.updates, writes.deletes, plan.conflicts, reviews, plan.held];
             let tracking = if tracking { "yes" } else { "no" }.to_owned();
             let cells = numbers.iter().map(u64::to_string).chain([tracking]);
             table.row([plan.pair.clone(), side.to_owned()].into_iter().chain(cells));

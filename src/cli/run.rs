@@ -8,13 +8,14 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::output::{Table, print_json};
-use super::progress;
 use super::service::{ConfigArgs, Service};
-use super::{EXIT_CONFIGURATION, EXIT_FAILED, check};
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, check, plan, progress};
 use crate::config::{Location, Problem, codes};
 use crate::error::{Disposition, SyncError};
-use crate::http::Server;
+use crate::http::{Served, Server};
+use crate::pipeline::rollout::HELD;
 use crate::runtime::open::{self, OpenError};
+use crate::runtime::plan::Plan;
 use crate::runtime::status::describe;
 use crate::runtime::supervisor::{Outcome, Supervisor};
 use crate::runtime::worker::Failure;
@@ -86,7 +87,7 @@ async fn once(service: Service, shutdown: CancellationToken, json: bool) -> anyh
 
 /// The outcome of a pair that could not even begin.
 fn not_run((pair, failure): (Arc<str>, Failure)) -> Outcome {
-    Outcome { pair, counts: Counts::default(), seconds: 0.0, failure: Some(failure) }
+    Outcome { pair, counts: Counts::default(), seconds: 0.0, would: None, failure: Some(failure) }
 }
 
 /// Says what became of each pair.
@@ -102,11 +103,15 @@ async fn conclude(service: &Service, outcomes: &[Outcome], json: bool) -> anyhow
         "rejected",
         "reviews",
         "waiting",
+        "held",
         "seconds",
     ]);
     for outcome in outcomes {
         let (reviews, waiting) = open_reviews(service, &outcome.pair).await?;
-        code = code.max(exit_code(outcome, reviews + waiting));
+        // What the rollout holds back is not a failure.
+        let held = ReviewFilter { code: Some(HELD.to_owned()), ..ReviewFilter::pair(&outcome.pair) };
+        let held = service.state.review_counts(&held).await?.values().sum::<u64>();
+        code = code.max(exit_code(outcome, (reviews + waiting).saturating_sub(held)));
         let counts = outcome.counts;
         if json {
             print_json(&summary(outcome, reviews, waiting));
@@ -120,12 +125,18 @@ async fn conclude(service: &Service, outcomes: &[Outcome], json: bool) -> anyhow
             counts.rejected,
             reviews,
             waiting,
+            counts.held,
         ];
         let cells = numbers.iter().map(u64::to_string).chain([format!("{:.2}", outcome.seconds)]);
         table.row([outcome.pair.to_string()].into_iter().chain(cells));
     }
     if !json {
         table.print();
+        let plans: Vec<Plan> = outcomes.iter().filter_map(|outcome| outcome.would.as_deref().cloned()).collect();
+        if !plans.is_empty() {
+            println!("nothing is written while \"rollout\" is read-only; this would be:");
+            plan::show(&plans, false)?;
+        }
         for outcome in outcomes {
             explain(service, outcome).await?;
         }
@@ -145,7 +156,8 @@ fn summary(outcome: &Outcome, reviews: u64, waiting: u64) -> serde_json::Value {
     json!({
         "pair": outcome.pair.as_ref(), "read": counts.read, "written_source": counts.written_source,
         "written_target": counts.written_target, "skipped": counts.skipped, "conflicts": counts.conflicts,
-        "rejected": counts.rejected, "warnings": counts.warnings, "reviews": reviews, "waiting": waiting, "seconds": outcome.seconds, "error": error,
+        "rejected": counts.rejected, "warnings": counts.warnings, "reviews": reviews, "waiting": waiting, "held": counts.held,
+        "would": outcome.would.as_deref(), "seconds": outcome.seconds, "error": error,
     })
 }
 
@@ -195,8 +207,15 @@ async fn serve(service: Service, shutdown: CancellationToken) -> anyhow::Result<
     let _watch = service.watch_plugins();
     let supervisor = Supervisor::new(service.config.pairs.clone(), &service.state, &service.catalogue());
     let settings = &service.config.server;
-    let state = Arc::clone(&service.state);
-    let server = Server::bind(settings, supervisor.statuses(), service.tell_plugins(), state).await;
+    let served = Served {
+        pairs: service.config.pairs.clone(),
+        statuses: supervisor.statuses(),
+        plugins: service.tell_plugins(),
+        catalogue: service.catalogue(),
+        state: Arc::clone(&service.state),
+        past: Arc::clone(&service.past),
+    };
+    let server = Server::bind(settings, served).await;
     let server = server.with_context(|| {
         format!("cannot listen on {}: choose another with --listen or \"server\".\"listen\"", settings.listen)
     })?;

@@ -12,8 +12,8 @@ use crate::connector::registry;
 use crate::http;
 use crate::pipeline::binding::check_functions;
 use crate::plugin::{Catalog, CatalogSettings, Catalogue, Watch, default_cache_dir};
-use crate::state::StateStore;
 use crate::state::sqlite::SqliteState;
+use crate::state::{Past, StateStore};
 
 /// Where the state is if nothing else is said.
 pub const DEFAULT_STATE: &str = "sqlite://tidelock.db";
@@ -38,6 +38,8 @@ pub struct Service {
     pub config: Config,
     /// The durable state; where none was made yet an empty one, until [`Service::own_state`].
     pub state: Arc<dyn StateStore>,
+    /// What was written.
+    pub past: Arc<dyn Past>,
     /// Whether the state is this process's alone.
     pub owns_state: bool,
     catalog: Arc<Catalog>,
@@ -91,7 +93,8 @@ impl Service {
         }
         let owns_state = exclusive && state_exists(&config.state_url);
         let state = if owns_state { own(&config).await? } else { peek_state(&config.state_url).await? };
-        Ok(Ok(Self { config, state, owns_state, catalog }))
+        let past = Arc::<SqliteState>::clone(&state);
+        Ok(Ok(Self { config, state, past, owns_state, catalog }))
     }
 
     /// Whether a state file was made already.
@@ -105,7 +108,9 @@ impl Service {
     /// Where the state cannot be had.
     pub async fn own_state(&mut self) -> anyhow::Result<()> {
         if !self.owns_state {
-            self.state = own(&self.config).await?;
+            let state = own(&self.config).await?;
+            self.past = Arc::<SqliteState>::clone(&state);
+            self.state = state;
             self.owns_state = true;
         }
         Ok(())
@@ -150,7 +155,7 @@ pub async fn open_state(url: &str, exclusive: bool) -> anyhow::Result<Arc<dyn St
 }
 
 /// Opens the state as its owner, who forgets what is older than any pair wants it kept.
-async fn own(config: &Config) -> anyhow::Result<Arc<dyn StateStore>> {
+async fn own(config: &Config) -> anyhow::Result<Arc<SqliteState>> {
     let state = SqliteState::open(&config.state_url, true).await?;
     let days = config.pairs.iter().filter_map(|pair| pair.planned.monitoring.retention_days).max();
     Ok(Arc::new(match days {
@@ -165,8 +170,8 @@ pub fn state_is_owned(url: &str) -> bool {
 }
 
 /// The state for a command that only looks: an empty one where none was made yet.
-async fn peek_state(url: &str) -> anyhow::Result<Arc<dyn StateStore>> {
-    open_state(if state_exists(url) { url } else { "sqlite://:memory:" }, false).await
+async fn peek_state(url: &str) -> anyhow::Result<Arc<SqliteState>> {
+    Ok(Arc::new(SqliteState::open(if state_exists(url) { url } else { "sqlite://:memory:" }, false).await?))
 }
 
 fn state_exists(url: &str) -> bool {

@@ -3,14 +3,20 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+use super::explain::side_of;
 use super::output::{Table, print_json};
 use super::service::{ConfigArgs, Service, open_state};
 use crate::change::{End, Ends};
 use crate::runtime::open::{OpenError, open};
+use crate::runtime::resync::{Request, outcome};
 use crate::state::StateStore;
+
+/// How often it is looked whether a request has come through.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Arguments of `tidelock status`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +53,21 @@ pub struct ResumeArgs {
 pub struct ResyncArgs {
     /// Name of the pair
     pair: String,
+    /// Only the record of this primary key; a key of several fields as a JSON array. May be repeated
+    #[arg(long = "key", value_name = "KEY", conflicts_with = "filter")]
+    keys: Vec<String>,
+    /// Only the records that this condition lets through, in the language of their system
+    #[arg(long, value_name = "CONDITION")]
+    filter: Option<String>,
+    /// Whose records are meant: by default those of --from, else the source's
+    #[arg(long, value_name = "SIDE", value_parser = side_of)]
+    side: Option<End>,
+    /// Whose record wins wherever both differ, in place of the policy; the other's values are on record as conflicts
+    #[arg(long, value_name = "SIDE", value_parser = side_of)]
+    from: Option<End>,
+    /// Wait for what becomes of it, at most so many seconds; exit code 1 where it has not come through
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
+    wait: Option<u64>,
     /// Where the state is
     #[arg(long, value_name = "URL", default_value = super::service::DEFAULT_STATE)]
     state: String,
@@ -69,6 +90,7 @@ pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
         "written source",
         "written target",
         "conflicts",
+        "held",
     ]);
     for summary in state.summaries().await? {
         if json {
@@ -84,6 +106,7 @@ pub async fn status(args: StatusArgs, json: bool) -> anyhow::Result<ExitCode> {
             counts.written_source,
             counts.written_target,
             counts.conflicts,
+            counts.held,
         ];
         table.row(
             [summary.pair, yes(summary.loaded), yes(summary.paused)]
@@ -152,17 +175,34 @@ pub async fn resume(args: ResumeArgs, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks for a full comparison of both sides, deletes included: a service that runs begins it within a second, else the next run does.
+/// Asks for a comparison of both sides, in full or of some records: a service that runs begins it within a second or so, else the next run
+/// does.
 ///
 /// # Errors
 /// Where the state file cannot be used.
 pub async fn resync(args: ResyncArgs, json: bool) -> anyhow::Result<ExitCode> {
     let state = state_of(&args.state, &args.pair).await?;
-    state.request_resync(&args.pair).await?;
-    if json {
-        print_json(&serde_json::json!({"pair": args.pair, "resync": true}));
+    let request = Request { keys: args.keys, filter: args.filter, side: args.side, from: args.from };
+    let id = request.keep(state.as_ref(), &args.pair).await?;
+    let begin = Instant::now();
+    let patience = Duration::from_secs(args.wait.unwrap_or_default());
+    let mut done = None;
+    while args.wait.is_some() && done.is_none() && begin.elapsed() < patience {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        done = outcome(state.as_ref(), &args.pair, id).await?;
     }
-    Ok(ExitCode::SUCCESS)
+    let error = done.as_ref().and_then(|done| done.pointer("/error/message")).and_then(serde_json::Value::as_str);
+    if json {
+        print_json(&serde_json::json!({"pair": args.pair, "resync": true, "request": id, "outcome": done}));
+    } else {
+        match (&done, error) {
+            (_, Some(why)) => eprintln!("error: {why}"),
+            (Some(done), None) => println!("{}: done {done}", args.pair),
+            (None, None) => println!("{}: asked for; the running service begins it, else the next run does", args.pair),
+        }
+    }
+    let failed = error.is_some() || (args.wait.is_some() && done.is_none());
+    Ok(if failed { ExitCode::from(super::EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// The state of a service that has the pair.

@@ -27,7 +27,7 @@ mod variables;
 pub use load::{Loaded, Registry, load, load_with_environment};
 pub use pair::{
     CaptureMethod, Close, ConflictPolicy, Credentials, DeleteGuard, Deletes, Endpoint, FieldMapping, FilterExit,
-    KeyMapping, Lookup, LoopPrevention, Mappings, Nulls, OnError, PairConfig, RecordTransform, Retry, Rule,
+    KeyMapping, Lookup, LoopPrevention, Mappings, Nulls, OnError, PairConfig, RecordTransform, Retry, Rollout, Rule,
     TransformCall,
 };
 pub use problem::{Location, Problem, Severity};

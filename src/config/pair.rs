@@ -48,6 +48,8 @@ pub struct PairConfig {
     pub delete_guard: Option<DeleteGuard>,
     /// What becomes of the other side's record when one leaves its side's filter.
     pub filter_exit: FilterExit,
+    /// Which records take part so far.
+    pub rollout: Rollout,
     /// When a record goes back and forth too often; `None`: never.
     pub loop_prevention: Option<LoopPrevention>,
     /// Records per batch.
@@ -86,6 +88,8 @@ pub struct Endpoint {
     pub filter: Option<String>,
     /// The column that moves forward at each write: polling goes by it.
     pub updated_at: Option<String>,
+    /// How long it may be silent before it is given up; `None`: for ever.
+    pub timeout: Option<Duration>,
     /// How to reach it.
     pub credentials: Credentials,
 }
@@ -256,6 +260,23 @@ pub enum FilterExit {
     Keep,
     /// As if the record had been deleted.
     Delete,
+}
+
+/// Which records take part so far; the others are held back until it widens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// Nothing is written anywhere: what would be is told.
+    pub read_only: bool,
+    /// Share of the records, by a hash of their key: 0 to 100.
+    pub percentage: u8,
+    /// Row filters in the systems' own languages: a link takes part where the record of either side passes its side's.
+    pub filter: Ends<Option<String>>,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { read_only: false, percentage: 100, filter: Ends::default() }
+    }
 }
 
 /// When a record goes back and forth between values that were written before.

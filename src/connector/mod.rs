@@ -17,6 +17,7 @@ use crate::value::Kind;
 pub mod change_log;
 pub mod chunked_scan;
 pub mod lost_connection;
+pub mod patience;
 pub mod registry;
 
 pub mod mysql;

@@ -1,4 +1,4 @@
-//! The HTTP server (layer 8): health, readiness, what the plugins do, and what waits for people. On any address but loopback a bearer token is required.
+//! The HTTP server (layer 8): health, readiness, the pairs and their switches, what the plugins do, and what waits for people. On any address but loopback a bearer token is required.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,12 +12,16 @@ use axum::{Json, Router};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Secret, ServerSettings};
+use crate::config::{PairConfig, Secret, ServerSettings};
+use crate::plugin::Catalogue;
 use crate::runtime::supervisor::{Statuses, unready};
-use crate::state::StateStore;
+use crate::state::{Past, StateStore};
 
+mod failure;
+mod pairs;
 mod reviews;
 
 /// Tells what the plugins do. The host of the plugins is not this layer's to know.
@@ -28,7 +32,28 @@ struct Context {
     statuses: Statuses,
     plugins: Plugins,
     state: Arc<dyn StateStore>,
+    past: Arc<dyn Past>,
+    pairs: Vec<Arc<PairConfig>>,
+    catalogue: Arc<dyn Catalogue>,
+    /// Whole tables are read one at a time.
+    reading: Semaphore,
     token: Option<Secret>,
+}
+
+/// What a server serves.
+pub struct Served {
+    /// The pairs.
+    pub pairs: Vec<PairConfig>,
+    /// What their workers say.
+    pub statuses: Statuses,
+    /// What the plugins say.
+    pub plugins: Plugins,
+    /// The plugins.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// The durable state.
+    pub state: Arc<dyn StateStore>,
+    /// What was written.
+    pub past: Arc<dyn Past>,
 }
 
 /// A server that has its port.
@@ -42,17 +67,24 @@ impl Server {
     ///
     /// # Errors
     /// Where the address cannot be had.
-    pub async fn bind(
-        settings: &ServerSettings,
-        statuses: Statuses,
-        plugins: Plugins,
-        state: Arc<dyn StateStore>,
-    ) -> std::io::Result<Self> {
+    pub async fn bind(settings: &ServerSettings, served: Served) -> std::io::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await?;
-        let context = Arc::new(Context { statuses, plugins, state, token: settings.token.clone() });
+        let Served { pairs, statuses, plugins, catalogue, state, past } = served;
+        let (pairs, reading) = (pairs.into_iter().map(Arc::new).collect(), Semaphore::new(1));
+        let token = settings.token.clone();
+        let context = Arc::new(Context { statuses, plugins, state, past, pairs, catalogue, reading, token });
         let router = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
+            .route("/api/v1/pairs", get(pairs::list))
+            .route("/api/v1/pairs/{name}", get(pairs::show))
+            .route("/api/v1/pairs/{name}/pause", post(pairs::pause))
+            .route("/api/v1/pairs/{name}/resume", post(pairs::resume))
+            .route("/api/v1/pairs/{name}/resync", post(pairs::resync))
+            .route("/api/v1/pairs/{name}/resync/{id}", get(pairs::resynced))
+            .route("/api/v1/pairs/{name}/plan", post(pairs::planned))
+            .route("/api/v1/pairs/{name}/audit", post(pairs::audited))
+            .route("/api/v1/history", get(pairs::history))
             .route("/api/v1/plugins", get(list_plugins))
             .route("/api/v1/reviews", get(reviews::list))
             .route("/api/v1/reviews/{id}", get(reviews::show))

@@ -6,12 +6,12 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Context;
-use crate::error::SyncError;
+use super::failure::{Answer, Failure};
 use crate::runtime::reviews::{self, Wish};
 use crate::state::{ReviewFilter, ReviewKind, Ruling};
 
@@ -30,50 +30,6 @@ pub(super) struct Asked {
     limit: Option<usize>,
 }
 
-/// What a handler cannot do.
-pub(super) enum Failure {
-    NotFound(i64),
-    BadRequest(String),
-    State(SyncError),
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, code, message) = match self {
-            Self::NotFound(id) => (StatusCode::NOT_FOUND, "http.not_found", format!("there is no open review {id}")),
-            Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "http.bad_request", message),
-            Self::State(error) => (StatusCode::SERVICE_UNAVAILABLE, error.code, error.message),
-        };
-        (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
-    }
-}
-
-impl From<SyncError> for Failure {
-    fn from(error: SyncError) -> Self {
-        Self::State(error)
-    }
-}
-
-impl From<QueryRejection> for Failure {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::BadRequest(rejection.body_text())
-    }
-}
-
-impl From<PathRejection> for Failure {
-    fn from(rejection: PathRejection) -> Self {
-        Self::BadRequest(rejection.body_text())
-    }
-}
-
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::BadRequest(rejection.body_text())
-    }
-}
-
-type Answer = Result<Response, Failure>;
-
 /// A page of reviews, how many there are of each kind, and where the next page begins.
 pub(super) async fn list(State(context): State<Arc<Context>>, asked: Result<Query<Asked>, QueryRejection>) -> Answer {
     let Query(Asked { pair, kind, code, field, after, limit }) = asked?;
@@ -90,7 +46,7 @@ pub(super) async fn list(State(context): State<Arc<Context>>, asked: Result<Quer
 /// One review whole.
 pub(super) async fn show(State(context): State<Arc<Context>>, id: Result<Path<i64>, PathRejection>) -> Answer {
     let Path(id) = id?;
-    let review = context.state.review(id).await?.ok_or(Failure::NotFound(id))?;
+    let review = context.state.review(id).await?.ok_or_else(|| unknown(id))?;
     Ok(Json(reviews::details(&review, &context.state.decided(id).await?)).into_response())
 }
 
@@ -125,14 +81,18 @@ pub(super) async fn retry(
 /// The request must say that it is JSON, so that no page of another site can send it from somebody's browser.
 async fn decide(State(context): State<Arc<Context>>, id: Result<Path<i64>, PathRejection>, wish: Wish) -> Answer {
     let Path(id) = id?;
-    let review = context.state.review(id).await?.ok_or(Failure::NotFound(id))?;
+    let review = context.state.review(id).await?.ok_or_else(|| unknown(id))?;
     let Wish { take, set, version, actor } = wish;
     let ruling = Ruling { take, set };
     let actor = actor.unwrap_or_else(|| "http".to_owned());
     let reviews = std::slice::from_ref(&review);
     let kept = reviews::decide(context.state.as_ref(), reviews, (&ruling, version.as_deref()), &actor).await?;
-    let decision = kept.into_iter().next().flatten().ok_or(Failure::NotFound(id))?;
+    let decision = kept.into_iter().next().flatten().ok_or_else(|| unknown(id))?;
     let version = version.unwrap_or(review.version);
     let body = json!({"review": id, "pair": review.pair, "version": version, "decision": decision, "verdict": null});
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+fn unknown(id: i64) -> Failure {
+    Failure::NotFound(format!("there is no open review {id}"))
 }

@@ -17,6 +17,7 @@ mod rules;
 pub use ask::{Answered, ask};
 pub use computed::{Computed, Group};
 pub use deletes::Mark;
+pub use digest::{goes_by, is_renewed};
 pub use functions::check_params;
 pub use lookup::{BoundLookup, bind_lookups};
 pub use rules::{BoundCheck, BoundRule, comparable};

@@ -82,6 +82,8 @@ pub(super) struct Item {
     wrote: bool,
     /// What a person wants, and the number of that decision.
     ruling: Option<(i64, Ruling)>,
+    /// Whose record counts wherever they differ: somebody asked for that.
+    preferred: Option<End>,
     /// Conflicts on record whose write did not happen.
     void: Vec<i64>,
     /// It waits in a circle, and goes first without what it waits for.
@@ -124,6 +126,7 @@ impl Item {
             warned: 0,
             wrote: false,
             ruling: None,
+            preferred: None,
             void: Vec::new(),
             untied: false,
             waits: None,
@@ -197,7 +200,7 @@ impl Item {
             answers: &self.answers,
             gone: self.stored.as_ref().and_then(|link| link.gone),
             at: self.deleted_at.unwrap_or_else(clock::now_micros),
-            ruled: self.ruling.as_ref().and_then(|(_, ruling)| ruling.take),
+            ruled: self.ruling.as_ref().and_then(|(_, ruling)| ruling.take).or(self.preferred),
         };
         let decision = reconcile::reconcile(binding, &images);
         self.void.extend(self.settled.iter().filter_map(|settled| settled.id));

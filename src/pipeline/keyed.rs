@@ -34,6 +34,7 @@ impl Pipeline {
         let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
         let mut read = self.images(End::Source, changes).await?;
         self.stay(End::Source, &mut read, &mut done).await?;
+        self.hold_back_copies(&mut read, |key| set.contains_key(key), &mut done).await?;
         for (key, image) in read {
             match image {
                 Some(image) => images.push((key, image)),

@@ -30,7 +30,8 @@ impl Pipeline {
     pub(super) async fn link(&self, end: End, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
-        let items = self.gather(end, changes, &mut done).await?;
+        let mut items = self.gather(end, changes, &mut done).await?;
+        self.hold_back(&mut items, &mut done).await?;
         self.settle(items, plugins, &mut done).await?;
         Ok(done)
     }

@@ -19,6 +19,7 @@ pub mod conflict;
 pub mod delete_guard;
 pub mod loop_prevention;
 pub mod reconcile;
+pub mod rollout;
 pub mod transform;
 pub mod validation;
 
@@ -37,6 +38,7 @@ mod tests;
 
 use binding::Binding;
 pub use guards::Watch;
+pub use rollout::Rollout;
 use transform::Rejection;
 
 /// Everything that processing a batch of one pair needs.
@@ -53,6 +55,8 @@ pub struct Pipeline {
     pub consumer: String,
     /// What was done lately.
     pub watch: Arc<Watch>,
+    /// Which records take part so far.
+    pub rollout: Rollout,
 }
 
 /// A batch of changes of one end.
@@ -159,6 +163,12 @@ impl Done {
         let finding = Finding::new(end, key, kind, code, message);
         let waits_for = waits_for.map(|parent| *parent);
         self.file(Finding { field, digest, waits_for, ..finding }.with_image(image));
+    }
+
+    /// The rollout does not let them through: what was said of them before is said again when it does.
+    fn hold_back(&mut self, record: impl IntoIterator<Item = (End, Key)>) {
+        self.commit.counts.held += 1;
+        self.commit.cleared.extend(record);
     }
 
     fn skip(&mut self, end: End, key: Key) {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::coalesce::coalesce;
 use super::item::{Item, MOVED_ON, Step};
 use super::reconcile::Answer;
 use super::{Done, Pipeline, transform, validation};
@@ -36,6 +37,31 @@ impl Pipeline {
             }
             self.settle(items, &plugins, &mut done).await?;
         }
+        done.commit.plugins = self.plugin_set(plugins.as_ref());
+        self.commit(&done).await?;
+        Ok(done.commit.counts)
+    }
+
+    /// Looks at records of `end` again, and lets one side's win wherever they differ: each loser is on record as in any conflict.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn settle_for(&self, winner: End, end: End, keys: Vec<Key>) -> Result<Counts> {
+        let plugins = self.catalogue.snapshot();
+        let changes = keys.into_iter().map(|key| Change { key, op: Op::Upsert, at: None, image: None }).collect();
+        let mut done = Done::default();
+        let mut items = self.gather(end, coalesce(changes), &mut done).await?;
+        self.hold_back(&mut items, &mut done).await?;
+        let other = end.other();
+        let linked = items.iter_mut().filter_map(|item| item.keys.get(other).clone().map(|key| (item, key)));
+        let (linked, keys): (Vec<&mut Item>, Vec<Key>) = linked.unzip();
+        let images = if keys.is_empty() { Vec::new() } else { self.targets.get(other).fetch(&keys).await? };
+        for (item, image) in linked.into_iter().zip(images) {
+            item.reread(&self.binding, other, image);
+        }
+        items.iter_mut().for_each(|item| item.prefer(&self.binding, winner));
+        self.settle(items, &plugins, &mut done).await?;
+        done.commit.end = Some(end);
         done.commit.plugins = self.plugin_set(plugins.as_ref());
         self.commit(&done).await?;
         Ok(done.commit.counts)

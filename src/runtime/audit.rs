@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::open::{OpenPair, same_order};
+use super::open::same_order;
 use crate::change::{End, Ends};
-use crate::connector::{Scan, ScanOrder};
+use crate::connector::{Scan, ScanOrder, Schema};
 use crate::error::Result;
 use crate::pipeline::binding::Binding;
 use crate::pipeline::reconcile::{field, group_agrees};
+use crate::pipeline::rollout::Candidate;
 use crate::pipeline::transform::Mapped;
 use crate::pipeline::{Pipeline, apply};
 use crate::plugin::Plugins;
@@ -41,6 +42,8 @@ pub struct Report {
     pub different: u64,
     /// Not equal or on one side only, but waiting for a person.
     pub in_review: u64,
+    /// Not equal or on one side only, but held back by the rollout.
+    pub held: u64,
     /// Some of those that differ: their keys, and the fields at fault.
     pub samples: Vec<Difference>,
     /// Records that differ and are in nobody's review: primary keys, of both sides where both have one.
@@ -70,8 +73,7 @@ impl Report {
 ///
 /// # Errors
 /// Where a side cannot be read.
-pub async fn audit(pair: &OpenPair, differing_max: usize) -> Result<Report> {
-    let pipeline = &pair.pipeline;
+pub async fn audit(pipeline: &Pipeline, schemas: &Ends<Schema>, differing_max: usize) -> Result<Report> {
     let binding = &pipeline.binding;
     let plugins = pipeline.catalogue.snapshot();
     let as_text = binding
@@ -106,21 +108,15 @@ pub async fn audit(pair: &OpenPair, differing_max: usize) -> Result<Report> {
         }
     }
     merge.settle().await?;
-    if binding.flows.target && nullable(pair) {
-        merge.unmatched_target(&pair.pipeline).await?;
+    if binding.flows.target && nullable(binding, &schemas.target) {
+        merge.unmatched_target(pipeline).await?;
     }
     Ok(merge.report)
 }
 
 /// Whether the target may hold records without a correlation value: the ordered scan leaves them out.
-fn nullable(pair: &OpenPair) -> bool {
-    let schema = &pair.schemas.target;
-    pair.pipeline
-        .binding
-        .correlation
-        .target
-        .iter()
-        .any(|name| schema.column(name).is_some_and(|column| column.nullable))
+fn nullable(binding: &Binding, schema: &Schema) -> bool {
+    binding.correlation.target.iter().any(|name| schema.column(name).is_some_and(|column| column.nullable))
 }
 
 fn compare(a: &Key, b: &Key, as_text: bool) -> Ordering {
@@ -298,21 +294,25 @@ impl Merge<'_> {
             source: self.in_review(End::Source, &open).await?,
             target: self.in_review(End::Target, &open).await?,
         };
-        for (doubt, (source, target)) in open.into_iter().zip(reviews.source.into_iter().zip(reviews.target)) {
+        let held = self.held_back(&open).await?;
+        let aside = reviews.source.into_iter().zip(reviews.target).map(|(source, target)| source || target);
+        for ((doubt, in_review), held) in open.into_iter().zip(aside).zip(held) {
             let counter = match doubt.kind {
-                _ if source || target => &mut self.report.in_review,
+                _ if held => &mut self.report.held,
+                _ if in_review => &mut self.report.in_review,
                 "different" => &mut self.report.different,
                 "missing_in_source" => &mut self.report.missing_in_source,
                 _ => &mut self.report.missing_in_target,
             };
+            let aside = held || in_review;
             *counter += 1;
-            if !source && !target && self.keep > 0 {
+            if !aside && self.keep > 0 {
                 self.keep -= 1;
                 let binding = &self.pipeline.binding;
                 let key = |end: End| Some((end, apply::key_of(binding, end, doubt.records.get(end).as_ref()?)?));
                 self.report.differing.extend([End::Source, End::Target].into_iter().filter_map(key));
             }
-            if !source && !target && self.report.samples.len() < NAMED_MAX {
+            if !aside && self.report.samples.len() < NAMED_MAX {
                 let name = |index: &usize| {
                     let binding = &self.pipeline.binding;
                     let mapped = binding.mappings.get(*index).map(|mapping| mapping.fields.target.name.clone());
@@ -323,6 +323,17 @@ impl Merge<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn held_back(&self, doubts: &[Doubt]) -> Result<Vec<bool>> {
+        if self.pipeline.rollout.is_whole() {
+            return Ok(vec![false; doubts.len()]);
+        }
+        fn candidate(doubt: &Doubt) -> Candidate<'_> {
+            Candidate { now: Ends::from_fn(|end| doubt.records.get(end).as_ref()), base: None }
+        }
+        let candidates: Vec<Candidate<'_>> = doubts.iter().map(candidate).collect();
+        self.pipeline.held_back(&candidates).await
     }
 
     async fn in_review(&self, end: End, doubts: &[Doubt]) -> Result<Vec<bool>> {

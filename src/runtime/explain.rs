@@ -33,7 +33,7 @@ pub struct Question {
 /// # Errors
 /// Where the state store cannot be read.
 pub async fn explain(
-    state: &(impl StateStore + Past),
+    (state, past): (&dyn StateStore, &dyn Past),
     question: &Question,
     config: Option<&PairConfig>,
 ) -> Result<Option<Json>> {
@@ -41,9 +41,9 @@ pub async fn explain(
     let candidates = candidates(&question.key);
     let link = linked(state, question, &candidates).await?;
     let keys = wanted(question, link.as_ref(), &candidates);
-    let batches = state.writes(pair, &keys).await?;
-    let conflicts = state.conflicts(pair, &keys).await?;
-    let reviews = state.reviews_about(pair, &keys).await?;
+    let batches = past.writes(pair, &keys).await?;
+    let conflicts = past.conflicts(pair, &keys).await?;
+    let reviews = past.reviews_about(pair, &keys).await?;
     if link.is_none() && batches.is_empty() && conflicts.is_empty() && reviews.is_empty() {
         return Ok(None);
     }
@@ -83,7 +83,7 @@ pub async fn explain(
 }
 
 /// The link of the record, where it has one.
-async fn linked(state: &impl StateStore, question: &Question, candidates: &[Key]) -> Result<Option<Link>> {
+async fn linked(state: &dyn StateStore, question: &Question, candidates: &[Key]) -> Result<Option<Link>> {
     for end in [End::Source, End::Target] {
         if question.side.is_none_or(|side| side == end) {
             let links = state.links(&question.pair, end, candidates).await?;

@@ -6,14 +6,17 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::change::{Change, End, Op};
+use crate::change::{Change, End, Ends, Op};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
+use crate::pipeline::binding::goes_by as goes_by_text;
+use crate::pipeline::rollout::HELD;
 use crate::pipeline::{Batch, Pipeline, apply};
 use crate::record::{Key, Record};
+use crate::runtime::open::OpenPair;
 use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
-use crate::state::Commit;
+use crate::state::{Commit, Review, ReviewFilter};
 use crate::telemetry::CrashPoint;
 
 /// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
@@ -40,10 +43,32 @@ pub(super) async fn run(
     if had_links {
         sweep(pipeline, max, reporter).await?;
     }
+    release(pipeline, max, reporter).await?;
     CrashPoint::LoadScanned.pass();
     let commit = Commit { loaded: Some(mapping), ..Commit::default() };
     pipeline.state.commit(&pipeline.binding.pair, &commit).await?;
     CrashPoint::LoadEnded.pass();
+    Ok(())
+}
+
+/// What a load of a pair goes by, to be told from what the one before went by.
+pub(super) fn goes_by(pair: &OpenPair) -> String {
+    let config = &pair.config;
+    let filters = Ends { source: config.source.filter.clone(), target: config.target.filter.clone() };
+    goes_by_text(pair.pipeline.binding.digest(&filters), &config.rollout)
+}
+
+/// Deletes of a copy that the rollout held back: those that it lets through by now are carried out. All are read before the first is,
+/// because those that it still holds back are filed anew.
+async fn release(pipeline: &Pipeline, max: usize, reporter: &Reporter) -> Result<()> {
+    let filter = ReviewFilter { code: Some(HELD.to_owned()), ..ReviewFilter::pair(&pipeline.binding.pair) };
+    let held = pipeline.state.reviews(&filter, usize::MAX).await?;
+    let change = |review: Review| Change { key: review.finding.key, op: Op::Delete, at: None, image: None };
+    let changes: Vec<Change> = held.into_iter().map(change).collect();
+    for part in changes.chunks(max.max(1)) {
+        let batch = Batch { end: End::Source, changes: part.to_vec(), through: None };
+        reporter.batch(&pipeline.process(batch).await?);
+    }
     Ok(())
 }
 

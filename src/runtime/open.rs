@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::change::{End, Ends};
 use crate::config::{CaptureMethod, Endpoint, Mappings, PairConfig, Problem};
-use crate::connector::{Connector, OpenOptions, Schema, Side, Source, registry};
+use crate::connector::patience::Patient;
+use crate::connector::{Connector, OpenOptions, Schema, Side, Source, Target, registry};
 use crate::error::SyncError;
-use crate::pipeline::Pipeline;
 use crate::pipeline::binding::{Binding, ask, bind, bind_lookups, suggested};
+use crate::pipeline::{Pipeline, Rollout};
 use crate::plugin::{Catalogue, Plugins};
 use crate::state::StateStore;
 use crate::value::Kind;
@@ -55,7 +56,8 @@ pub fn connectors(config: &PairConfig) -> Result<Ends<Arc<dyn Connector>>, OpenE
 }
 
 fn connector(endpoint: &Endpoint) -> Result<Arc<dyn Connector>, OpenError> {
-    registry::connector(&endpoint.system_type).ok_or_else(|| {
+    let patient = |connector| -> Arc<dyn Connector> { Arc::new(Patient(connector)) };
+    registry::connector(&endpoint.system_type).map(patient).ok_or_else(|| {
         let text = format!("\"{}\" cannot be opened by this version", endpoint.system_type);
         let hint = format!("there are: {}", registry::SYSTEM_TYPES.join(", "));
         OpenError::Configuration(vec![Problem::error("config.not_available", &endpoint.at, text).suggest(hint)])
@@ -169,6 +171,7 @@ pub async fn open(
     let consumer = format!("{}:{}", state.id(), config.name);
     let source = open_side(&connectors, &schemas, &binding, &config, (End::Source, &consumer)).await?;
     let target = open_side(&connectors, &schemas, &binding, &config, (End::Target, &consumer)).await?;
+    let rollout = rollout(&connectors, &schemas, &binding, &config, &consumer).await?;
     let blind = |side: &Side, flows: bool| flows && !side.source.capabilities().deletes;
     if blind(&source, config.source_to_target) || blind(&target, config.target_to_source) {
         let text = "deletes are not seen by polling: they do not reach the other side";
@@ -184,8 +187,53 @@ pub async fn open(
         catalogue,
         consumer,
         watch: Arc::default(),
+        rollout,
     };
     Ok(OpenPair { config, pipeline, sources: Ends { source: source.source, target: target.source }, schemas, warnings })
+}
+
+async fn rollout(
+    connectors: &Ends<Arc<dyn Connector>>,
+    schemas: &Ends<Schema>,
+    binding: &Binding,
+    config: &PairConfig,
+    consumer: &str,
+) -> Result<Rollout, SyncError> {
+    let mut rollout = Rollout { percentage: config.rollout.percentage, scopes: Ends::default() };
+    for end in [End::Source, End::Target] {
+        if let Some(filter) = config.rollout.filter.get(end) {
+            let config = filtered(config, end, filter);
+            let side = open_side(connectors, schemas, binding, &config, (end, consumer)).await?;
+            *rollout.scopes.get_mut(end) = Some(side.target);
+        }
+    }
+    Ok(rollout)
+}
+
+/// The pair with another row filter at `end`.
+fn filtered(config: &PairConfig, end: End, filter: &str) -> PairConfig {
+    let mut config = config.clone();
+    let endpoint = match end {
+        End::Source => &mut config.source,
+        End::Target => &mut config.target,
+    };
+    endpoint.filter = Some(filter.to_owned());
+    config
+}
+
+/// One side of an open pair as another row filter lets it through.
+///
+/// # Errors
+/// Where the side cannot be reached, or the filter is no condition there.
+pub async fn scope(
+    config: &PairConfig,
+    schemas: &Ends<Schema>,
+    pipeline: &Pipeline,
+    (end, filter): (End, &str),
+) -> Result<Arc<dyn Target>, OpenError> {
+    let config = filtered(config, end, filter);
+    let (binding, consumer) = (&pipeline.binding, &pipeline.consumer);
+    Ok(open_side(&connectors(&config)?, schemas, binding, &config, (end, consumer)).await?.target)
 }
 
 async fn open_side(

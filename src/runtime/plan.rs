@@ -7,11 +7,12 @@ use super::load;
 use super::open::OpenPair;
 use super::rehearsal::{Found, rehearse};
 use super::status::Reporter;
-use crate::change::{End, Ends};
+use crate::change::End;
 use crate::error::Result;
+use crate::pipeline::binding::is_renewed;
 
 /// What would be done.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Name of the pair.
     pub pair: String,
@@ -21,6 +22,8 @@ pub struct Plan {
     pub conflicts: u64,
     /// Records that would be refused or left to people.
     pub rejected: u64,
+    /// Records that the rollout holds back.
+    pub held: u64,
     /// Whether tidelock would make what it needs to see changes, in each system.
     pub makes_tracking: Sides,
     /// What was found.
@@ -54,9 +57,8 @@ pub async fn plan(pair: OpenPair, shutdown: &CancellationToken) -> Result<Plan> 
     let progress = pair.pipeline.state.progress(&name).await?;
     let made = |end: End| progress.incarnations.get(end).is_some();
     let (mut pair, ledger) = rehearse(pair);
-    let filters = Ends { source: config.source.filter.clone(), target: config.target.filter.clone() };
-    let mapping = pair.pipeline.binding.digest(&filters);
-    pair.pipeline.binding.renewed = progress.mapping.as_ref().is_some_and(|before| *before != mapping);
+    let mapping = load::goes_by(&pair);
+    pair.pipeline.binding.renewed = is_renewed(progress.mapping.as_deref(), &mapping);
     let (reporter, _) = Reporter::new();
     load::run(&pair.pipeline, mapping, config.batch_size, &reporter, shutdown).await?;
     let found = ledger.found();
@@ -66,6 +68,7 @@ pub async fn plan(pair: OpenPair, shutdown: &CancellationToken) -> Result<Plan> 
         read: found.counts.read,
         conflicts: found.counts.conflicts,
         rejected: found.counts.rejected,
+        held: found.counts.held,
         makes_tracking: Sides {
             source: flows.source && !made(End::Source),
             target: flows.target && !made(End::Target),

@@ -38,7 +38,7 @@ pub async fn repair(
     done
 }
 
-async fn look_again(
+pub(super) async fn look_again(
     pipeline: &Pipeline,
     (batch_size, rate): (usize, Option<u32>),
     differing: &[(End, Key)],

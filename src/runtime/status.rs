@@ -1,7 +1,10 @@
 //! What a pair is doing right now, for `/readyz`, progress bars and the demo.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
+use super::plan::Plan;
 use crate::error::SyncError;
 use crate::state::Counts;
 
@@ -14,6 +17,8 @@ pub enum Phase {
     Loading,
     /// Following changes.
     Live,
+    /// Looking on: the rollout lets nothing be written.
+    ReadOnly,
     /// Waiting before another try; the text says why.
     Retrying(String),
     /// Waiting for a person; the text says why.
@@ -29,6 +34,7 @@ impl Phase {
             Self::Connecting => "connecting",
             Self::Loading => "loading",
             Self::Live => "live",
+            Self::ReadOnly => "read_only",
             Self::Retrying(_) => "retrying",
             Self::Paused(_) => "paused",
             Self::Stopped => "stopped",
@@ -39,7 +45,7 @@ impl Phase {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Retrying(reason) | Self::Paused(reason) => Some(reason),
-            Self::Connecting | Self::Loading | Self::Live | Self::Stopped => None,
+            Self::Connecting | Self::Loading | Self::Live | Self::ReadOnly | Self::Stopped => None,
         }
     }
 }
@@ -53,6 +59,8 @@ pub struct PairStatus {
     pub counts: Counts,
     /// Batches committed since this process began.
     pub batches: u64,
+    /// What would be written, where the rollout lets nothing be written.
+    pub would: Option<Arc<Plan>>,
 }
 
 /// The writing half of a pair's status.
@@ -63,7 +71,7 @@ impl Reporter {
     /// A reporter and the first of its readers.
     pub fn new() -> (Self, watch::Receiver<PairStatus>) {
         let (sender, receiver) =
-            watch::channel(PairStatus { phase: Phase::Connecting, counts: Counts::default(), batches: 0 });
+            watch::channel(PairStatus { phase: Phase::Connecting, counts: Counts::default(), batches: 0, would: None });
         (Self(sender), receiver)
     }
 
@@ -89,6 +97,16 @@ impl Reporter {
             status.counts.add(counts);
             status.batches += 1;
         });
+    }
+
+    /// Says what would be written.
+    pub fn would(&self, plan: Plan) {
+        self.0.send_modify(|status| status.would = Some(Arc::new(plan)));
+    }
+
+    /// What would be written, where that was said.
+    pub fn told(&self) -> Option<Arc<Plan>> {
+        self.0.borrow().would.clone()
     }
 
     /// What was said last.

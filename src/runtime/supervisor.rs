@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::plan::Plan;
 use super::status::{PairStatus, Phase, Reporter};
 use super::worker::{Failure, Worker};
 use crate::config::PairConfig;
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// Seconds it took.
     pub seconds: f64,
+    /// What it would write, where the rollout lets nothing be written.
+    pub would: Option<Arc<Plan>>,
     /// Why it did not get through.
     pub failure: Option<Failure>,
 }
@@ -101,6 +104,7 @@ impl Supervisor {
             pair: Arc::clone(&worker.config.name),
             counts: worker.reporter.counts(),
             seconds: spent.as_secs_f64(),
+            would: worker.reporter.told(),
             failure,
         };
         self.workers.into_iter().zip(seconds).zip(failures).map(outcome).collect()

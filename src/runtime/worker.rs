@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::load;
 use super::open::{OpenError, OpenPair, endpoint, open};
+use super::read_only::read_only;
 use super::status::{Phase, Reporter, describe};
 use crate::change::{Change, End, Ends, Op, Position};
 use crate::config::{PairConfig, Problem};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
+use crate::pipeline::binding::is_renewed;
 use crate::pipeline::{Batch, Pipeline, Watch};
 use crate::plugin::Catalogue;
 use crate::record::Key;
@@ -62,7 +64,7 @@ impl From<OpenError> for Failure {
 /// An open pair that follows its changes.
 pub(crate) struct Following<'a> {
     pub(crate) pair: OpenPair,
-    worker: &'a Worker,
+    pub(super) worker: &'a Worker,
     /// Behind everything processed.
     positions: Ends<Option<Position>>,
     /// Whether the position is ahead of the durable one.
@@ -84,7 +86,11 @@ impl Worker {
             let drained = match self.open().await {
                 Ok(pair) => {
                     reached = true;
-                    self.drain(pair, shutdown).await
+                    if self.config.rollout.read_only {
+                        self.look(pair, shutdown).await
+                    } else {
+                        self.drain(pair, shutdown).await
+                    }
                 }
                 Err(OpenError::System(error)) if reached => Err(error),
                 // What cannot be reached at all is said at once, not after minutes of retries.
@@ -115,6 +121,7 @@ impl Worker {
                 continue;
             }
             let outcome = match self.open().await {
+                Ok(pair) if self.config.rollout.read_only => self.look_on(pair, shutdown, &mut backoff).await,
                 Ok(pair) => self.follow(pair, shutdown, &mut backoff).await,
                 Err(OpenError::Configuration(problems)) => {
                     let reasons: Vec<String> =
@@ -153,7 +160,15 @@ impl Worker {
     /// Returns once a person has paused the pair, asked for a resync or decided something about it, or another pair has linked what records wait for.
     /// Cancel-safe.
     async fn asked_for(&self) {
-        self.until(|progress| progress.paused || progress.resync || progress.decisions || progress.arrived).await;
+        let some = async {
+            while !matches!(self.state.asked_resync(&self.config.name).await, Ok(Some(_))) {
+                tokio::time::sleep(PERSON_CHECK).await;
+            }
+        };
+        tokio::select! {
+            () = self.until(|now| now.paused || now.resync || now.decisions || now.arrived) => {}
+            () = some => {}
+        }
     }
 
     /// Returns once `asked` holds. Cancel-safe.
@@ -171,6 +186,9 @@ impl Worker {
     /// # Errors
     /// Where it could not get through; what was committed stays.
     pub async fn decide(&self) -> Result<(), Failure> {
+        if self.config.rollout.read_only {
+            return Err(Failure::Run(read_only(&self.config.name)));
+        }
         let pair = self.open().await?;
         let all = async {
             pair.pipeline.recover().await?;
@@ -223,6 +241,7 @@ impl Worker {
         // Changes first: what one of them frees lets another try succeed.
         while following.turn().await?
             || following.take_up_waiting().await?
+            || following.take_up_resyncs(shutdown).await?
             || self.carry_out(&following.pair.pipeline).await?
         {
             if shutdown.is_cancelled() {
@@ -246,6 +265,7 @@ impl Worker {
                     break;
                 }
                 decisions |= progress.decisions;
+                following.take_up_resyncs(shutdown).await?;
             }
             if decisions {
                 decisions = self.carry_out(&following.pair.pipeline).await?;
@@ -267,15 +287,14 @@ impl Worker {
 
     /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
     pub(crate) async fn start(&self, mut pair: OpenPair, shutdown: &CancellationToken) -> Result<Following<'_>> {
-        let filters = Ends { source: self.config.source.filter.clone(), target: self.config.target.filter.clone() };
-        let mapping = pair.pipeline.binding.digest(&filters);
+        let mapping = load::goes_by(&pair);
         let progress = self.prepare(&mut pair, &mapping).await?;
         pair.pipeline.recover().await?;
         CrashPoint::CreatesRecovered.pass();
         if !progress.loaded {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");
-            pair.pipeline.binding.renewed = progress.mapping.as_ref().is_some_and(|before| *before != mapping);
+            pair.pipeline.binding.renewed = is_renewed(progress.mapping.as_deref(), &mapping);
             load::run(&pair.pipeline, mapping, self.config.batch_size, &self.reporter, shutdown).await?;
             pair.pipeline.binding.renewed = false;
         }
@@ -311,7 +330,7 @@ impl Worker {
             if !stored.loaded || stored.mapping.as_deref() == Some(mapping) {
                 return Ok(stored);
             }
-            tracing::warn!(pair = %self.config.name, "the mapping has changed: both sides are compared in full");
+            tracing::warn!(pair = %self.config.name, "the mapping or the rollout has changed: both sides are compared in full");
             // The changes since then are still to come: deletes are known from nothing else.
             fresh.positions = stored.positions;
         } else if let Some(end) = lost(&stored, &fresh) {

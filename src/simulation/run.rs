@@ -20,7 +20,7 @@ use super::{at_rest, people};
 use crate::change::{End, Ends};
 use crate::connector::{Source, Target};
 use crate::error::{Disposition, ErrorKind, Result};
-use crate::pipeline::{Pipeline, Watch};
+use crate::pipeline::{Pipeline, Rollout, Watch};
 use crate::plugin::Catalogue;
 use crate::record::Layout;
 use crate::runtime::open::OpenPair;
@@ -105,6 +105,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
         catalogue: Arc::clone(&catalogue),
         consumer: consumer.to_string(),
         watch: Arc::clone(&watch),
+        rollout: Rollout::default(),
     };
     let open = OpenPair { config: Arc::clone(&config), pipeline, sources, schemas, warnings: Vec::new() };
     let (reporter, _status) = Reporter::new();

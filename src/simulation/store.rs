@@ -13,7 +13,7 @@ use crate::change::End;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
 use crate::state::{
-    Commit, Conflict, Decision, Ends, Link, Outcome, PairSummary, Progress, Review, ReviewFilter, ReviewKind,
+    Commit, Conflict, Decision, Ends, Link, Outcome, PairSummary, Progress, Resyncs, Review, ReviewFilter, ReviewKind,
     StateStore, Winner,
 };
 
@@ -82,6 +82,9 @@ impl Store {
         }
     }
 }
+
+#[async_trait]
+impl Resyncs for Store {}
 
 #[async_trait]
 impl StateStore for Store {

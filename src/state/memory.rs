@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Commit, Conflict, Counts, Decision, End, Ends, Finding, Link, Outcome, PairSummary, Progress, Review, ReviewFilter,
-    ReviewKind, StateStore, Verdict,
+    Commit, Conflict, Counts, Decision, End, Ends, Finding, Link, Outcome, PairSummary, Progress, Resyncs, Review,
+    ReviewFilter, ReviewKind, StateStore, Verdict,
 };
 use crate::error::Result;
 use crate::record::Key;
@@ -194,6 +194,9 @@ fn file(tables: &mut Tables, name: &str, finding: &Finding) {
     let pair = name.to_owned();
     tables.reviews.push(Review { id, pair, finding: finding.clone(), version, at: now, seen: now, later: 0 });
 }
+
+#[async_trait]
+impl Resyncs for MemoryState {}
 
 #[async_trait]
 impl StateStore for MemoryState {

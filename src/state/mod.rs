@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::change::Position;
-use crate::error::Result;
+use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
 
 pub mod history;
@@ -168,6 +168,8 @@ pub struct Counts {
     pub rejected: u64,
     /// Values that broke a rule which only warns.
     pub warnings: u64,
+    /// Records that the rollout held back.
+    pub held: u64,
 }
 
 impl Counts {
@@ -180,6 +182,7 @@ impl Counts {
         self.conflicts += other.conflicts;
         self.rejected += other.rejected;
         self.warnings += other.warnings;
+        self.held += other.held;
     }
 }
 
@@ -230,9 +233,43 @@ pub struct PairSummary {
     pub last_commit: Option<i64>,
 }
 
+/// A comparison of some records that a person has asked for, as the state store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedResync {
+    /// Its number.
+    pub id: i64,
+    /// What is asked: the runtime's own JSON.
+    pub request: String,
+}
+
+/// Comparisons of some records that people have asked for: kept until a worker has carried them out. What came of them is forgotten a day
+/// later. A store that only looks keeps none.
+#[async_trait]
+pub trait Resyncs: Send + Sync {
+    /// Keeps a request; returns its number.
+    async fn ask_resync(&self, _pair: &str, _request: &str) -> Result<i64> {
+        Err(SyncError::internal("this state store keeps no requests"))
+    }
+
+    /// The first request of a pair that waits.
+    async fn asked_resync(&self, _pair: &str) -> Result<Option<AskedResync>> {
+        Ok(None)
+    }
+
+    /// Says what came of it, as JSON.
+    async fn answer_resync(&self, _id: i64, _outcome: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// What came of it; `None` while it waits.
+    async fn resync_outcome(&self, _id: i64) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
 /// The durable state of the service. Pairs are addressed by name.
 #[async_trait]
-pub trait StateStore: Send + Sync {
+pub trait StateStore: Resyncs {
     /// Name of this store, made once at random: part of every consumer's name.
     fn id(&self) -> &str;
 

@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS pairs (
     conflicts INTEGER NOT NULL DEFAULT 0,
     rejected INTEGER NOT NULL DEFAULT 0,
     warnings INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL DEFAULT 0,
     last_commit INTEGER
 );
 -- The field names of bases: a few per pair, so that a link stores values only.
@@ -130,3 +131,12 @@ CREATE TABLE IF NOT EXISTS batches (
     target_layout INTEGER
 );
 CREATE INDEX IF NOT EXISTS batches_by_pair ON batches (pair);
+-- Comparisons of some records that people have asked for: what is asked, and what came of it (JSON of src/runtime/resync.rs).
+CREATE TABLE IF NOT EXISTS resyncs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    request TEXT NOT NULL,
+    outcome TEXT,
+    at INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS resyncs_open ON resyncs (pair, id) WHERE outcome IS NULL;

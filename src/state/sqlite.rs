@@ -14,8 +14,8 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, RwLock};
 
 use super::{
-    Commit, Conflict, Counts, Decision, End, Ends, Link, Outcome, PairSummary, Progress, Review, ReviewFilter,
-    ReviewKind, StateStore,
+    Commit, Conflict, Decision, End, Ends, Link, Outcome, PairSummary, Progress, Review, ReviewFilter, ReviewKind,
+    StateStore,
 };
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -25,17 +25,21 @@ use crate::telemetry::{CrashPoint, clock};
 mod commit;
 mod conflicts;
 mod past;
+mod resyncs;
 mod reviews;
 mod waiting;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Version of the schema that this program reads and writes.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 
 /// What leads from a version to the next.
-const MIGRATIONS: [(&str, &str); 2] =
-    [("1", include_str!("from_version_1.sql")), ("2", include_str!("from_version_2.sql"))];
+const MIGRATIONS: [(&str, &str); 3] = [
+    ("1", include_str!("from_version_1.sql")),
+    ("2", include_str!("from_version_2.sql")),
+    ("3", include_str!("from_version_3.sql")),
+];
 
 /// How long batches and settled conflicts are kept where nothing else is said.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -227,19 +231,6 @@ fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SyncEr
 
 fn end_of(name: &str) -> End {
     if name == End::Source.name() { End::Source } else { End::Target }
-}
-
-fn counts(row: &SqliteRow) -> Counts {
-    let count = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or_default();
-    Counts {
-        read: count("read"),
-        written_source: count("written_source"),
-        written_target: count("written_target"),
-        skipped: count("skipped"),
-        conflicts: count("conflicts"),
-        rejected: count("rejected"),
-        warnings: count("warnings"),
-    }
 }
 
 /// `columns` of the rows of `table` whose `column` has one of these keys: one index search a key, padded to fixed sizes. The order of
@@ -448,7 +439,7 @@ impl StateStore for SqliteState {
                     .sum(),
                 reviews_by_kind,
                 waiting: count(&row, "waiting"),
-                counts: counts(&row),
+                counts: commit::counts(&row),
                 last_commit: row.get("last_commit"),
                 pair,
             });

@@ -43,7 +43,7 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "6",
         &[
-            "pipeline pipeline/guards pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/resolve pipeline/ruling pipeline/tests/..",
+            "pipeline pipeline/guards pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/resolve pipeline/rollout pipeline/ruling pipeline/tests/..",
         ],
     ),
     ("7", &["runtime/.."]),

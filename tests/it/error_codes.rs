@@ -5,15 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The first words of codes.
-const AREAS: [&str; 13] = [
+const AREAS: [&str; 16] = [
     "capture",
     "conflict",
+    "connector",
     "http",
     "mapping",
     "match",
     "plugin",
     "postgres",
     "record",
+    "resync",
+    "rollout",
     "run",
     "source",
     "sqlite",

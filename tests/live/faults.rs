@@ -19,15 +19,17 @@ fn patient() -> serde_json::Value {
         {"max_attempts": 0, "initial_delay_seconds": 0.05, "max_delay_seconds": 0.3}}})
 }
 
-/// Host and port of a PostgreSQL URL.
+/// Host and port of a server's URL.
 fn server_of(url: &str) -> String {
     let after = url.rsplit_once('@').unwrap().1;
     after.split_once('/').unwrap().0.to_owned()
 }
 
-/// Puts a proxy before the PostgreSQL `end` of the configuration.
+/// Puts a proxy before the server that is the `end` of the configuration.
 async fn behind_a_proxy(setup: &Setup, database: &Database, end: &str) -> Proxy {
-    let Database::Postgres { url, .. } = database else { panic!("only servers are behind a network") };
+    let (Database::Postgres { url, .. } | Database::Mysql { url, .. }) = database else {
+        panic!("only servers are behind a network")
+    };
     let server = server_of(url);
     let proxy = Proxy::to(server.clone()).await;
     let path = setup.tidelock.folder.path().join("sync.json");
@@ -87,6 +89,50 @@ async fn connections_to_the_source_are_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_to_the_target_are_cut() {
     connections_are_cut((Kind::Sqlite, Kind::Postgres)).await;
+}
+
+/// Nothing is forwarded any more, and nothing is reset: the one at the other end cannot be told from one that thinks.
+async fn half_open(kinds: (Kind, Kind)) {
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    setup.configure(patient());
+    let (database, end) =
+        if matches!(kinds.1, Kind::Sqlite) { (&setup.source, "source") } else { (&setup.target, "target") };
+    let proxy = behind_a_proxy(&setup, database, end).await;
+    let path = setup.tidelock.folder.path().join("sync.json");
+    let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    config[end]["timeout_seconds"] = json!(1);
+    std::fs::write(path, config.to_string()).unwrap();
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    let mut service = setup.tidelock.serve();
+    service.ready().await;
+    setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
+    edit(&setup, 2).await;
+    arrives(&setup, 2).await;
+    for id in 3..5 {
+        proxy.set(Traffic::Silent);
+        edit(&setup, id).await;
+        service.awaits_503("no answer within").await;
+        // What was held back reaches the server now, after it was given up.
+        proxy.set(Traffic::Passes);
+        arrives(&setup, id).await;
+        service.ready().await;
+    }
+    assert!(service.log().contains("connector.no_answer"), "{}", service.log());
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    setup.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_source_is_given_up() {
+    half_open((Kind::Postgres, Kind::Sqlite)).await;
+    half_open((Kind::Mysql, Kind::Sqlite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_target_is_given_up() {
+    half_open((Kind::Sqlite, Kind::Postgres)).await;
+    half_open((Kind::Sqlite, Kind::Mysql)).await;
 }
 
 /// What is read waits for what is written: memory does not grow with what is waiting.

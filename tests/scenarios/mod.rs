@@ -14,12 +14,15 @@ pub mod lookup;
 pub mod mapping;
 pub mod match_on;
 pub mod one_way;
+pub mod pairs_http;
 pub mod plan;
 pub mod plugins;
 pub mod polling;
 pub mod reformat;
+pub mod resync;
 pub mod review;
 pub mod review_http;
+pub mod rollout;
 pub mod suite;
 pub mod two_way;
 

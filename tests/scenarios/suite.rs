@@ -5,7 +5,7 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, disk, emptied, explain, live, lookup, mapping, match_on, one_way, plan, plugins, polling, reformat, review, review_http, two_way,
+                Kind, chinook, conflicts, correlation, crash, disk, emptied, explain, live, lookup, mapping, match_on, one_way, pairs_http, plan, plugins, polling, reformat, resync, review, review_http, rollout, two_way,
             };
 
             crate::scenarios::suite::scenarios! {
@@ -23,6 +23,11 @@ macro_rules! suite {
                     a_copy_keeps_links_for_those_who_look_it_up, a_parent_wakes_its_children_live;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
                 polling: both_ways;
+                resync: a_resync_while_both_sides_are_edited, a_repair_while_both_sides_are_edited, one_side_wins_where_that_is_asked_for,
+                    what_cannot_be_meant_is_refused;
+                pairs_http: http_tells_and_switches_pairs, http_refuses_strangers_and_nonsense;
+                rollout: read_only_writes_nothing_and_loses_nothing, a_share_grows_and_nothing_is_lost, a_copy_remembers_held_deletes,
+                    a_filter_lets_some_through;
                 emptied: an_emptied_table_empties_nothing, a_table_made_anew_empties_nothing, a_copy_is_not_emptied,
                     the_guard_is_no_hindrance, a_delete_leaves_a_mark, a_mark_taken_away_brings_the_record_back,
                     a_record_that_leaves_the_filter_stays, a_record_that_leaves_the_filter_is_deleted_on_request,

@@ -21,6 +21,9 @@ pub(crate) struct System {
     /// Connection URL.
     #[schemars(length(min = 1))]
     pub(crate) url: Option<String>,
+    /// How long the system may be silent before it is given up and reached anew, in seconds (default 900; 0: for ever).
+    #[schemars(range(max = 86400))]
+    pub(crate) timeout_seconds: Option<u32>,
     /// How to log in.
     pub(crate) credentials: Option<Credentials>,
 }
@@ -56,6 +59,9 @@ pub(crate) struct Endpoint {
     /// Connection URL.
     #[schemars(length(min = 1))]
     pub(crate) url: Option<String>,
+    /// How long the system may be silent before it is given up and reached anew, in seconds (default 900; 0: for ever).
+    #[schemars(range(max = 86400))]
+    pub(crate) timeout_seconds: Option<u32>,
     /// How to log in.
     pub(crate) credentials: Option<Credentials>,
 }

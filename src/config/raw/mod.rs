@@ -23,7 +23,7 @@ pub(crate) use field_mappings::{
 pub(crate) use record_transforms::{From, RecordTransform};
 pub(crate) use rules::{
     Bound, ConflictObject, ConflictResolution, ConflictStrategy, DeleteGuard, Deletes, FieldRule, Filter, FilterExit,
-    Key, Names, OnValidationError, PlainDeletes, ValidationRule,
+    Key, Names, OnValidationError, PlainDeletes, Rollout, RolloutMode, ValidationRule,
 };
 pub(crate) use settings::{
     Channel, ErrorHandling, LogLevel, LoopPrevention, Metric, Monitoring, Notification, Plugins, Server, State,
@@ -156,6 +156,8 @@ pub(crate) struct SyncKeys {
     pub(crate) match_on: Option<Vec<String>>,
     /// Row filter per side, in the system's own language.
     pub(crate) filter: Option<Filter>,
+    /// Which records take part so far, and whether anything is written at all.
+    pub(crate) rollout: Option<Rollout>,
     /// Which fields are kept in step, and how their values are changed on the way; default: every field of the same name.
     pub(crate) field_mappings: Option<Vec<FieldMapping>>,
     /// Functions that make fields of one side from several of the other.

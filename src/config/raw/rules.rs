@@ -199,6 +199,47 @@ pub(crate) struct DeleteLimits {
     pub(crate) window_seconds: Option<u32>,
 }
 
+/// Which records take part so far, and whether anything is written at all.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollout {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    _at: Place,
+    /// `read_only` writes nothing anywhere and tells what would be written (default `live`).
+    pub(crate) mode: Option<RolloutMode>,
+    /// Share of the records, by a hash of their key: who is in at 10 is in at 20 (default 100).
+    #[schemars(range(max = 100))]
+    pub(crate) percentage: Option<u8>,
+    /// Which records take part, per side, in the system's own language; the others are held back, not left out for good.
+    pub(crate) filter: Option<RolloutFilter>,
+}
+
+/// How far a sync has been switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RolloutMode {
+    /// Records are written (default).
+    Live,
+    /// Nothing is written anywhere.
+    ReadOnly,
+}
+
+/// Which records take part: a link does where the record of either side is let through.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RolloutFilter {
+    #[serde(rename = "$at")]
+    #[schemars(skip)]
+    _at: Place,
+    /// The source's.
+    #[schemars(length(min = 1))]
+    pub(crate) source: Option<String>,
+    /// The target's.
+    #[schemars(length(min = 1))]
+    pub(crate) target: Option<String>,
+}
+
 /// What the values of a field must look like.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,7 @@
 //! Endpoints: `source` and `target`, and what a hub makes of its systems (layer 2).
 
+use std::time::Duration;
+
 use super::Context;
 use super::credentials::{self, Reach};
 use crate::config::raw::{self, Place};
@@ -32,6 +34,7 @@ pub(super) fn endpoint(
         collection: collection(context, raw),
         filter: None,
         updated_at: raw.updated_at.clone(),
+        timeout: timeout(raw.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
     }
 }
@@ -53,8 +56,17 @@ pub(super) fn of_system(context: &mut Context<'_>, name: &str, system: &raw::Sys
         collection: collection.to_owned(),
         filter: None,
         updated_at: None,
+        timeout: timeout(system.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
     }
+}
+
+/// Long enough for a table to be counted, or sorted before its first record comes.
+const DEFAULT_TIMEOUT_SECONDS: u32 = 900;
+
+fn timeout(seconds: Option<u32>) -> Option<Duration> {
+    let seconds = seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 /// Stands in for an endpoint that is missing or wrong, so that the rest of the sync can be checked.
@@ -66,6 +78,7 @@ pub(super) fn nowhere(context: &Context<'_>, at: Place, name: &str) -> Endpoint 
         collection: String::new(),
         filter: None,
         updated_at: None,
+        timeout: None,
         credentials: crate::config::Credentials::default(),
     }
 }

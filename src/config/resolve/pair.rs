@@ -12,7 +12,8 @@ use crate::change::Ends;
 use crate::config::planned::{PerformanceSettings, Planned, TimestampFormat};
 use crate::config::raw::{self, Place, SyncType};
 use crate::config::{
-    DeleteGuard, Deletes, Endpoint, FilterExit, KeyMapping, Location, LoopPrevention, Nulls, PairConfig, Problem, codes,
+    DeleteGuard, Deletes, Endpoint, FilterExit, KeyMapping, Location, LoopPrevention, Nulls, PairConfig, Problem,
+    Rollout, codes,
 };
 
 const DEFAULT_BATCH_SIZE: u32 = 1000;
@@ -69,6 +70,7 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         soft_delete,
         delete_guard: delete_guard(&scope),
         filter_exit: filter_exit(&scope),
+        rollout: rollout(&scope),
         loop_prevention: loop_prevention(&scope),
         batch_size: batch_size(&scope),
         retry,
@@ -137,6 +139,19 @@ fn filter_exit(scope: &Scope<'_>) -> FilterExit {
     match scope.find(|keys| keys.filter.as_ref()?.on_exit) {
         Some((_, raw::FilterExit::Delete)) => FilterExit::Delete,
         Some((_, raw::FilterExit::Keep)) | None => FilterExit::Keep,
+    }
+}
+
+fn rollout(scope: &Scope<'_>) -> Rollout {
+    let Some((_, said)) = scope.find(|keys| keys.rollout.as_ref()) else { return Rollout::default() };
+    let filter = said.filter.as_ref();
+    Rollout {
+        read_only: said.mode == Some(raw::RolloutMode::ReadOnly),
+        percentage: said.percentage.unwrap_or(100),
+        filter: Ends {
+            source: filter.and_then(|filter| filter.source.clone()),
+            target: filter.and_then(|filter| filter.target.clone()),
+        },
     }
 }
 

@@ -158,6 +158,7 @@ mod tests {
             collection: "t".to_owned(),
             filter: None,
             updated_at: None,
+            timeout: None,
             credentials,
         }
     }

@@ -4,7 +4,29 @@ use sha2::{Digest, Sha256};
 
 use super::{Binding, BoundField};
 use crate::change::Ends;
+use crate::config::Rollout;
 use crate::value::Value;
+
+/// Stands between the digest of a mapping and that of a rollout.
+const AND: char = '+';
+
+/// What a load goes by, in one text: the mapping, and which records took part where not all did.
+pub fn goes_by(mapping: String, rollout: &Rollout) -> String {
+    if rollout.percentage >= 100 && rollout.filter == Ends::default() {
+        return mapping;
+    }
+    format!("{mapping}{AND}{}", hex(&format!("{:?}", (rollout.percentage, &rollout.filter))))
+}
+
+/// Whether a load that goes by `now` follows one by another mapping: the rollout aside.
+pub fn is_renewed(before: Option<&str>, now: &str) -> bool {
+    let mapping = |text: &str| text.split(AND).next().map(str::to_owned);
+    before.is_some_and(|before| mapping(before) != mapping(now))
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 impl Binding {
     /// SHA-256, in hex, of what decides which records are kept in step and what becomes of their fields: names, functions and their
@@ -32,6 +54,6 @@ impl Binding {
         // A copy by key has no links until it is loaded as a pair that keeps them.
         parts.extend((self.looked_up && !self.flows.target).then(|| "looked up".to_owned()));
         parts.push(format!("{:?}", (self.nulls, filters)));
-        Sha256::digest(parts.join("\n").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&parts.join("\n"))
     }
 }

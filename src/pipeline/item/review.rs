@@ -112,6 +112,14 @@ impl Item {
         self.finish(None, done);
     }
 
+    /// The rollout does not let it through yet.
+    pub(in crate::pipeline) fn hold_back(&mut self, done: &mut Done) {
+        self.finish(None, done);
+        done.hold_back(
+            [End::Source, End::Target].into_iter().filter_map(|end| Some((end, self.keys.get(end).clone()?))),
+        );
+    }
+
     /// What it matches cannot be said.
     pub(in crate::pipeline) fn puzzle(&mut self, code: &str, message: String, done: &mut Done) {
         let finding = self.found(self.origin, ReviewKind::Ambiguous, code, message);
@@ -163,6 +171,14 @@ impl Item {
         if let Some((id, _)) = self.ruling.take() {
             let verdict = if refused.is_some() { Verdict::Refused } else { Verdict::Applied };
             done.commit.decided.push((id, verdict, refused.unwrap_or_default().to_owned()));
+        }
+    }
+
+    /// Lets the record of an end win wherever both differ: nothing counts as agreed about records that are both there.
+    pub(in crate::pipeline) fn prefer(&mut self, binding: &Binding, winner: End) {
+        self.preferred = Some(winner);
+        if self.base.is_some() && self.image(End::Source).is_some() && self.image(End::Target).is_some() {
+            self.base = Some(Ends::from_fn(|end| binding.nothing_agreed(end, self.keys.get(end).as_ref())));
         }
     }
 

@@ -10,11 +10,11 @@ use crate::change::{Change, End, Ends, Op};
 use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::pipeline::binding::Binding;
-use crate::pipeline::{Batch, Pipeline};
+use crate::pipeline::{Batch, Pipeline, Rollout};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
 use crate::state::{
-    Commit, Conflict, Counts, Decision, Finding, Link, Outcome, PairSummary, Progress, Review, ReviewFilter,
+    Commit, Conflict, Counts, Decision, Finding, Link, Outcome, PairSummary, Progress, Resyncs, Review, ReviewFilter,
     ReviewKind, Ruling, StateStore, Verdict, Winner,
 };
 use crate::value::Value;
@@ -186,6 +186,9 @@ impl Memory {
 }
 
 #[async_trait]
+impl Resyncs for Memory {}
+
+#[async_trait]
 impl StateStore for Memory {
     fn id(&self) -> &'static str {
         "memory"
@@ -329,6 +332,7 @@ impl World {
             catalogue: Arc::new(Fixed(Arc::clone(&functions))),
             consumer: "memory:pair".to_owned(),
             watch: Arc::default(),
+            rollout: Rollout::default(),
         };
         Self { tables, state, pipeline, clock: Mutex::new(0), functions }
     }

@@ -94,7 +94,7 @@ pub struct Held {
 }
 
 /// What a rehearsal came to.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// What would be written to the source.
     pub source: Writes,

@@ -11,8 +11,8 @@ use crate::error::{Result, SyncError};
 use crate::record::{Key, Layout};
 use crate::state::history::about;
 use crate::state::{
-    Commit, Conflict, Decision, Link, Outcome, PairSummary, Progress, Review, ReviewFilter, ReviewKind, StateStore,
-    WriteOp,
+    Commit, Conflict, Decision, Link, Outcome, PairSummary, Progress, Resyncs, Review, ReviewFilter, ReviewKind,
+    StateStore, WriteOp,
 };
 
 /// A state store behind glass.
@@ -26,6 +26,9 @@ impl Rehearsed {
         Self { inner, ledger }
     }
 }
+
+#[async_trait]
+impl Resyncs for Rehearsed {}
 
 #[async_trait]
 impl StateStore for Rehearsed {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::super::{Commit, Link};
+use super::super::{Commit, Counts, Link};
 use super::{conflicts, encode_base, layout_id, reviews, waiting};
 use crate::change::{End, Ends};
 use crate::record::Layout;
@@ -54,7 +55,7 @@ pub(super) async fn write(
         "UPDATE pairs SET loaded = loaded OR ?, mapping = coalesce(?, mapping), source_position = coalesce(?, source_position),
                           target_position = coalesce(?, target_position), read = read + ?, written_source = written_source + ?,
                           written_target = written_target + ?, skipped = skipped + ?, conflicts = conflicts + ?,
-                          rejected = rejected + ?, warnings = warnings + ?, last_commit = ?
+                          rejected = rejected + ?, warnings = warnings + ?, held = held + ?, last_commit = ?
          WHERE id = ?",
     )
     .bind(commit.loaded.is_some())
@@ -68,11 +69,27 @@ pub(super) async fn write(
     .bind(number(counts.conflicts))
     .bind(number(counts.rejected))
     .bind(number(counts.warnings))
+    .bind(number(counts.held))
     .bind(clock::now_micros())
     .bind(pair)
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// What a row of `pairs` counts.
+pub(super) fn counts(row: &SqliteRow) -> Counts {
+    let count = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or_default();
+    Counts {
+        read: count("read"),
+        written_source: count("written_source"),
+        written_target: count("written_target"),
+        skipped: count("skipped"),
+        conflicts: count("conflicts"),
+        rejected: count("rejected"),
+        warnings: count("warnings"),
+        held: count("held"),
+    }
 }
 
 fn number(count: u64) -> i64 {

@@ -1,0 +1,159 @@
+//! A time limit on what a system is asked (layer 4, shared): a server that never answers, over a connection that is never reset, is given up,
+//! and the pair connects anew. It is a limit on silence: a scan may take as long as it likes, as long as records keep coming.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    Capabilities, Connector, OpenOptions, PendingCreate, Scan, ScanOrder, Schema, Side, Source, Target, Upserted,
+    Write, WriteOutcome,
+};
+use crate::change::{ChangeBatch, Position};
+use crate::config::Endpoint;
+use crate::error::{ErrorKind, Result, SyncError};
+use crate::record::{Key, Record};
+
+/// How long a system may be silent, and which one it is.
+#[derive(Debug, Clone)]
+struct Limit {
+    silence: Duration,
+    place: Arc<str>,
+}
+
+impl Limit {
+    /// The answer, or an error once the system has been silent for too long. What it was asked may still be carried out, as after any
+    /// lost connection.
+    async fn on<T>(&self, doing: &str, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match tokio::time::timeout(self.silence, answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let text = format!("{}: {doing}: no answer within {} s", self.place, self.silence.as_secs());
+                Err(SyncError::new(ErrorKind::Unavailable, "connector.no_answer", text))
+            }
+        }
+    }
+}
+
+/// A connector that does not wait for ever.
+pub struct Patient(pub Arc<dyn Connector>);
+
+/// The limit of an endpoint; `None` where it has none.
+fn limit(endpoint: &Endpoint) -> Option<Limit> {
+    let place = format!("{} \"{}\", {}", endpoint.system_type, endpoint.name, endpoint.collection).into();
+    endpoint.timeout.map(|silence| Limit { silence, place })
+}
+
+#[async_trait]
+impl Connector for Patient {
+    async fn describe(&self, endpoint: &Endpoint) -> Result<Schema> {
+        let Some(limit) = limit(endpoint) else { return self.0.describe(endpoint).await };
+        limit.on("reading the catalogue", self.0.describe(endpoint)).await
+    }
+
+    async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side> {
+        let Some(limit) = limit(endpoint) else { return self.0.open(endpoint, schema, options).await };
+        let Side { source, target } = limit.on("opening", self.0.open(endpoint, schema, options)).await?;
+        let source = Box::new(Limited { inner: source, limit: limit.clone() });
+        Ok(Side { source, target: Arc::new(Limited { inner: target, limit }) })
+    }
+}
+
+/// One half of a side, or a scan, with its limit.
+struct Limited<T> {
+    inner: T,
+    limit: Limit,
+}
+
+#[async_trait]
+impl Scan for Limited<Box<dyn Scan>> {
+    async fn next(&mut self, max: usize) -> Result<Vec<Record>> {
+        self.limit.on("scanning", self.inner.next(max)).await
+    }
+}
+
+#[async_trait]
+impl Source for Limited<Box<dyn Source>> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn prepare(&mut self) -> Result<String> {
+        self.limit.on("preparing", self.inner.prepare()).await
+    }
+
+    async fn remove(&mut self) -> Result<()> {
+        self.limit.on("taking the tracking away", self.inner.remove()).await
+    }
+
+    async fn head(&mut self) -> Result<Position> {
+        self.limit.on("asking for the position", self.inner.head()).await
+    }
+
+    async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
+        self.limit.on("reading changes", self.inner.next_batch(after, max)).await
+    }
+
+    async fn wait(&mut self, timeout: Duration) -> Result<()> {
+        let limit = Limit { silence: self.limit.silence.saturating_add(timeout), ..self.limit.clone() };
+        limit.on("waiting for changes", self.inner.wait(timeout)).await
+    }
+
+    async fn acknowledge(&mut self, through: &Position) -> Result<()> {
+        self.limit.on("acknowledging", self.inner.acknowledge(through)).await
+    }
+}
+
+#[async_trait]
+impl Target for Limited<Arc<dyn Target>> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
+        let inner = self.limit.on("beginning a scan", self.inner.scan(order)).await?;
+        Ok(Box::new(Limited { inner, limit: self.limit.clone() }))
+    }
+
+    async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        self.limit.on("fetching", self.inner.fetch(keys)).await
+    }
+
+    async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
+        self.limit.on("fetching", self.inner.exists(keys)).await
+    }
+
+    async fn count(&self) -> Result<u64> {
+        self.limit.on("counting", self.inner.count()).await
+    }
+
+    async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
+        self.limit.on("finding", self.inner.find(fields, values)).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+        self.limit.on("writing", self.inner.write(writes)).await
+    }
+
+    async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
+        self.limit.on("writing", self.inner.upsert(records)).await
+    }
+
+    async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
+        self.limit.on("deleting", self.inner.delete_by_correlation(values)).await
+    }
+
+    async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        self.limit.on("asking for times", self.inner.change_times(keys)).await
+    }
+
+    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
+        self.limit.on("looking for unfinished creates", self.inner.pending_creates()).await
+    }
+
+    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
+        self.limit.on("forgetting creates", self.inner.forget_creates(tokens)).await
+    }
+}
