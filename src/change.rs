@@ -70,7 +70,7 @@ impl End {
 }
 
 /// One value for each end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Ends<T> {
     /// For the source.
     pub source: T,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::output::{Table, print_json};
 use super::service::{ConfigArgs, Service};
 use super::{EXIT_CONFIGURATION, EXIT_DIFFERENT, EXIT_FAILED, check};
+use crate::change::Ends;
 use crate::runtime::audit::{Report, audit};
-use crate::runtime::open::{OpenError, OpenPair, open};
+use crate::runtime::open::{OpenError, OpenPair, open, open_to_look};
 use crate::runtime::read_only::read_only;
 use crate::runtime::rehearsal::{Found, rehearse};
 use crate::runtime::repair::{Repaired, repair};
@@ -47,7 +48,7 @@ async fn audit_one(mut pair: OpenPair, args: &AuditArgs) -> crate::error::Result
         return Ok((report, Repair::None));
     }
     if args.dry_run {
-        let (mut pair, ledger) = rehearse(pair);
+        let (mut pair, ledger) = rehearse(pair, Ends { source: true, target: true });
         repair(&mut pair, &report.differing, None, &|end, key| ledger.is_decided(end, key)).await?;
         return Ok((report, Repair::Rehearsed(Box::new(ledger.found()))));
     }
@@ -86,7 +87,12 @@ pub async fn run(args: AuditArgs, json: bool) -> anyhow::Result<ExitCode> {
     let mut code = 0;
     let mut reports = Vec::new();
     for config in &service.config.pairs {
-        let opened = open(Arc::new(config.clone()), Arc::clone(&service.state), service.catalogue()).await;
+        let (pair, state) = (Arc::new(config.clone()), Arc::clone(&service.state));
+        let opened = if owns {
+            open(pair, state, service.catalogue()).await
+        } else {
+            open_to_look(pair, state, service.catalogue()).await
+        };
         let report = match opened {
             Ok(pair) => audit_one(pair, &args).await,
             Err(OpenError::System(error)) => Err(error),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::{Table, print_json};
 use super::service::{ConfigArgs, Service};
 use super::{EXIT_CONFIGURATION, EXIT_DIFFERENT, EXIT_FAILED, check};
-use crate::runtime::open::{OpenError, open};
+use crate::runtime::open::{OpenError, open_to_look};
 use crate::runtime::plan::{Plan, plan};
 use crate::runtime::status::describe;
 
@@ -35,7 +35,7 @@ pub async fn run(args: PlanArgs, json: bool) -> anyhow::Result<ExitCode> {
     let mut code = 0;
     let mut plans = Vec::new();
     for config in &service.config.pairs {
-        let opened = open(Arc::new(config.clone()), Arc::clone(&service.state), service.catalogue()).await;
+        let opened = open_to_look(Arc::new(config.clone()), Arc::clone(&service.state), service.catalogue()).await;
         let planned = match opened {
             Ok(pair) => plan(pair, &shutdown).await,
             Err(OpenError::System(error)) => Err(error),
@@ -101,6 +101,14 @@ pub(super) fn show(plans: &[Plan], json: bool) -> anyhow::Result<()> {
 }
 
 fn samples(plan: &Plan) {
+    for (side, names) in [("source", &plan.tracking.source), ("target", &plan.tracking.target)] {
+        for name in names {
+            println!("{}: makes in the {side}, if it is not there: {name}", plan.pair);
+        }
+    }
+    if !plan.deletes_known {
+        println!("{}: deletes are not told: the change table may not be read", plan.pair);
+    }
     for sample in &plan.found.samples {
         let value =
             |value: &Option<serde_json::Value>| value.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);

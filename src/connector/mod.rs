@@ -78,6 +78,8 @@ pub struct OpenOptions {
     pub capture: CaptureMethod,
     /// Polling only: the column that moves forward at each write.
     pub updated_at: Option<String>,
+    /// Nothing will be written, and nothing may be changed for that: no journal mode, no session that others notice.
+    pub looks: bool,
     /// Polling only: how far behind the newest time seen each read begins, for writers that commit late.
     pub overlap: Duration,
 }
@@ -127,6 +129,11 @@ pub trait Source: Send {
     /// Creates the tracking objects (`tidelock_*`) and registers the consumer; does nothing where all is there. Returns a name of
     /// the stream's incarnation: where it differs from the stored one, positions of old are void.
     async fn prepare(&mut self) -> Result<String>;
+
+    /// What `prepare` makes where it is not there yet: names, for people. Polling makes nothing.
+    fn tracking(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Unregisters the consumer and removes the tracking objects that no other consumer uses.
     async fn remove(&mut self) -> Result<()>;

@@ -84,6 +84,10 @@ impl Source for Limited<Box<dyn Source>> {
         self.limit.on("preparing", self.inner.prepare()).await
     }
 
+    fn tracking(&self) -> Vec<String> {
+        self.inner.tracking()
+    }
+
     async fn remove(&mut self) -> Result<()> {
         self.limit.on("taking the tracking away", self.inner.remove()).await
     }

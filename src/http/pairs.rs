@@ -19,7 +19,7 @@ use crate::config::PairConfig;
 use crate::error::{ErrorKind, SyncError};
 use crate::runtime::audit::audit;
 use crate::runtime::explain::{Question, explain};
-use crate::runtime::open::{OpenError, OpenPair, open};
+use crate::runtime::open::{OpenError, OpenPair, open_to_look};
 use crate::runtime::plan::plan;
 use crate::runtime::resync::{Request, outcome};
 use crate::runtime::status::PairStatus;
@@ -55,7 +55,7 @@ impl Context {
 
     /// A pair of its own, beside the one that the worker has: what is looked at holds up nothing.
     async fn open(&self, config: Arc<PairConfig>) -> Result<OpenPair, Failure> {
-        let opened = open(config, Arc::clone(&self.state), Arc::clone(&self.catalogue)).await;
+        let opened = open_to_look(config, Arc::clone(&self.state), Arc::clone(&self.catalogue)).await;
         opened.map_err(|error| match error {
             OpenError::System(error) => Failure::Sync(error),
             OpenError::Configuration(problems) => {
@@ -84,7 +84,7 @@ fn told(pair: &PairConfig, status: Option<&PairStatus>, total: Option<&PairSumma
         "target": {"name": &*pair.target.name, "type": pair.target.system_type, "collection": pair.target.collection},
         "sync_type": if pair.target_to_source { "bidirectional" } else { "one_way" },
         "rollout": {"mode": if rollout.read_only { "read_only" } else { "live" }, "percentage": rollout.percentage,
-                    "filter": {"source": rollout.filter.source, "target": rollout.filter.target}},
+                    "filter": rollout.filter},
         "phase": status.map(|status| status.phase.name()),
         "reason": status.and_then(|status| status.phase.reason()),
         "counts": status.map(|status| status.counts),

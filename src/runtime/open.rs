@@ -166,12 +166,33 @@ pub async fn open(
     state: Arc<dyn StateStore>,
     catalogue: Arc<dyn Catalogue>,
 ) -> Result<OpenPair, OpenError> {
+    open_for(config, state, catalogue, false).await
+}
+
+/// Opens both sides to look at them: nothing can be written to the pair that comes of it.
+///
+/// # Errors
+/// As [`check`].
+pub async fn open_to_look(
+    config: Arc<PairConfig>,
+    state: Arc<dyn StateStore>,
+    catalogue: Arc<dyn Catalogue>,
+) -> Result<OpenPair, OpenError> {
+    open_for(config, state, catalogue, true).await
+}
+
+async fn open_for(
+    config: Arc<PairConfig>,
+    state: Arc<dyn StateStore>,
+    catalogue: Arc<dyn Catalogue>,
+    looks: bool,
+) -> Result<OpenPair, OpenError> {
     let (binding, schemas, mut warnings) = check(&config, catalogue.snapshot().as_ref()).await?;
     let connectors = connectors(&config)?;
     let consumer = format!("{}:{}", state.id(), config.name);
-    let source = open_side(&connectors, &schemas, &binding, &config, (End::Source, &consumer)).await?;
-    let target = open_side(&connectors, &schemas, &binding, &config, (End::Target, &consumer)).await?;
-    let rollout = rollout(&connectors, &schemas, &binding, &config, &consumer).await?;
+    let source = open_side(&connectors, &schemas, &binding, &config, (End::Source, &consumer, looks)).await?;
+    let target = open_side(&connectors, &schemas, &binding, &config, (End::Target, &consumer, looks)).await?;
+    let rollout = rollout(&connectors, &schemas, &binding, &config, (&consumer, looks)).await?;
     let blind = |side: &Side, flows: bool| flows && !side.source.capabilities().deletes;
     if blind(&source, config.source_to_target) || blind(&target, config.target_to_source) {
         let text = "deletes are not seen by polling: they do not reach the other side";
@@ -197,13 +218,13 @@ async fn rollout(
     schemas: &Ends<Schema>,
     binding: &Binding,
     config: &PairConfig,
-    consumer: &str,
+    (consumer, looks): (&str, bool),
 ) -> Result<Rollout, SyncError> {
     let mut rollout = Rollout { percentage: config.rollout.percentage, scopes: Ends::default() };
     for end in [End::Source, End::Target] {
         if let Some(filter) = config.rollout.filter.get(end) {
             let config = filtered(config, end, filter);
-            let side = open_side(connectors, schemas, binding, &config, (end, consumer)).await?;
+            let side = open_side(connectors, schemas, binding, &config, (end, consumer, looks)).await?;
             *rollout.scopes.get_mut(end) = Some(side.target);
         }
     }
@@ -233,7 +254,7 @@ pub async fn scope(
 ) -> Result<Arc<dyn Target>, OpenError> {
     let config = filtered(config, end, filter);
     let (binding, consumer) = (&pipeline.binding, &pipeline.consumer);
-    Ok(open_side(&connectors(&config)?, schemas, binding, &config, (end, consumer)).await?.target)
+    Ok(open_side(&connectors(&config)?, schemas, binding, &config, (end, consumer, true)).await?.target)
 }
 
 async fn open_side(
@@ -241,7 +262,7 @@ async fn open_side(
     schemas: &Ends<Schema>,
     binding: &Binding,
     config: &PairConfig,
-    (end, consumer): (End, &str),
+    (end, consumer, looks): (End, &str, bool),
 ) -> Result<Side, SyncError> {
     let endpoint = endpoint(config, end);
     let options = OpenOptions {
@@ -250,6 +271,7 @@ async fn open_side(
         consumer: consumer.to_owned(),
         capture: config.capture,
         updated_at: endpoint.updated_at.clone(),
+        looks,
         overlap: POLLING_OVERLAP,
     };
     connectors.get(end).open(endpoint, schemas.get(end), options).await

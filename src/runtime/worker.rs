@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::load;
-use super::open::{OpenError, OpenPair, endpoint, open};
+use super::open::{OpenError, OpenPair, endpoint, open, open_to_look};
 use super::read_only::read_only;
 use super::status::{Phase, Reporter, describe};
 use crate::change::{Change, End, Ends, Op, Position};
@@ -210,7 +210,12 @@ impl Worker {
 
     async fn open(&self) -> std::result::Result<OpenPair, OpenError> {
         self.reporter.connecting();
-        let mut pair = open(Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue)).await?;
+        let (config, state, catalogue) =
+            (Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue));
+        let looks = self.config.rollout.read_only;
+        let opened =
+            if looks { open_to_look(config, state, catalogue).await } else { open(config, state, catalogue).await };
+        let mut pair = opened?;
         pair.pipeline.watch = Arc::clone(&self.watch);
         for warning in &pair.warnings {
             tracing::warn!(pair = %self.config.name, code = warning.code, "{}", warning.message);

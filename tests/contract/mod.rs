@@ -239,6 +239,7 @@ pub fn options(schema: &Schema) -> OpenOptions {
         consumer: "state.pair-1".to_owned(),
         capture: CaptureMethod::DatabaseTriggers,
         updated_at: None,
+        looks: false,
         overlap: Duration::ZERO,
     }
 }

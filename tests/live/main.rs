@@ -28,6 +28,7 @@ mod scenarios;
 
 mod bad_input;
 mod faults;
+mod looking;
 mod mysql;
 mod mysql_contract;
 mod postgres;

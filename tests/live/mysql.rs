@@ -42,6 +42,7 @@ async fn open(database: &Database, collection: &str) -> Side {
         consumer: "store:pair".to_owned(),
         capture: CaptureMethod::DatabaseTriggers,
         updated_at: None,
+        looks: false,
         overlap: Duration::ZERO,
     };
     Mysql::default().open(&endpoint, &schema, options).await.unwrap()

@@ -90,6 +90,7 @@ impl Db {
                 consumer: "store:pair".to_owned(),
                 capture: CaptureMethod::DatabaseTriggers,
                 updated_at: None,
+                looks: false,
                 overlap: Duration::from_secs(2),
             },
         }

@@ -118,6 +118,46 @@ pub async fn a_plan_of_a_copy(kinds: (Kind, Kind)) {
     let run = setup.tidelock.once(1);
     assert_eq!((run.number("written_target"), run.number("rejected")), (2, 1), "{}", run.lines[0]);
     assert_eq!(writes(&setup.plan(0, &[]).await), [0; 6]);
+    // Deletes are known from the stream: of what comes back nothing is deleted.
+    setup
+        .source
+        .execute("DELETE FROM customers WHERE id IN (1, 2); INSERT INTO customers (id, name) VALUES (2, 'Bob')")
+        .await;
+    let plan = setup.plan(0, &[]).await;
+    assert_eq!((writes(&plan), &plan["deletes_known"]), ([0, 0, 0, 0, 0, 1], &json!(true)), "{plan}");
+    let run = setup.tidelock.once(1);
+    assert_eq!(run.number("written_target"), 1, "{}", run.lines[0]);
+}
+
+/// What a plan looks at stays as it is to the last byte, its way of writing too.
+pub async fn a_plan_leaves_files_alone(kinds: (Kind, Kind)) {
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    for database in [&setup.source, &setup.target] {
+        if let crate::harness::Database::Sqlite(_) = database {
+            database.execute("PRAGMA journal_mode = DELETE").await;
+        }
+    }
+    let files = || {
+        let all = [&setup.source, &setup.target].into_iter().filter_map(|database| match database {
+            crate::harness::Database::Sqlite(path) => {
+                Some((std::fs::read(path).unwrap(), path.with_extension("db-wal").exists()))
+            }
+            crate::harness::Database::Postgres { .. } | crate::harness::Database::Mysql { .. } => None,
+        });
+        all.collect::<Vec<_>>()
+    };
+    for rollout in [json!({}), json!({"mode": "read_only"})] {
+        setup.configure(json!({"sync_type": "bidirectional", "rollout": rollout}));
+        let before = files();
+        assert_eq!(setup.tidelock.run(&["plan", "sync.json"]).code, 0);
+        assert_eq!(setup.tidelock.audit(3).number("missing_in_target"), 1);
+        if rollout["mode"] == "read_only" {
+            assert_eq!(setup.tidelock.once(0).lines[0]["would"]["target"]["creates"], 1);
+        }
+        assert!(files() == before, "a file has changed");
+    }
 }
 
 pub async fn an_audit_repairs_what_differs(kinds: (Kind, Kind)) {

@@ -39,7 +39,7 @@ macro_rules! suite {
                     one_way_values_hold_until_the_next_edit, a_plugin_is_replaced, a_decision_in_bulk_can_be_repeated;
                 review_http: http_tells_and_decides, http_refuses_what_cannot_be_meant;
                 explain: every_write_and_conflict_is_explained, a_copy_is_explained_too;
-                plan: a_plan_tells_what_a_run_does, a_plan_of_a_copy, an_audit_repairs_what_differs;
+                plan: a_plan_tells_what_a_run_does, a_plan_of_a_copy, a_plan_leaves_files_alone, an_audit_repairs_what_differs;
                 live: changes_travel, pause_and_resume;
                 crash: at_every_durable_step, a_copy_at_every_durable_step, during_the_initial_load, during_ongoing_sync;
                 disk: is_full;

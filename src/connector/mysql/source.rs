@@ -161,6 +161,10 @@ impl Source for LogSource {
         target::capabilities(&self.collection)
     }
 
+    fn tracking(&self) -> Vec<String> {
+        self.names.all(&self.collection.table)
+    }
+
     async fn prepare(&mut self) -> Result<String> {
         let failed = |error| self.collection.place.failed("preparing change tracking", error);
         creates::ensure(&self.collection).await?;

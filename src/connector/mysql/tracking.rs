@@ -50,6 +50,16 @@ impl Names {
     }
 }
 
+impl Names {
+    /// What [`prepare`] makes: the change table, its triggers, and what all tables of the database share.
+    pub(super) fn all(&self, table: &Table) -> Vec<String> {
+        let gates = gates::table(table);
+        let tables = [&self.changes, &self.consumers, &self.streams, &gates].map(|name| format!("table {name}"));
+        let triggers = ROLES.map(|role| format!("trigger {}", table.beside(&trigger_name(role, table))));
+        tables.into_iter().chain(triggers).collect()
+    }
+}
+
 /// The key's columns in the change table.
 pub(super) fn key_columns(collection: &Collection) -> Vec<MyColumn> {
     collection.key.iter().enumerate().map(|(index, column)| column.tracked(index)).collect()

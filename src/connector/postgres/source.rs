@@ -187,6 +187,10 @@ impl Source for LogSource {
         target::capabilities(&self.collection)
     }
 
+    fn tracking(&self) -> Vec<String> {
+        self.names.all(&self.collection.table)
+    }
+
     async fn prepare(&mut self) -> Result<String> {
         let failed = |error| self.collection.place.failed("preparing change tracking", error);
         let mut transaction = self.pool.begin().await.map_err(failed)?;

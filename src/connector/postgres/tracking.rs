@@ -46,6 +46,14 @@ impl Names {
         }
     }
 
+    /// What [`prepare`] makes: the change table, the functions and triggers that fill it, and what all tables of the schema share.
+    pub(super) fn all(&self, table: &Table) -> Vec<String> {
+        let tables = [&self.changes, &self.consumers, &self.streams].map(|name| format!("table {name}"));
+        let functions = [&self.track, &self.notify].map(|name| format!("function {name}()"));
+        let triggers = TRIGGERS.map(|name| format!("trigger {name} on {}", table.quoted()));
+        tables.into_iter().chain(functions).chain(triggers).collect()
+    }
+
     /// What the notifications of this change table carry.
     pub(super) fn payload(&self) -> &str {
         &self.changes

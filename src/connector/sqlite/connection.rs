@@ -102,8 +102,8 @@ impl Lane {
 }
 
 impl Database {
-    /// Opens the file and switches it to write-ahead logging where that can be done.
-    pub(super) async fn open(file: File, table: Option<String>) -> Result<Self> {
+    /// Opens the file and switches it to write-ahead logging where that can be done, unless it is only looked at.
+    pub(super) async fn open(file: File, table: Option<String>, looks: bool) -> Result<Self> {
         let place = Place { table, ..file.place.clone() };
         let identity = Identity::of(&file.path);
         let mut database = Self {
@@ -115,7 +115,7 @@ impl Database {
             wal: false,
             utf8: true,
         };
-        database.set_up().await?;
+        database.set_up(looks).await?;
         Ok(database)
     }
 
@@ -145,15 +145,16 @@ impl Database {
         self.file.reading().connect().await.map_err(self.place.failed("opening the database"))
     }
 
-    async fn set_up(&mut self) -> Result<()> {
-        let mut lease = self.writer.lease(&self.place).await?;
+    async fn set_up(&mut self, looks: bool) -> Result<()> {
+        let lane = if looks { &self.readers } else { &self.writer };
+        let mut lease = lane.lease(&self.place).await?;
         let failed = || self.place.failed("opening the database");
         let connection = lease.connection();
         let encoding: String =
             sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut *connection).await.map_err(failed())?;
         let mut mode: String =
             sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(failed())?;
-        if mode != "wal" {
+        if mode != "wal" && !looks {
             // Not on every file system, not on a read-only file, and not while another program uses the file: then we go on as it
             // is. Nor do we wait for that.
             run(connection, "PRAGMA busy_timeout = 0").await.map_err(failed())?;

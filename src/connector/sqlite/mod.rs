@@ -105,7 +105,7 @@ impl Opened {
             fields: fields(&options.fields)?,
             key: fields(&table.key)?,
             correlation: fields(&options.correlation)?,
-            database: Database::open(file, Some(table.name.clone())).await?,
+            database: Database::open(file, Some(table.name.clone()), options.looks).await?,
             table,
             filter,
             consumer: options.consumer,

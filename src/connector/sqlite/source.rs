@@ -149,6 +149,10 @@ impl Source for LogSource {
         capabilities(self.opened.capture)
     }
 
+    fn tracking(&self) -> Vec<String> {
+        tracking::names(&self.opened.table)
+    }
+
     async fn prepare(&mut self) -> Result<String> {
         tracking::prepare(&self.opened).await
     }

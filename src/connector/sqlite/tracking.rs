@@ -73,6 +73,13 @@ pub(super) fn push_ours(statement: &mut Statement, opened: &Opened) {
     statement.push_bind(Raw::Text(opened.table.name.clone()));
 }
 
+/// What [`prepare`] makes: the change table, its triggers, and what all tables share.
+pub(super) fn names(table: &Table) -> Vec<String> {
+    let shared = ["tidelock_streams", "tidelock_consumers", ORIGIN].map(|name| format!("table {name}"));
+    let triggers = triggers(table).into_iter().map(|trigger| format!("trigger {}", trigger.name));
+    std::iter::once(format!("table {}", change_table(table))).chain(triggers).chain(shared).collect()
+}
+
 /// Whether everything is there that changes cannot do without.
 pub(super) async fn is_intact(connection: &mut SqliteConnection, table: &Table) -> Sql<bool> {
     let there = existing_triggers(connection, table).await?;

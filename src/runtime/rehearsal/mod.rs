@@ -201,12 +201,13 @@ impl Ledger {
     }
 }
 
-/// The same pair, writing nothing any more.
-pub fn rehearse(mut pair: OpenPair) -> (OpenPair, Arc<Ledger>) {
+/// The same pair, writing nothing any more. `tracked`: the sides whose changes are followed by now.
+pub fn rehearse(mut pair: OpenPair, tracked: Ends<bool>) -> (OpenPair, Arc<Ledger>) {
     let ledger = Arc::new(Ledger::default());
     let inner: Arc<dyn StateStore> = Arc::clone(&pair.pipeline.state);
     pair.pipeline.state = Arc::new(state::Rehearsed::new(inner, Arc::clone(&ledger)));
-    let target = |end: End, pair: &OpenPair| target::Rehearsed::new(end, pair, Arc::clone(&ledger));
+    let target =
+        |end: End, pair: &OpenPair| target::Rehearsed::new((end, *tracked.get(end)), pair, Arc::clone(&ledger));
     let targets = Ends::from_fn(|end| target(end, &pair));
     pair.pipeline.targets = Ends { source: Arc::new(targets.source), target: Arc::new(targets.target) };
     (pair, ledger)

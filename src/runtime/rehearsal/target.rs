@@ -10,7 +10,7 @@ use super::super::open::OpenPair;
 use super::{Diff, Ledger, Sample};
 use crate::change::End;
 use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Layout, Record};
 use crate::value::{Kind, Value};
 
@@ -22,13 +22,15 @@ pub(super) struct Rehearsed {
     /// The primary key: names and kinds.
     key: Vec<(String, Kind)>,
     correlation: Vec<String>,
+    /// The stream is tracked by now.
+    tracked: bool,
     /// Stands in for keys that the system would generate: counts down from -1.
     generated: AtomicI64,
     ledger: Arc<Ledger>,
 }
 
 impl Rehearsed {
-    pub(super) fn new(end: End, pair: &OpenPair, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new((end, tracked): (End, bool), pair: &OpenPair, ledger: Arc<Ledger>) -> Self {
         let binding = &pair.pipeline.binding;
         let layout = binding.layouts.get(end);
         let schema = pair.schemas.get(end);
@@ -40,6 +42,7 @@ impl Rehearsed {
             key: names.map(|name| (name.to_string(), kind(name))).collect(),
             layout: Layout::clone(layout),
             correlation: binding.correlation.get(end).clone(),
+            tracked,
             generated: AtomicI64::new(-1),
             ledger,
         }
@@ -188,7 +191,11 @@ impl Target for Rehearsed {
     }
 
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
-        self.inner.change_times(keys).await
+        match self.inner.change_times(keys).await {
+            // Some systems say so of a change table that a run would make first.
+            Err(error) if error.kind == ErrorKind::PermissionDenied && !self.tracked => Ok(vec![None; keys.len()]),
+            times => times,
+        }
     }
 
     async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
