@@ -214,6 +214,7 @@ async fn serve(service: Service, shutdown: CancellationToken) -> anyhow::Result<
         catalogue: service.catalogue(),
         state: Arc::clone(&service.state),
         past: Arc::clone(&service.past),
+        stopping: shutdown.clone(),
     };
     let server = Server::bind(settings, served).await;
     let server = server.with_context(|| {

@@ -37,6 +37,8 @@ struct Context {
     catalogue: Arc<dyn Catalogue>,
     /// Whole tables are read one at a time.
     reading: Semaphore,
+    /// The service ends: what takes long ends too.
+    stopping: CancellationToken,
     token: Option<Secret>,
 }
 
@@ -54,6 +56,8 @@ pub struct Served {
     pub state: Arc<dyn StateStore>,
     /// What was written.
     pub past: Arc<dyn Past>,
+    /// Ends what takes long.
+    pub stopping: CancellationToken,
 }
 
 /// A server that has its port.
@@ -69,10 +73,10 @@ impl Server {
     /// Where the address cannot be had.
     pub async fn bind(settings: &ServerSettings, served: Served) -> std::io::Result<Self> {
         let listener = TcpListener::bind(&settings.listen).await?;
-        let Served { pairs, statuses, plugins, catalogue, state, past } = served;
+        let Served { pairs, statuses, plugins, catalogue, state, past, stopping } = served;
         let (pairs, reading) = (pairs.into_iter().map(Arc::new).collect(), Semaphore::new(1));
         let token = settings.token.clone();
-        let context = Arc::new(Context { statuses, plugins, state, past, pairs, catalogue, reading, token });
+        let context = Arc::new(Context { statuses, plugins, state, past, pairs, catalogue, reading, stopping, token });
         let router = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))

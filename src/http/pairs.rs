@@ -1,6 +1,7 @@
 //! `/api/v1/pairs` and `/api/v1/history`: where the pairs stand, the switches that their workers obey, plans and audits on demand, and what
 //! became of a record. The same JSON as the commands of these names.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,9 +9,8 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::failure::{Answer, Failure};
@@ -150,16 +150,27 @@ pub(super) async fn resynced(
 pub(super) async fn planned(State(context): State<Arc<Context>>, name: Name, body: Empty) -> Answer {
     let (pair, Json(Nothing {})) = (context.pair(name)?, body?);
     let _turn = turn(&context)?;
-    let planned = Box::pin(plan(context.open(pair).await?, &CancellationToken::new())).await?;
-    Ok(Json(planned).into_response())
+    let planned = async { Ok(Box::pin(plan(context.open(pair).await?, &context.stopping)).await?) };
+    unless_stopped(&context, planned).await
 }
 
 /// Compares both sides, as `tidelock audit --json` does. Answers when it is through; whoever hangs up ends it.
 pub(super) async fn audited(State(context): State<Arc<Context>>, name: Name, body: Empty) -> Answer {
     let (pair, Json(Nothing {})) = (context.pair(name)?, body?);
     let _turn = turn(&context)?;
-    let OpenPair { pipeline, schemas, .. } = context.open(pair).await?;
-    Ok(Json(Box::pin(audit(&pipeline, &schemas, 0)).await?).into_response())
+    let audited = async {
+        let OpenPair { pipeline, schemas, .. } = context.open(pair).await?;
+        Ok(Box::pin(audit(&pipeline, &schemas, 0)).await?)
+    };
+    unless_stopped(&context, audited).await
+}
+
+/// The answer of what takes long; a service that stops does not wait for it.
+async fn unless_stopped<T: Serialize>(context: &Context, answer: impl Future<Output = Result<T, Failure>>) -> Answer {
+    tokio::select! {
+        () = context.stopping.cancelled() => Err(Failure::Busy("the service stops".to_owned())),
+        answer = answer => Ok(Json(answer?).into_response()),
+    }
 }
 
 /// One plan or audit at a time: each reads whole tables.
