@@ -1,7 +1,7 @@
 //! Field transforms: one column to one column.
 
 use crate::bindings::transforms::exports::tidelock::plugin::field_transform::{self, Outcome};
-use crate::bindings::transforms::tidelock::plugin::types::{Column, Context, PluginError};
+use crate::bindings::transforms::tidelock::plugin::types::{Column, Context, PluginError, RowError};
 use crate::column::{Bits, Builder, Reader, all_null, bad_column, check_lengths};
 use crate::declare::Declaration;
 use crate::failure::{Failure, call_failure};
@@ -102,18 +102,18 @@ fn map_text(
     let mut present = Bits { rows, bits: validity };
     let mut out = Text::with_capacity(text.len() + text.len() / 4 + 64);
     let mut errors = Vec::new();
-    let mut start = 0;
+    let (mut start, mut left) = (0, text);
     // The input's offsets become the output's.
     for (row, offset) in (0..rows).zip(offsets.iter_mut().skip(1)) {
-        let end = *offset as usize;
-        let value = text.get(start..end).ok_or_else(|| bad_column("an offset falls or splits a character"))?;
-        start = end;
+        let length = offset.checked_sub(start).map(|length| length as usize);
+        let value = length.and_then(|length| left.split_at_checked(length));
+        let (value, rest) = value.ok_or_else(|| bad_column("an offset falls or splits a character"))?;
+        (start, left) = (*offset, rest);
         if present.is_set(row) {
             let before = out.len();
             if let Err(failure) = transform(value, &mut out) {
                 out.rewind(before);
-                present.clear(row);
-                errors.push(failure.at(row));
+                refuse(row, failure, &mut present, &mut errors);
             }
         }
         *offset = u32::try_from(out.len())
@@ -121,6 +121,14 @@ fn map_text(
     }
     let output = Column { rows, kind: output.code(), validity: present.bits, offsets, data: out.into_bytes() };
     Ok(Outcome { output, errors })
+}
+
+/// A row that failed. Apart from the loop, whose values stay in registers without it.
+#[cold]
+#[inline(never)]
+fn refuse(row: u32, failure: Failure, present: &mut Bits, errors: &mut Vec<RowError>) {
+    present.clear(row);
+    errors.push(failure.at(row));
 }
 
 /// Runs `transform` on every value, null included.

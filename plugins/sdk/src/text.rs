@@ -4,10 +4,9 @@
 //! number is not known beforehand is a call out of the compiled code. So the loops here take eight bytes a turn and copy eight
 //! at a time.
 
+use crate::steps::{STEP, word};
 use std::fmt;
 
-/// Bytes of one turn.
-const STEP: usize = 8;
 /// From this many bytes on one large copy is cheaper than many small ones.
 const LONG: usize = 128;
 /// The high bit of each byte: set where a byte is not ASCII.
@@ -182,22 +181,6 @@ impl fmt::Debug for Text {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the text itself: it is a user's.
         write!(formatter, "Text({} bytes)", self.bytes.len())
-    }
-}
-
-/// Fewer than eight bytes as a word, filled up with zeros.
-#[inline]
-fn word(rest: &[u8]) -> u64 {
-    // Two loads that may overlap: where they do, both say the same.
-    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        let shift = 8 * (rest.len() - 4);
-        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift;
-    }
-    match *rest {
-        [a, b, c] => u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16,
-        [a, b] => u64::from(a) | u64::from(b) << 8,
-        [a] => u64::from(a),
-        _ => 0,
     }
 }
 

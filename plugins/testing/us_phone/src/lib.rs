@@ -4,7 +4,7 @@
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "constant tables and a bounded count")]
 mod rule;
 
-use tidelock_plugin::{Failure, Text, function, plugin};
+use tidelock_plugin::{Failure, Text, function, plugin, steps};
 
 plugin! {
     function("us_phone", "A number of North America as +1 and ten digits.")

@@ -6,6 +6,11 @@
 #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "constant tables and a bounded count")]
 #[path = "../../us_phone/src/rule.rs"]
 mod rule;
+#[allow(unreachable_pub, reason = "as in the SDK")]
+#[path = "../../../sdk/src/steps.rs"]
+mod steps;
+
+use steps::steps;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "simple-transform-plugin" });
 
