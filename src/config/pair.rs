@@ -54,6 +54,8 @@ pub struct PairConfig {
     pub loop_prevention: Option<LoopPrevention>,
     /// Records per batch.
     pub batch_size: usize,
+    /// Batches that an initial load writes at the same time; at least 1.
+    pub parallelism: usize,
     /// Retries.
     pub retry: Retry,
     /// `mapping_options.handle_nulls`.

@@ -91,7 +91,9 @@ impl Pipeline {
         if rows.is_empty() {
             return Ok(());
         }
+        let writing = self.writers.acquire().await;
         let (upserted, failed) = apply::upsert_all(self.targets.target.as_ref(), rows).await?;
+        drop(writing);
         CrashPoint::WrittenTarget.pass();
         done.wrote(End::Target, upserted.written);
         done.commit.counts.skipped += upserted.unchanged;

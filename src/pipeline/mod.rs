@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::change::{Change, End, Ends, Position};
 use crate::connector::Target;
 use crate::error::{Result, SyncError};
@@ -57,6 +59,8 @@ pub struct Pipeline {
     pub watch: Arc<Watch>,
     /// Which records take part so far.
     pub rollout: Rollout,
+    /// A place for each batch of upserts that may be written at the same time.
+    pub writers: Semaphore,
 }
 
 /// A batch of changes of one end.

@@ -22,8 +22,8 @@ use crate::telemetry::CrashPoint;
 /// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
 const UPSERT_BATCH_MIN: usize = 5_000;
 
-/// Batches on their way at the same time, where their records cannot meet: one is mapped while others are written or committed.
-const LANES: usize = 3;
+/// Batches on their way beside those that are written, where their records cannot meet: one is mapped while others are committed.
+const LANES_BESIDE: usize = 2;
 
 /// Loads a pair: the source's records, the target's, then links whose record has gone since. `mapping` is the digest of what it goes by.
 pub(super) async fn run(
@@ -80,7 +80,8 @@ async fn scan(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let lanes = if pipeline.binding.upsert_only || pipeline.binding.apart { LANES } else { 1 };
+    let apart = pipeline.binding.upsert_only || pipeline.binding.apart;
+    let lanes = if apart { pipeline.writers.available_permits() + LANES_BESIDE } else { 1 };
     let mut batches = read_ahead(pipeline.targets.get(end).scan(ScanOrder::Key).await?, max);
     let mut running = FuturesUnordered::new();
     let (mut more, mut failed) = (true, None);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::change::{End, Ends};
 use crate::config::{CaptureMethod, Endpoint, Mappings, PairConfig, Problem};
 use crate::connector::patience::Patient;
@@ -209,6 +211,7 @@ async fn open_for(
         consumer,
         watch: Arc::default(),
         rollout,
+        writers: Semaphore::new(config.parallelism),
     };
     Ok(OpenPair { config, pipeline, sources: Ends { source: source.source, target: target.source }, schemas, warnings })
 }

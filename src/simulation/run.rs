@@ -106,6 +106,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
         consumer: consumer.to_string(),
         watch: Arc::clone(&watch),
         rollout: Rollout::default(),
+        writers: tokio::sync::Semaphore::new(1),
     };
     let open = OpenPair { config: Arc::clone(&config), pipeline, sources, schemas, warnings: Vec::new() };
     let (reporter, _status) = Reporter::new();

@@ -194,6 +194,28 @@ async fn a_refused_upsert_writes_nothing_and_the_next_one_works() {
 }
 
 #[tokio::test]
+async fn upserts_at_the_same_time_fill_an_empty_table_and_collide_with_nobody() {
+    with_db(|db| async move {
+        db.run("CREATE TABLE up (id int PRIMARY KEY, name text)").await;
+        let side = db.table("up", &["id", "name"]).open().await;
+        let records = |first: i64, name: &str| -> Vec<Record> {
+            (first..first + 500).map(|id| Record::of([("id", Value::Int(id)), ("name", text(name))])).collect()
+        };
+        let (one, two, three) = (records(0, "a"), records(500, "a"), records(1_000, "a"));
+        let target = &side.target;
+        let done = tokio::try_join!(target.upsert(&one), target.upsert(&two), target.upsert(&three)).unwrap();
+        assert_eq!([done.0.written, done.1.written, done.2.written], [500; 3]);
+        // Half of what is written by one is there by now: no longer filled, but merged.
+        let (one, two) = (records(1_250, "a"), records(250, "b"));
+        let done = tokio::try_join!(target.upsert(&one), target.upsert(&two)).unwrap();
+        assert_eq!((done.0.written, done.0.unchanged, done.1.written), (250, 250, 500));
+        assert_eq!(db.number("SELECT count(*) FROM up").await, 1_750);
+        assert_eq!(db.number("SELECT count(*) FROM up WHERE name = 'b'").await, 500);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_scan_that_is_dropped_half_way_does_no_harm() {
     with_db(|db| async move {
         db.run("CREATE TABLE big (id int PRIMARY KEY, pad text); INSERT INTO big SELECT g, repeat('x', 500) FROM generate_series(1, 100000) g").await;

@@ -19,7 +19,7 @@ pub struct Planned {
     pub monitoring: Monitoring,
     /// `error_handling.notifications`.
     pub notifications: Notifications,
-    /// `performance_settings`, but for batch size and change detection.
+    /// `performance_settings`, but for batch size, parallelism and change detection.
     pub performance_settings: PerformanceSettings,
     /// `mapping_options.timestamp_format`.
     pub timestamp_format: TimestampFormat,

@@ -73,6 +73,7 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         rollout: rollout(&scope),
         loop_prevention: loop_prevention(&scope),
         batch_size: batch_size(&scope),
+        parallelism: parallelism(&scope),
         retry,
         nulls,
         looked_up: false,
@@ -160,6 +161,11 @@ fn batch_size(scope: &Scope<'_>) -> usize {
     usize::try_from(said.map_or(DEFAULT_BATCH_SIZE, |(_, size)| size)).unwrap_or(usize::MAX)
 }
 
+fn parallelism(scope: &Scope<'_>) -> usize {
+    let said = scope.find(|keys| keys.performance_settings.as_ref()?.parallelism);
+    said.map_or(1, |(_, batches)| usize::try_from(batches).unwrap_or(1).max(1))
+}
+
 fn deletes(scope: &Scope<'_>) -> (Deletes, Option<String>) {
     match scope.find(|keys| keys.deletes.as_ref()) {
         None | Some((_, raw::Deletes::Plain(raw::PlainDeletes::Propagate))) => (Deletes::Propagate, None),
@@ -197,18 +203,11 @@ fn loop_prevention(scope: &Scope<'_>) -> Option<LoopPrevention> {
 fn performance_settings(context: &mut Context<'_>, scope: &Scope<'_>) -> PerformanceSettings {
     let default = PerformanceSettings::default();
     let Some((_, raw)) = scope.find(|keys| keys.performance_settings.as_ref()) else { return default };
-    if raw.parallelism.is_some() {
-        let at = context.at_key(raw.at, "parallelism");
-        context.no_effect(&at, "parallelism", "a pair works at one batch at a time");
-    }
     if raw.index_recommendation.is_some() {
         let at = context.at_key(raw.at, "index_recommendation");
         context.no_effect(&at, "index_recommendation", "indexes are not looked at");
     }
-    PerformanceSettings {
-        parallelism: raw.parallelism.unwrap_or(default.parallelism),
-        index_recommendation: raw.index_recommendation.unwrap_or(default.index_recommendation),
-    }
+    PerformanceSettings { index_recommendation: raw.index_recommendation.unwrap_or(default.index_recommendation) }
 }
 
 fn mapping_options(context: &mut Context<'_>, scope: &Scope<'_>, planned: &mut Planned) -> Nulls {

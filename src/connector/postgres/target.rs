@@ -9,7 +9,7 @@ use super::collection::{Collection, columns_of, matching, query, unnest};
 use super::errors::{Sql, sqlstate};
 use super::table::PgColumn;
 use super::tracking::Names;
-use super::upsert::{self, LoaderSlot};
+use super::upsert::{self, Loaders};
 use super::{creates, scan, write};
 use crate::config::CaptureMethod;
 use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
@@ -24,13 +24,13 @@ const NO_TABLE: &str = "42P01";
 /// A table that is fetched from and written to.
 pub(super) struct PgTarget {
     collection: Arc<Collection>,
-    loader: LoaderSlot,
+    loaders: Loaders,
 }
 
 impl PgTarget {
     /// A target that uses the collection's pool.
     pub(super) fn new(collection: Arc<Collection>) -> Self {
-        Self { collection, loader: LoaderSlot::default() }
+        Self { collection, loaders: Loaders::default() }
     }
 
     /// For each of `keys` the rows of `rows` whose `columns` have these values.
@@ -163,7 +163,7 @@ impl Target for PgTarget {
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
-        upsert::upsert(&self.collection, &self.loader, records).await
+        upsert::upsert(&self.collection, &self.loaders, records).await
     }
 
     async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {

@@ -35,44 +35,47 @@ pub(super) struct Loader {
 /// What is kept between batches.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Taken out while in use, so that a connection in an unknown state is never used again.
-    loader: Option<Loader>,
+    /// As many as batches were written at the same time. Taken out while in use, so that a connection in an unknown state is never used
+    /// again.
+    loaders: Vec<Loader>,
     /// Whether the table was empty at first and nothing has collided since; `None`: nobody has looked yet.
     filling: Option<bool>,
 }
 
-/// The loader of one target.
-pub(super) type LoaderSlot = tokio::sync::Mutex<Kept>;
+/// The loaders of one target.
+pub(super) type Loaders = tokio::sync::Mutex<Kept>;
+
+/// A loader that nobody uses, and whether the table is being filled. The others wait while the first looks: its records come after.
+async fn take(collection: &Collection, loaders: &Loaders) -> Result<(Loader, bool)> {
+    let mut kept = loaders.lock().await;
+    let mut loader = match kept.loaders.pop() {
+        Some(loader) => loader,
+        None => Loader { connection: collection.server.connect().await?, staged: BTreeMap::new() },
+    };
+    let filling = match kept.filling {
+        Some(filling) => filling,
+        None => loader.finds_empty(collection).await.map_err(|error| collection.place.failed("upserting", error))?,
+    };
+    kept.filling = Some(filling);
+    Ok((loader, filling))
+}
 
 /// Inserts or updates by the correlation fields: see `Target::upsert`.
-pub(super) async fn upsert(collection: &Collection, slot: &LoaderSlot, records: &[Record]) -> Result<Upserted> {
+pub(super) async fn upsert(collection: &Collection, loaders: &Loaders, records: &[Record]) -> Result<Upserted> {
     let groups = group(collection, records)?;
-    let mut kept = slot.lock().await;
     let mut tries = 1;
     loop {
-        let mut loader = match kept.loader.take() {
-            Some(loader) => loader,
-            None => Loader { connection: collection.server.connect().await?, staged: BTreeMap::new() },
-        };
-        let filling = kept.filling;
-        let outcome = match filling {
-            Some(true) => loader.fill(collection, &groups).await,
-            Some(false) => loader.write(collection, &groups).await,
-            None => {
-                let empty = loader.finds_empty(collection).await;
-                kept.filling = Some(empty.map_err(|error| collection.place.failed("upserting", error))?);
-                kept.loader = Some(loader);
-                continue;
-            }
-        };
+        let (mut loader, filling) = take(collection, loaders).await?;
+        let outcome =
+            if filling { loader.fill(collection, &groups).await } else { loader.write(collection, &groups).await };
         match outcome {
             Ok(written) => {
-                kept.loader = Some(loader);
+                loaders.lock().await.loaders.push(loader);
                 let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
                 return Ok(Upserted { written, unchanged: total.saturating_sub(written) });
             }
             // Most likely a record that is there by now: the usual way updates it, or says what else is wrong.
-            Err(_) if filling == Some(true) => kept.filling = Some(false),
+            Err(_) if filling => loaders.lock().await.filling = Some(false),
             Err(error) if class(&error) == Class::Contention && tries < TRIES_MAX => {
                 tokio::time::sleep(RETRY_DELAY * tries).await;
                 tries += 1;

@@ -333,6 +333,7 @@ impl World {
             consumer: "memory:pair".to_owned(),
             watch: Arc::default(),
             rollout: Rollout::default(),
+            writers: tokio::sync::Semaphore::new(1),
         };
         Self { tables, state, pipeline, clock: Mutex::new(0), functions }
     }

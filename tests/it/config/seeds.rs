@@ -26,6 +26,7 @@ fn over_bare_base(name: &str) -> Value {
 /// Keys of the seeds that have an effect; every other one has to be named in a warning.
 const EFFECTIVE: &[&str] = &[
     "retention_days",
+    "parallelism",
     "validation_rules",
     "type",
     "object",
@@ -190,7 +191,7 @@ fn s08_performance_settings() {
     let (pair, warnings) = pair(&seed("08-performance-settings"));
     assert_eq!(pair.batch_size, 1000);
     assert_eq!(pair.capture, CaptureMethod::DatabaseTriggers);
-    assert_eq!(pair.planned.performance_settings.parallelism, 5);
+    assert_eq!(pair.parallelism, 5);
     assert!(pair.planned.performance_settings.index_recommendation);
     check_warnings("08-performance-settings", &warnings);
 }

@@ -1,0 +1,49 @@
+//! From a commit on one side to the sight of it on the other, at low load.
+
+use std::time::Duration;
+
+use crate::systems::Systems;
+use crate::{program, replication};
+
+const EDITS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) async fn measure(systems: &Systems) {
+    systems.empty_targets().await;
+    program::forget(systems.folder());
+    program::configure(systems.folder(), &program::config(systems, ["postgres"; 2], "bidirectional", 1));
+    program::once(systems.folder(), systems.rows);
+    replication::start(systems).await;
+    replication::enable(systems, true).await;
+    let native = edits(systems, "customers").await;
+    replication::stop(systems).await;
+    let mut service = program::spawn(systems.folder(), &["run", "sync.json"]);
+    let ours = edits(systems, "clients").await;
+    service.kill().unwrap();
+    service.wait().unwrap();
+    println!("\nLatency of {EDITS} edits, 20 a second: milliseconds from the commit to the sight of it");
+    for (name, times) in [("logical replication", native), ("tidelock, both ways, triggers", ours)] {
+        println!("  {name:<32} p50 {:7.2}  p99 {:7.2}", at(&times, 50), at(&times, 99));
+    }
+}
+
+fn at(sorted: &[f64], percent: usize) -> f64 {
+    sorted[(sorted.len() - 1) * percent / 100]
+}
+
+/// Sorted, in milliseconds.
+async fn edits(systems: &Systems, table: &str) -> Vec<f64> {
+    let mut writer = replication::connect(&systems.postgres[0]).await;
+    let mut reader = replication::connect(&systems.postgres[1]).await;
+    let mut times = Vec::new();
+    // The first one waits for the start.
+    for n in 0..=EDITS {
+        let city = format!("{table} {n}");
+        sqlx::query("UPDATE customers SET city = $1 WHERE id = 1").bind(&city).execute(&mut writer).await.unwrap();
+        times.push(replication::until_there(&mut reader, table, 1, &city).await.as_secs_f64() * 1e3);
+        tokio::time::sleep(PAUSE).await;
+    }
+    times.remove(0);
+    times.sort_by(f64::total_cmp);
+    times
+}
