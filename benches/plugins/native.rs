@@ -5,7 +5,7 @@
 mod rule;
 /// As the SDK has it.
 #[path = "../../plugins/sdk/src/steps.rs"]
-#[allow(unreachable_pub, reason = "as in the SDK")]
+#[allow(unreachable_pub, unused_imports, reason = "as in the SDK, where its tests run")]
 mod steps;
 
 use steps::steps;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::limits::{BREAKER_COOL_DOWN, BREAKER_LOST, BREAKER_ROWS, BREAKER_WINDOW, COSTLY_LOST};
+use super::limits::{BREAKER_COOL_DOWN, BREAKER_ROWS, BREAKER_WINDOW, BURNT_FREE, REST_PER_BURNT};
 
 /// Counts of one function within the window.
 #[derive(Debug, Default)]
@@ -11,12 +11,14 @@ struct Counts {
     since: Option<Instant>,
     guilty: u64,
     good: u64,
-    lost: Duration,
+    burnt: Duration,
+    rest_until: Option<Instant>,
     open_until: Option<Instant>,
 }
 
-/// One function's breaker. It opens where a function fails on [`BREAKER_ROWS`] rows and on more than it succeeds on, or where its
-/// failed runs cost [`BREAKER_LOST`]; a few poison records in a sound stream never open it.
+/// One function's breaker. It opens where a function fails on [`BREAKER_ROWS`] rows and on more than it succeeds on; a few poison
+/// records in a sound stream never open it. What failed runs burn is bounded apart from that: a function that burnt more than
+/// [`BURNT_FREE`] rests after each of them.
 #[derive(Debug, Default)]
 pub(super) struct Breaker(Mutex<Counts>);
 
@@ -31,9 +33,15 @@ impl Breaker {
         left
     }
 
-    /// Whether its failed runs have cost so much that it may only run aside of the others.
+    /// Whether its failed runs have burnt so much that it may only run aside of the others.
     pub(super) fn is_costly(&self, now: Instant) -> bool {
-        self.counts(now).lost >= COSTLY_LOST
+        self.counts(now).burnt >= BURNT_FREE
+    }
+
+    /// How long the function has to rest before it runs again.
+    pub(super) fn rest_for(&self, now: Instant) -> Duration {
+        let until = self.counts(now).rest_until;
+        until.map(|until| until.saturating_duration_since(now)).unwrap_or_default()
     }
 
     /// Rows that the function handled.
@@ -41,13 +49,18 @@ impl Breaker {
         self.counts(now).good += u64::try_from(rows).unwrap_or(u64::MAX);
     }
 
-    /// A failed run; `guilty` where it was narrowed down to one row. Whether the breaker is open now.
-    pub(super) fn failed(&self, now: Instant, lost: Duration, guilty: bool) -> bool {
+    /// A failed run and the processor time that it burnt; `guilty` where it was narrowed down to one row. Whether the breaker is
+    /// open now.
+    pub(super) fn failed(&self, now: Instant, burnt: Duration, guilty: bool) -> bool {
         let mut counts = self.counts(now);
-        counts.lost += lost;
+        counts.burnt += burnt;
         counts.guilty += u64::from(guilty);
+        if counts.burnt >= BURNT_FREE {
+            let from = counts.rest_until.map_or(now, |until| until.max(now));
+            counts.rest_until = Some(from + REST_PER_BURNT * burnt);
+        }
         let mostly_fails = counts.guilty >= BREAKER_ROWS && counts.guilty > counts.good;
-        if counts.open_until.is_none() && (mostly_fails || counts.lost >= BREAKER_LOST) {
+        if counts.open_until.is_none() && mostly_fails {
             counts.open_until = Some(now + BREAKER_COOL_DOWN);
         }
         counts.open_until.is_some()
@@ -70,11 +83,30 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_function_that_loses_time_is_costly_until_the_window_has_passed() {
+    fn a_function_that_burns_time_is_costly_and_rests_until_the_window_has_passed() {
         let (breaker, now) = (Breaker::default(), Instant::now());
-        assert!(!breaker.failed(now, COSTLY_LOST / 2, true) && !breaker.is_costly(now));
-        assert!(!breaker.failed(now, COSTLY_LOST / 2, true) && breaker.is_costly(now));
-        assert!(!breaker.is_costly(now + BREAKER_WINDOW + MS));
+        breaker.failed(now, BURNT_FREE / 2, true);
+        assert!(!breaker.is_costly(now) && breaker.rest_for(now).is_zero());
+        breaker.failed(now, BURNT_FREE / 2, true);
+        assert!(breaker.is_costly(now));
+        let rest = REST_PER_BURNT * (BURNT_FREE / 2);
+        assert_eq!(breaker.rest_for(now), rest);
+        // Two pairs at a time do not rest at a time.
+        breaker.failed(now + MS, MS, true);
+        assert_eq!(breaker.rest_for(now), rest + REST_PER_BURNT * MS);
+        assert!(breaker.rest_for(now + 2 * rest).is_zero());
+        let later = now + BREAKER_WINDOW + MS;
+        assert!(!breaker.is_costly(later) && breaker.rest_for(later).is_zero());
+    }
+
+    #[test]
+    fn sound_runs_never_rest() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        breaker.failed(now, BURNT_FREE, true);
+        let rest = breaker.rest_for(now);
+        breaker.good(now, 1_000);
+        assert_eq!(breaker.rest_for(now), rest);
+        assert!(breaker.rest_for(now + rest).is_zero());
     }
 
     #[test]
@@ -98,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn the_window_forgets_and_lost_time_counts() {
+    fn the_window_forgets() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         for second in 0..100 {
             assert!(!breaker.failed(now + Duration::from_secs(10 * second), MS, true));
         }
-        assert!(breaker.failed(now + Duration::from_secs(1_000), BREAKER_LOST, false));
+        assert_eq!(breaker.open_for(now + Duration::from_secs(1_000)), None);
     }
 }

@@ -43,10 +43,11 @@ pub(super) const LOG_LINE_CHARS_MAX: usize = 1_000;
 
 /// Rows that a function may fail on within [`BREAKER_WINDOW`], where it fails more often than not, before its breaker opens.
 pub(super) const BREAKER_ROWS: u64 = 20;
-/// Time that failed runs may cost within the window, whatever their share: each row that hangs costs most of a second.
-pub(super) const BREAKER_LOST: Duration = Duration::from_secs(30);
-/// Time that failed runs may cost within the window before a function runs at low priority only.
-pub(super) const COSTLY_LOST: Duration = Duration::from_secs(1);
+/// Processor time that failed runs may burn within the window before a function runs at low priority only, and rests after each
+/// of them: one call that runs into its deadline.
+pub(super) const BURNT_FREE: Duration = Duration::from_millis(250);
+/// Rest after a failed run, in what it burnt: a hostile function has a fifth of one core, however many records it fails on.
+pub(super) const REST_PER_BURNT: u32 = 4;
 /// See [`BREAKER_ROWS`].
 pub(super) const BREAKER_WINDOW: Duration = Duration::from_secs(60);
 /// How long an open breaker stays open.

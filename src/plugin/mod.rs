@@ -14,6 +14,7 @@ use crate::value::Value;
 mod batch;
 mod bindings;
 mod breaker;
+mod burnt;
 pub mod catalog;
 mod column;
 mod compile;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bindings::CallError;
+use super::burnt::Burnt;
 use super::instance::{CallFailure, Entry, Instance};
 use super::limits::{CALL_BYTES_MAX, Fault, alone_deadline, call_deadline, guest_error, printable, split_deadline};
 use super::target::Target;
@@ -62,9 +63,9 @@ enum Attempt {
 
 /// Why a run gave no rows.
 enum RunError {
-    Fault { fault: Fault, reused: bool, lost: Duration },
+    Fault { fault: Fault, reused: bool, burnt: Duration },
     Refused(CallError),
-    Unusable { error: PluginError, lost: Duration },
+    Unusable { error: PluginError, burnt: Duration },
 }
 
 /// Runs the function over all rows.
@@ -86,7 +87,11 @@ pub(super) async fn run<W: Work>(
         let (run, span) = (Arc::clone(&job), range.clone());
         let work = move || run.run(span, attempt);
         // What has failed before must not take the processor from other pairs.
-        let aside = attempt != Attempt::First || job.target.function()?.breaker.is_costly(Instant::now());
+        let breaker = &job.target.function()?.breaker;
+        let aside = attempt != Attempt::First || breaker.is_costly(Instant::now());
+        if aside {
+            tokio::time::sleep(breaker.rest_for(Instant::now())).await;
+        }
         let outcome = if aside { host.run_aside(work).await? } else { host.run(work).await? };
         // The usual case: one call took every row, and nothing needs to be put together.
         let outcome = match outcome {
@@ -176,13 +181,13 @@ fn settle<T>(
             fill(range.clone().map(|_| Err(failure.clone())).collect());
             false
         }
-        Err(RunError::Unusable { error, lost }) => {
-            breaker.failed(now, lost, true);
+        Err(RunError::Unusable { error, burnt }) => {
+            breaker.failed(now, burnt, true);
             return Err(error);
         }
-        Err(RunError::Fault { fault, reused, lost }) => {
+        Err(RunError::Fault { fault, reused, burnt }) => {
             let proven = range.len() == 1 && !reused;
-            let opened = breaker.failed(now, lost, proven);
+            let opened = breaker.failed(now, burnt, proven);
             if proven {
                 tracing::debug!(plugin = &*target.plugin.stem, code = ?fault.kind, "a plugin failed on one value");
                 fill(vec![Err(fault.into_value_error())]);
@@ -214,8 +219,8 @@ impl<W: Work> Job<W> {
     /// One call, on a thread that may block.
     fn run(&self, range: Range<usize>, attempt: Attempt) -> Result<Rows<W::Output>, RunError> {
         let Target { host, plugin, params, .. } = &self.target;
-        let started = Instant::now();
-        let unusable = |error| RunError::Unusable { error, lost: started.elapsed() };
+        let started = Burnt::start();
+        let unusable = |error| RunError::Unusable { error, burnt: started.so_far() };
         let function = self.target.function().map_err(unusable)?;
         let waiting = if attempt == Attempt::Alone { None } else { host.pool.take(&plugin.digest, &self.context.pair) };
         let reused = waiting.is_some();
@@ -233,12 +238,15 @@ impl<W: Work> Job<W> {
         let sound = matches!(result, Ok(_) | Err(CallFailure::Refused(_)));
         if sound && instance.is_reusable() && !plugin.is_retired() {
             host.pool.put(&plugin.digest, &self.context.pair, instance);
+        } else {
+            // Giving its memory back is part of what it burns.
+            drop(instance);
         }
         if let Ok(rows) = &mut result {
             cut_messages(rows, host.limits.message_chars);
         }
         result.map_err(|failure| match failure {
-            CallFailure::Fault(fault) => RunError::Fault { fault, reused, lost: started.elapsed() },
+            CallFailure::Fault(fault) => RunError::Fault { fault, reused, burnt: started.so_far() },
             CallFailure::Refused(error) => RunError::Refused(error),
             failure @ (CallFailure::Unusable(_) | CallFailure::NotOpened(_) | CallFailure::NoRoom) => {
                 unusable(self.target.unusable(failure))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bindings::Role;
+use super::burnt::Burnt;
 use super::host::{Host, LoadedFunction, LoadedPlugin};
 use super::instance::{CallFailure, Entry, Instance, no_room, refused_params};
 use super::limits::{FIELD_NAME_BYTES_MAX, FIELDS_MAX, load_deadline};
@@ -67,11 +68,11 @@ impl Target {
 
     async fn ask(&self) -> Result<Arc<[String]>, PluginError> {
         let target = self.clone();
-        let (asked, lost) = self
+        let (asked, burnt) = self
             .host
             .run(move || {
-                let started = Instant::now();
-                (target.open(), started.elapsed())
+                let started = Burnt::start();
+                (target.open(), started.so_far())
             })
             .await?;
         let function = self.function()?;
@@ -79,7 +80,7 @@ impl Target {
             Ok(fields) => Ok(function.fields.keep(&self.params, fields.into())),
             Err(error) => {
                 // A function that hangs here costs as much as one that hangs on a record.
-                function.breaker.failed(Instant::now(), lost, false);
+                function.breaker.failed(Instant::now(), burnt, false);
                 Err(error)
             }
         }

@@ -133,3 +133,43 @@ async fn calls_have_the_rows_that_are_configured() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(5, 5), (10, 20)]);
     assert_eq!(lengths(&component, PluginLimits::default(), "say_rows", 25).await, vec![Ok(25); 25]);
 }
+
+#[tokio::test]
+async fn violations_and_messages_are_bounded_as_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["misbehave", "misbehave_records"] {
+        std::fs::write(dir.path().join(format!("{name}.wasm")), crate::plugin::guest(name)).unwrap();
+    }
+    let context = tidelock::plugin::CallContext::none();
+    let by_default = PluginLimits::default();
+    let many = crate::plugin::function("va_many", "{}");
+    // 150 violations of the first record, with messages of thousands of characters.
+    for (row_violations, message_chars) in [(by_default.row_violations, by_default.message_chars), (149, 40), (150, 40)]
+    {
+        let limits = PluginLimits { row_violations, message_chars, ..by_default };
+        let catalog = start_with(dir.path(), limits, cache_dir()).await;
+        let set = catalog.snapshot();
+        let record = |value: &str| {
+            let value = tidelock::value::Value::Text(value.to_owned());
+            tidelock::record::Record::of([("a", value)])
+        };
+        let rows = set.validate(&many, &context, vec![record("x"), record("y")]).await.unwrap();
+        assert_eq!(rows[1], Ok(Vec::new()), "another record has its own count");
+        match &rows[0] {
+            Ok(found) => {
+                assert_eq!((found.len(), row_violations), (150, 150));
+                assert!(found.iter().all(|one| one.message.chars().count() == message_chars + 1), "{:?}", found[0]);
+            }
+            Err(error) => {
+                assert!(row_violations < 150 && error.code == "output-limit", "{error:?}");
+                assert!(error.message.chars().count() <= message_chars + 1, "{error:?}");
+            }
+        }
+    }
+    // So is the message of a failed value.
+    let limits = PluginLimits { message_chars: 6, ..by_default };
+    let catalog = start_with(dir.path(), limits, cache_dir()).await;
+    let odd = crate::plugin::function("error_rows", "{}");
+    let rows = catalog.snapshot().transform(&odd, &context, vec![tidelock::value::Value::Text("x".into())]).await;
+    assert_eq!(rows.unwrap()[0].clone().unwrap_err().message, "an odd…");
+}

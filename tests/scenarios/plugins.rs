@@ -1,6 +1,10 @@
 //! Rules, record transforms and resolvers of the standard plugins, end to end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Kind, Setup};
 
@@ -132,4 +136,79 @@ pub async fn a_resolver_settles_a_conflict(kinds: (Kind, Kind)) {
         "SELECT count(*) || '' FROM batches WHERE plugin_set IS NULL OR plugin_set NOT IN (SELECT id FROM plugin_sets)";
     assert_eq!(state.value(unnamed).await.as_deref(), Some("0"));
     assert_eq!(state.value("SELECT (count(*) > 0) || '' FROM batches").await.as_deref(), Some("1"));
+}
+
+/// A plugin that is replaced again and again while records flow: none is lost or doubled, and each is of the version that the history names
+/// for it. `TIDELOCK_RELOADS` asks for more than what a test has time for; a long run also says whether the service grows.
+pub async fn replaced_all_the_while(kinds: (Kind, Kind)) {
+    let reloads = std::env::var("TIDELOCK_RELOADS").map_or(30, |number| number.parse().unwrap());
+    let setup = Setup::new(kinds).await;
+    setup.tables().await;
+    let folder = setup.tidelock.folder.path().join("plugins");
+    std::fs::create_dir(&folder).unwrap();
+    let file = |version: usize| {
+        std::fs::read(format!("{}/tests/guests/suffix_v{version}.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let put = |version: usize| {
+        std::fs::write(folder.join(".new"), file(version)).unwrap();
+        std::fs::rename(folder.join(".new"), folder.join("suffix.wasm")).unwrap();
+    };
+    put(1);
+    setup.configure(json!({"sync_type": "bidirectional", "field_mappings": [
+        {"source": "id", "target": "client_id"},
+        {"source": "name", "target": "full_name", "transformation": "add_suffix", "direction": "source_to_target"},
+        {"source": "phone", "target": "phone"},
+    ]}));
+    let mut service = setup.tidelock.serve();
+    service.ready().await;
+
+    let done = AtomicBool::new(false);
+    let load = async {
+        let mut last = 0;
+        while !done.load(Ordering::Relaxed) {
+            let rows: Vec<String> = (last + 1..=last + 5).map(|id| format!("({id}, 'n{id}', 'p{id}')")).collect();
+            setup.source.execute(&format!("INSERT INTO customers (id, name, phone) VALUES {}", rows.join(", "))).await;
+            last += 5;
+        }
+        last
+    };
+    let replacing = async {
+        let (mut took, mut warm): (Vec<Duration>, u64) = (Vec::new(), 0);
+        for round in 1..=reloads {
+            let version = 1 + round % 2;
+            put(version);
+            let placed = Instant::now();
+            let newest = "SELECT substr(full_name, length(full_name)) FROM clients ORDER BY client_id DESC LIMIT 1";
+            setup.target.await_value(newest, &version.to_string()).await;
+            took.push(placed.elapsed());
+            if round == reloads / 3 {
+                warm = service.memory_kib();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        took.sort();
+        (took[took.len() / 2], service.memory_kib().saturating_sub(warm))
+    };
+    let (last, (median, grown_kib)) = tokio::join!(load, replacing);
+    eprintln!("{reloads} reloads, {last} records: {median:?} to the first record of a version, {grown_kib} KiB more");
+    setup.target.await_value("SELECT CAST(count(*) AS TEXT) FROM clients", &last.to_string()).await;
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    // Before that it grows by what records need: pages of the databases, and the allocator's own.
+    assert!(reloads < 1_000 || grown_kib < 5 << 10, "{grown_kib} KiB more after {reloads} reloads");
+
+    let written = setup.target.rows("SELECT full_name, phone FROM clients ORDER BY client_id").await;
+    for (id, row) in (1..).zip(&written) {
+        let (name, phone) = (row[0].as_deref().unwrap(), row[1].as_deref().unwrap());
+        assert!(name == format!("n{id}-v1") || name == format!("n{id}-v2"), "{id}: {name}");
+        assert_eq!(phone, format!("p{id}"));
+    }
+    for (index, row) in written.iter().enumerate().step_by(written.len().div_ceil(20)) {
+        let id = index + 1;
+        let explained = setup.tidelock.run(&["explain", "customers", &id.to_string(), "--json"]);
+        let writes = explained.lines[0]["history"].as_array().unwrap();
+        let version = if row[0].as_deref().unwrap().ends_with('1') { 1 } else { 2 };
+        let digest: String = Sha256::digest(file(version)).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((writes.len(), &writes[0]["plugins"]["suffix"]), (1, &json!(digest)), "{id}: {writes:?}");
+    }
+    setup.quiet();
 }

@@ -16,7 +16,7 @@ macro_rules! suite {
                     fields_have_rules_of_their_own, delete_against_update;
                 correlation: generated_keys_are_written_back, the_reference_is_restored;
                 plugins: rules_keep_records_out, computed_fields_flow_both_ways, computed_fields_are_copied_and_audited,
-                    a_resolver_settles_a_conflict;
+                    a_resolver_settles_a_conflict, replaced_all_the_while;
                 match_on: records_find_each_other_once, several_wait_for_a_person, a_copy_adopts_what_is_there;
                 lookup: keys_are_translated_both_ways, a_child_waits_and_holds_up_nobody, a_tree_lands_whole_child_first,
                     circles_are_untied, circles_of_two_pairs_are_untied,
