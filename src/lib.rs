@@ -23,6 +23,7 @@ pub mod runtime;
 
 pub mod cli;
 pub mod http;
+pub mod sandbox;
 
 #[cfg(test)]
 mod simulation;

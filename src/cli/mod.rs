@@ -19,6 +19,7 @@ pub mod plugin;
 pub mod progress;
 pub mod review;
 pub mod run;
+pub mod sandbox;
 pub mod schema;
 pub mod service;
 pub mod status;
@@ -72,6 +73,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// See it work: two SQLite systems, live edits on both sides, a plugin swapped while it runs, a conflict settled
     Demo(demo::DemoArgs),
+    /// Serve a system to try configurations against, with records of its own
+    Sandbox(sandbox::SandboxArgs),
     /// Compile a component within limits; the host runs this as a child of its own
     #[command(name = "__compile", hide = true)]
     Compile(plugin::CompileArgs),
@@ -123,6 +126,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => schema::run(),
         Command::Plugin(args) => plugin::run(args, json).await,
         Command::Demo(args) => demo::run(args, json).await,
+        Command::Sandbox(args) => sandbox::run(args, json).await,
         Command::Compile(args) => Ok(plugin::compile(&args)),
     }
 }

@@ -47,7 +47,7 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("7", &["runtime/.."]),
-    ("8a", &["http/.."]),
+    ("8a", &["http/..", "sandbox/.."]),
     ("8b", &["cli/.."]),
     ("8c", &["lib main"]),
     // Tests of the whole.

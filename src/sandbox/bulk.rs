@@ -1,0 +1,250 @@
+//! Bulk API 2.0: jobs that load or read many records as CSV. A job's work is done at once, and its state moves on each time it is asked for.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::exchange::{Answer, Refusal};
+use super::ids;
+use super::org::{Call, Org, object_named};
+use super::soql::plan::Plan;
+use super::soql::syntax::parse;
+use super::values::to_text;
+
+mod ingest;
+
+use ingest::Ingest;
+
+/// What of a query is read at once where nothing is said.
+const LINES: usize = 50_000;
+const DELIMITERS: &[(&str, u8)] =
+    &[("COMMA", b','), ("TAB", b'\t'), ("SEMICOLON", b';'), ("PIPE", b'|'), ("BACKQUOTE", b'`'), ("CARET", b'^')];
+
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    UploadComplete,
+    InProgress,
+    JobComplete,
+    Failed,
+    Aborted,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "Open",
+            Self::UploadComplete => "UploadComplete",
+            Self::InProgress => "InProgress",
+            Self::JobComplete => "JobComplete",
+            Self::Failed => "Failed",
+            Self::Aborted => "Aborted",
+        }
+    }
+
+    /// What it is the next time somebody asks.
+    fn next(self, fails: bool) -> Self {
+        match self {
+            Self::UploadComplete => Self::InProgress,
+            Self::InProgress if fails => Self::Failed,
+            Self::InProgress => Self::JobComplete,
+            Self::Open | Self::JobComplete | Self::Failed | Self::Aborted => self,
+        }
+    }
+}
+
+/// What all jobs have.
+#[derive(Debug)]
+struct Job {
+    id: String,
+    object: String,
+    operation: String,
+    phase: Phase,
+    created: String,
+    user: String,
+    delimiter: &'static str,
+    line_ending: String,
+    processed: usize,
+    failed: usize,
+    error: Option<String>,
+}
+
+impl Job {
+    fn tell(&self, version: &str) -> Value {
+        json!({
+            "id": self.id, "object": self.object, "operation": self.operation, "state": self.phase.name(), "createdDate": self.created,
+            "systemModstamp": self.created, "createdById": self.user, "concurrencyMode": "Parallel", "contentType": "CSV",
+            "apiVersion": version.trim_start_matches('v').parse::<f64>().unwrap_or(0.0), "jobType": "V2Ingest",
+            "lineEnding": self.line_ending, "columnDelimiter": self.delimiter, "numberRecordsProcessed": self.processed,
+            "numberRecordsFailed": self.failed, "retries": 0, "totalProcessingTime": 0, "apiActiveProcessingTime": 0,
+            "apexProcessingTime": 0, "errorMessage": self.error,
+        })
+    }
+
+    fn delimiter(&self) -> u8 {
+        DELIMITERS.iter().find(|(name, _)| *name == self.delimiter).map_or(b',', |(_, byte)| *byte)
+    }
+}
+
+#[derive(Debug)]
+struct Reading {
+    job: Job,
+    headings: Vec<String>,
+    lines: Vec<Vec<String>>,
+}
+
+/// All jobs.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    made: u64,
+    ingests: BTreeMap<String, Ingest>,
+    readings: BTreeMap<String, Reading>,
+}
+
+/// The requests whose path begins with `jobs`.
+pub(super) fn answer(org: &mut Org, call: &Call<'_>, rest: &[&str]) -> Result<Answer, Refusal> {
+    match (call.request.method.as_str(), rest) {
+        (_, ["ingest", rest @ ..]) => ingest::answer(org, call, rest),
+        ("POST", ["query"]) => read(org, call),
+        ("GET", ["query"]) => Ok(list(org.jobs.readings.values().map(|reading| reading.job.tell(call.version)))),
+        ("GET", ["query", id]) => {
+            let job = &mut reading(org, id)?.job;
+            job.phase = job.phase.next(false);
+            Ok(Answer::ok(&told(job, call)))
+        }
+        ("PATCH", ["query", id]) => {
+            let aborts = call.request.json()?.get("state").and_then(Value::as_str) == Some("Aborted");
+            let job = &mut reading(org, id)?.job;
+            if !aborts || job.phase == Phase::JobComplete {
+                return Err(Refusal::new(
+                    "INVALIDJOBSTATE",
+                    "A query job can only be aborted, and only before it is complete",
+                ));
+            }
+            job.phase = Phase::Aborted;
+            Ok(Answer::ok(&told(job, call)))
+        }
+        ("DELETE", ["query", id]) => {
+            let id = reading(org, id)?.job.id.clone();
+            org.jobs.readings.remove(&id);
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        ("GET", ["query", id, "results"]) => {
+            let page_max = call.within.page_max.unwrap_or(LINES);
+            results(call, reading(org, id)?, page_max)
+        }
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+fn told(job: &Job, call: &Call<'_>) -> Value {
+    let mut told = job.tell(call.version);
+    if let Some(told) = told.as_object_mut() {
+        told.insert("jobType".to_owned(), json!("V2Query"));
+    }
+    told
+}
+
+fn list(jobs: impl Iterator<Item = Value>) -> Answer {
+    Answer::ok(&json!({"done": true, "records": jobs.collect::<Vec<_>>(), "nextRecordsUrl": null}))
+}
+
+fn reading<'o>(org: &'o mut Org, id: &str) -> Result<&'o mut Reading, Refusal> {
+    let id = ids::normalize(id).ok_or_else(Refusal::not_found)?;
+    org.jobs.readings.get_mut(&id).ok_or_else(Refusal::not_found)
+}
+
+/// A job as its creation asks for it.
+fn new_job(org: &mut Org, call: &Call<'_>, object: String, operation: String) -> Result<Job, Refusal> {
+    let body = call.request.json()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let wanted = text("columnDelimiter").unwrap_or("COMMA");
+    let delimiter = DELIMITERS.iter().find(|(name, _)| *name == wanted).map(|(name, _)| *name);
+    let line_ending = text("lineEnding").unwrap_or("LF").to_owned();
+    if !["LF", "CRLF"].contains(&line_ending.as_str()) || text("contentType").is_some_and(|kind| kind != "CSV") {
+        return Err(Refusal::new("INVALIDJOB", "lineEnding is LF or CRLF, and contentType CSV"));
+    }
+    org.jobs.made += 1;
+    Ok(Job {
+        id: ids::generate("750", org.jobs.made),
+        object,
+        operation,
+        phase: Phase::Open,
+        created: org.clock.stamp(0),
+        user: org.integration.clone(),
+        delimiter: delimiter
+            .ok_or_else(|| Refusal::new("INVALIDJOB", format!("columnDelimiter {wanted} is not known")))?,
+        line_ending,
+        processed: 0,
+        failed: 0,
+        error: None,
+    })
+}
+
+fn read(org: &mut Org, call: &Call<'_>) -> Result<Answer, Refusal> {
+    let body = call.request.json()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let operation = text("operation");
+    if !["query", "queryAll"].contains(&operation) {
+        return Err(Refusal::new("INVALIDJOB", "operation is query or queryAll"));
+    }
+    let query = parse(text("query"))?;
+    let (object, (headings, lines)) = {
+        let plan = Plan::new(&query, &org.schema)?;
+        (plan.object_name().to_owned(), plan.table(&org.store, operation == "queryAll")?)
+    };
+    let mut job = new_job(org, call, object, operation.to_owned())?;
+    job.phase = Phase::UploadComplete;
+    job.processed = lines.len();
+    let lines = lines.iter().map(|line| line.iter().map(to_text).collect()).collect();
+    let told = told(&job, call);
+    org.jobs.readings.insert(job.id.clone(), Reading { job, headings, lines });
+    Ok(Answer::ok(&told))
+}
+
+fn results(call: &Call<'_>, reading: &Reading, page_max: usize) -> Result<Answer, Refusal> {
+    if reading.job.phase != Phase::JobComplete {
+        return Err(Refusal::new("INVALIDJOBSTATE", "The job is not complete"));
+    }
+    let number = |name: &str| match call.request.parameter(name).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => text
+            .parse::<usize>()
+            .map(Some)
+            .map_err(|_| Refusal::new("INVALID_QUERY_LOCATOR", format!("{name} is not valid"))),
+    };
+    let begin = number("locator")?.unwrap_or(0);
+    let count = number("maxRecords")?.unwrap_or(LINES).min(page_max).max(1);
+    if begin > reading.lines.len() || call.within.locator_expired {
+        return Err(Refusal::new("INVALID_QUERY_LOCATOR", "locator is not valid"));
+    }
+    let lines: Vec<&Vec<String>> = reading.lines.iter().skip(begin).take(count).collect();
+    let next = begin + lines.len();
+    let locator = if next < reading.lines.len() { next.to_string() } else { "null".to_owned() };
+    let count = lines.len();
+    Ok(csv(&reading.headings, lines.into_iter().map(Vec::as_slice), &reading.job)
+        .with("sforce-locator", locator)
+        .with("sforce-numberofrecords", count.to_string()))
+}
+
+/// Every cell in quotes, as the API writes them.
+fn csv<'a>(headings: &'a [String], lines: impl Iterator<Item = &'a [String]>, job: &Job) -> Answer {
+    let ending = if job.line_ending == "CRLF" { "\r\n" } else { "\n" };
+    let delimiter = char::from(job.delimiter()).to_string();
+    let mut text = String::new();
+    for line in std::iter::once(headings).chain(lines) {
+        let cells: Vec<String> = line.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+        text.push_str(&cells.join(&delimiter));
+        text.push_str(ending);
+    }
+    Answer::text(StatusCode::OK, "text/csv", text)
+}
+
+/// The object that a job names.
+fn job_object(org: &Org, name: &str) -> Result<String, Refusal> {
+    object_named(&org.schema, name)
+        .map(|object| object.name.clone())
+        .map_err(|_| Refusal::new("INVALIDENTITY", format!("Unable to find object: {name}")))
+}

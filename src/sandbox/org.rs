@@ -1,0 +1,342 @@
+//! The org: everything that the sandbox knows, and the way of a request through it: faults, session, limit, handler, journal.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::clock::{Clock, DAY_MS, datetime, http_date};
+use super::describe::{Object, Schema};
+use super::exchange::{Answer, Refusal, Request};
+use super::faults::{Fault, Faults, Script, Struck};
+use super::journal::{Entry, Journal};
+use super::oauth::{self, Issuer, Sessions};
+use super::query::Cursors;
+use super::replication::DELETED_DAYS;
+use super::seed;
+use super::store::Store;
+use super::write::Writer;
+use super::{admin, bulk, collections, composite, page, query, rows, standard};
+
+/// From the first that tells `created` to the newest that is known here.
+const VERSIONS: std::ops::RangeInclusive<u32> = 46..=68;
+
+/// What a request is answered with, and what becomes of the answer.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) answer: Answer,
+    pub(super) ending: Ending,
+    pub(super) delay_ms: u64,
+}
+
+/// How much of an answer arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Whole,
+    Half,
+    Nothing,
+}
+
+/// What the faults of a request change about how it is handled.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Within {
+    pub(super) page_max: Option<usize>,
+    pub(super) locked_share: f64,
+    pub(super) late_seconds: i64,
+    pub(super) locator_expired: bool,
+    pub(super) upsert_without_body: bool,
+}
+
+/// A request to the API that may go on.
+pub(super) struct Call<'a> {
+    pub(super) request: &'a Request,
+    /// Such as `v60.0`.
+    pub(super) version: &'a str,
+    pub(super) within: Within,
+}
+
+/// Everything.
+pub(super) struct Org {
+    pub(super) address: String,
+    pub(super) clock: Clock,
+    pub(super) schema: Schema,
+    pub(super) store: Store,
+    pub(super) sessions: Sessions,
+    pub(super) cursors: Cursors,
+    pub(super) jobs: bulk::Jobs,
+    pub(super) faults: Faults,
+    pub(super) journal: Journal,
+    /// The integration's user, whom the API writes as.
+    pub(super) integration: String,
+    /// The person who edits on the page.
+    pub(super) person: String,
+    organization: String,
+    usage: Usage,
+    /// Deletes before it are forgotten.
+    purged_ms: i64,
+}
+
+/// The requests of a day.
+#[derive(Debug)]
+struct Usage {
+    max: u64,
+    used: u64,
+    began_ms: i64,
+}
+
+impl Org {
+    /// An org without records but for its two users.
+    pub(super) fn new(address: String, daily_requests: u64, script: Script) -> Self {
+        let clock = Clock::default();
+        let began_ms = clock.now_ms();
+        let mut org = Self {
+            address,
+            clock,
+            schema: standard::schema(),
+            store: Store::default(),
+            sessions: Sessions::default(),
+            cursors: Cursors::default(),
+            jobs: bulk::Jobs::default(),
+            faults: Faults::new(script),
+            journal: Journal::default(),
+            integration: String::new(),
+            person: String::new(),
+            organization: super::ids::generate("00D", 1),
+            usage: Usage { max: daily_requests, used: 0, began_ms },
+            purged_ms: i64::MIN,
+        };
+        org.integration = seed::user(&mut org, "Integration", oauth::USERNAME);
+        org.person = seed::user(&mut org, "Sandra Box", "sandra@sandbox.example");
+        org
+    }
+
+    /// Answers a request.
+    pub(super) fn serve(&mut self, request: &Request) -> Served {
+        self.store.purge(self.clock.now_ms() - DELETED_DAYS * DAY_MS);
+        let parts: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+        if !matches!(parts.first(), Some(&("services" | "id"))) {
+            let answer = if parts.first() == Some(&"sandbox") {
+                admin::answer(self, request, parts.get(1..).unwrap_or_default())
+                    .unwrap_or_else(|refusal| refusal.answer())
+            } else {
+                page::answer(self, request, &parts)
+            };
+            return Served { answer, ending: Ending::Whole, delay_ms: 0 };
+        }
+        let struck = self.faults.strike(request);
+        let mut answer = self.refused_by_fault(&struck).unwrap_or_else(|| self.api(request, &parts, &struck));
+        answer.headers.push(("date", http_date(self.clock.now_ms())));
+        if !matches!(parts.as_slice(), ["services", "oauth2", ..] | ["services", "data"]) {
+            let Usage { used, max, .. } = self.usage;
+            answer.headers.push(("sforce-limit-info", format!("api-usage={used}/{max}")));
+        }
+        self.note(request, &parts, &struck, &answer);
+        let ending = if struck.has(Fault::LostResponse) || struck.has(Fault::DroppedRequest) {
+            Ending::Nothing
+        } else if struck.has(Fault::ConnectionReset) {
+            Ending::Half
+        } else {
+            Ending::Whole
+        };
+        let delay_ms = struck.find(|fault| if let Fault::Delay { ms } = fault { Some(ms) } else { None });
+        Served { answer, ending, delay_ms: delay_ms.unwrap_or(0) }
+    }
+
+    /// Faults that keep the request from taking effect.
+    fn refused_by_fault(&mut self, struck: &Struck) -> Option<Answer> {
+        if struck.has(Fault::DroppedRequest) {
+            return Some(Answer::empty(StatusCode::BAD_GATEWAY));
+        }
+        if struck.has(Fault::Unavailable) {
+            let body = "<html><body>Down for maintenance</body></html>".to_owned();
+            return Some(Answer::text(StatusCode::SERVICE_UNAVAILABLE, "text/html", body));
+        }
+        if struck.has(Fault::SessionExpired) {
+            self.sessions.expire();
+            return Some(oauth::expired().answer());
+        }
+        if struck.has(Fault::RequestLimit) {
+            return Some(total_exceeded().answer());
+        }
+        struck.has(Fault::ConcurrentLimit).then(|| {
+            Refusal::new("REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests (Concurrent API Requests) Limit exceeded.")
+                .answer()
+        })
+    }
+
+    fn api(&mut self, request: &Request, parts: &[&str], struck: &Struck) -> Answer {
+        let within = Within {
+            page_max: struck.find(|fault| if let Fault::ShortPage { records } = fault { Some(records) } else { None }),
+            locked_share: struck
+                .find(|fault| if let Fault::LockedRow { share } = fault { Some(share) } else { None })
+                .unwrap_or(0.0),
+            late_seconds: struck
+                .find(|fault| if let Fault::LateCommit { seconds } = fault { Some(seconds) } else { None })
+                .unwrap_or(0),
+            locator_expired: struck.has(Fault::ExpiredLocator),
+            upsert_without_body: struck.has(Fault::NoContent),
+        };
+        let answered = match parts {
+            ["services", "oauth2", "token"] => return self.token(request),
+            ["services", "oauth2", "userinfo"] | ["id", ..] => self.authorise(request).map(|()| self.identity()),
+            ["services", "data"] => Ok(versions()),
+            ["services", "data", version, rest @ ..] => self.versioned(request, version, rest, within),
+            _ => Err(Refusal::not_found()),
+        };
+        answered.unwrap_or_else(|refusal| refusal.answer())
+    }
+
+    fn versioned(
+        &mut self,
+        request: &Request,
+        version: &str,
+        rest: &[&str],
+        within: Within,
+    ) -> Result<Answer, Refusal> {
+        let number = version.strip_prefix('v').and_then(|version| version.strip_suffix(".0")?.parse::<u32>().ok());
+        let number = number.ok_or_else(Refusal::not_found)?;
+        if number < *VERSIONS.start() {
+            return Err(Refusal::new(
+                "UNSUPPORTED_API_VERSION",
+                format!("The sandbox begins at v{}.0", VERSIONS.start()),
+            ));
+        }
+        if number > *VERSIONS.end() {
+            return Err(Refusal::not_found());
+        }
+        self.authorise(request)?;
+        self.count()?;
+        self.route(&Call { request, version, within }, rest)
+    }
+
+    fn authorise(&mut self, request: &Request) -> Result<(), Refusal> {
+        self.sessions.check(request, self.clock.now_ms())
+    }
+
+    fn count(&mut self) -> Result<(), Refusal> {
+        let now_ms = self.clock.now_ms();
+        if now_ms - self.usage.began_ms >= DAY_MS {
+            (self.usage.used, self.usage.began_ms) = (0, now_ms);
+        }
+        if self.usage.used >= self.usage.max {
+            return Err(total_exceeded());
+        }
+        self.usage.used += 1;
+        Ok(())
+    }
+
+    /// Finds the handler; the session has been looked at, also for each part of a composite.
+    pub(super) fn route(&mut self, call: &Call<'_>, rest: &[&str]) -> Result<Answer, Refusal> {
+        match (call.request.method.as_str(), rest) {
+            ("GET", []) => Ok(resources(call.version)),
+            ("GET", ["limits"]) => Ok(self.limits()),
+            ("GET", ["query"]) => query::begin(self, call, false),
+            ("GET", ["queryAll"]) => query::begin(self, call, true),
+            ("GET", ["query" | "queryAll", locator]) => query::go_on(self, call, locator),
+            (_, ["sobjects", rest @ ..]) => rows::answer(self, call, rest),
+            ("POST", ["composite"]) => composite::answer(self, call),
+            (_, ["composite", "sobjects", rest @ ..]) => collections::answer(self, call, rest),
+            (_, ["jobs", rest @ ..]) => bulk::answer(self, call, rest),
+            _ => Err(Refusal::not_found()),
+        }
+    }
+
+    /// Does something to the records as a user, each of which the faults may find locked.
+    pub(super) fn write<T>(&mut self, within: Within, person: bool, work: impl FnOnce(&mut Writer<'_>) -> T) -> T {
+        let Self { schema, store, clock, faults, integration, person: editor, .. } = self;
+        let mut locked = || within.locked_share > 0.0 && faults.chance(within.locked_share);
+        work(&mut Writer {
+            schema,
+            store,
+            clock,
+            user: if person { editor } else { integration },
+            late_seconds: within.late_seconds,
+            locked: &mut locked,
+        })
+    }
+
+    /// The time since when `deleted` knows everything.
+    pub(super) fn deletes_known_since(&self) -> i64 {
+        self.purged_ms.max(self.clock.now_ms() - DELETED_DAYS * DAY_MS)
+    }
+
+    /// Forgets all deletes, as the job does that clears their log.
+    pub(super) fn purge_deletes(&mut self) {
+        self.purged_ms = self.clock.now_ms();
+        self.store.purge(self.purged_ms.saturating_add(1));
+    }
+
+    fn token(&mut self, request: &Request) -> Answer {
+        let issuer = Issuer {
+            address: &self.address,
+            organization: &self.organization,
+            user: &self.integration,
+            now_ms: self.clock.now_ms(),
+        };
+        self.sessions.token(request, &issuer)
+    }
+
+    fn identity(&self) -> Answer {
+        Answer::ok(&json!({
+            "id": format!("{}/id/{}/{}", self.address, self.organization, self.integration), "user_id": self.integration,
+            "organization_id": self.organization, "username": oauth::USERNAME, "preferred_username": oauth::USERNAME,
+            "active": true, "user_type": "STANDARD", "display_name": "Integration",
+            "urls": {"rest": format!("{}/services/data/v{{version}}/", self.address)},
+        }))
+    }
+
+    fn limits(&self) -> Answer {
+        let Usage { used, max, .. } = self.usage;
+        let daily = json!({"Max": max, "Remaining": max - used});
+        let unused = |count: u64| json!({"Max": count, "Remaining": count});
+        Answer::ok(&json!({
+            "DailyApiRequests": daily, "DailyBulkV2QueryJobs": unused(10_000), "DailyBulkApiBatches": unused(15_000),
+            "DataStorageMB": unused(1024),
+        }))
+    }
+
+    fn note(&mut self, request: &Request, parts: &[&str], struck: &Struck, answer: &Answer) {
+        // Without versions and ids, so that equal requests are counted together.
+        let kind: Vec<&str> =
+            parts.iter().copied().skip(3).filter(|part| !part.bytes().any(|byte| byte.is_ascii_digit())).collect();
+        let kind = if kind.is_empty() { parts.join("/") } else { kind.join("/") };
+        let entry = Entry {
+            number: 0,
+            at: datetime(self.clock.now_ms()),
+            method: request.method.clone(),
+            path: request.path(),
+            query: request.query.iter().cloned().collect(),
+            client: request.option("sforce-call-options", "client").map(str::to_owned),
+            status: answer.status.as_u16(),
+            faults: struck.names(),
+            bytes_in: request.body.len(),
+            bytes_out: answer.body.len(),
+        };
+        self.journal.note(entry, &kind);
+    }
+}
+
+/// An object that a request names.
+pub(super) fn object_named<'s>(schema: &'s Schema, name: &str) -> Result<&'s Object, Refusal> {
+    schema.object(name).ok_or_else(Refusal::not_found)
+}
+
+fn total_exceeded() -> Refusal {
+    Refusal::new("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+}
+
+fn versions() -> Answer {
+    let list: Vec<_> = VERSIONS
+        .map(|number| json!({"label": format!("Release {number}"), "url": format!("/services/data/v{number}.0"), "version": format!("{number}.0")}))
+        .collect();
+    Answer::ok(&json!(list))
+}
+
+fn resources(version: &str) -> Answer {
+    let url = |name: &str| format!("/services/data/{version}/{name}");
+    Answer::ok(&json!({
+        "sobjects": url("sobjects"), "query": url("query"), "queryAll": url("queryAll"), "limits": url("limits"),
+        "composite": url("composite"), "jobs": url("jobs"),
+    }))
+}
+
+#[cfg(test)]
+mod tests;
