@@ -11,6 +11,7 @@ use super::service::{ConfigArgs, open_catalog};
 use crate::config::{Location, Problem, Severity, environment, source_line};
 use crate::pipeline::binding::check_functions;
 use crate::plugin::Catalogue;
+use crate::runtime::index_recommendation;
 use crate::runtime::open::{self, OpenError};
 use crate::runtime::status::describe;
 
@@ -49,7 +50,16 @@ pub async fn run(args: CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
             continue;
         }
         match open::check(pair, plugins.as_ref()).await {
-            Ok((_, _, warnings)) => problems.extend(warnings),
+            Ok(checked) => {
+                let missing = index_recommendation::missing(pair, &checked).await;
+                problems.extend(checked.warnings);
+                match missing {
+                    Ok(more) | Err(OpenError::Configuration(more)) => problems.extend(more),
+                    Err(OpenError::System(error)) => {
+                        problems.push(Problem::error(error.code, &pair.at, describe(&error)));
+                    }
+                }
+            }
             Err(OpenError::Configuration(more)) => problems.extend(more),
             Err(OpenError::System(error)) => problems.push(Problem::error(error.code, &pair.at, describe(&error))),
         }

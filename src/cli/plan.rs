@@ -69,6 +69,14 @@ pub(super) fn show(plans: &[Plan], json: bool) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    for plan in plans {
+        for statement in &plan.create_target {
+            println!("{}: a run first makes the target's table:\n{statement};\n", plan.pair);
+        }
+        for statement in &plan.index_recommendation {
+            println!("{}: an index would serve its look-ups (a run makes none):\n{statement};\n", plan.pair);
+        }
+    }
     let mut table = Table::new(&[
         "pair",
         "side",

@@ -52,6 +52,12 @@ pub struct PairConfig {
     pub rollout: Rollout,
     /// When a record goes back and forth too often; `None`: never.
     pub loop_prevention: Option<LoopPrevention>,
+    /// The target's collection is made where it is not there.
+    pub create_target: bool,
+    /// What is done when columns change while the pair is in use.
+    pub schema_drift: SchemaDrift,
+    /// Missing indexes are reported.
+    pub index_recommendation: bool,
     /// Records per batch.
     pub batch_size: usize,
     /// Batches that an initial load writes at the same time; at least 1.
@@ -279,6 +285,44 @@ impl Default for Rollout {
     fn default() -> Self {
         Self { read_only: false, percentage: 100, filter: Ends::default() }
     }
+}
+
+/// What is done about columns that change while the pair is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaDrift {
+    /// A column is new.
+    pub added: DriftPolicy,
+    /// A column that the pair uses is gone, or has another name.
+    pub dropped: DriftPolicy,
+    /// A column that the pair uses, or the key, is of another type.
+    pub retyped: DriftPolicy,
+    /// How often the catalogues are looked at.
+    pub check_every: Duration,
+}
+
+impl Default for SchemaDrift {
+    /// What may have cost data already stops the pair; a new column costs none.
+    fn default() -> Self {
+        Self {
+            added: DriftPolicy::Alert,
+            dropped: DriftPolicy::Hold,
+            retyped: DriftPolicy::Hold,
+            check_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What is done about a change of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftPolicy {
+    /// It is taken up, where that loses nothing.
+    Apply,
+    /// The pair stops until a person lets it go on.
+    Hold,
+    /// The pair goes on as before, where it can.
+    Ignore,
+    /// As `Ignore`, with a warning.
+    Alert,
 }
 
 /// When a record goes back and forth between values that were written before.

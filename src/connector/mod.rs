@@ -14,6 +14,7 @@ use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
 use crate::value::Kind;
 
+pub mod blueprint;
 pub mod change_log;
 pub mod chunked_scan;
 pub mod lost_connection;
@@ -23,6 +24,8 @@ pub mod registry;
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
+
+pub use blueprint::{Blueprint, Creation, NewColumn, begins_with};
 
 /// One column of a collection, as the system's catalogue says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +121,30 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// As `describe`.
     async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side>;
+
+    /// How the endpoint's collection would be made. Makes nothing.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` where a name or a type cannot be had in this system.
+    fn creation(&self, endpoint: &Endpoint, blueprint: &Blueprint) -> Result<Creation>;
+
+    /// The statement that adds a column to the endpoint's collection. Adds nothing.
+    ///
+    /// # Errors
+    /// As `describe` and `creation`.
+    async fn addition(&self, endpoint: &Endpoint, column: &NewColumn) -> Result<String>;
+
+    /// Carries statements of `creation` or `addition` out, all or none where the system can. What is there already is no error.
+    ///
+    /// # Errors
+    /// As `describe`, and the system's own.
+    async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()>;
+
+    /// For those of these field sets that no index begins with: the statement that makes one, as a person would run it.
+    ///
+    /// # Errors
+    /// As `describe`.
+    async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>>;
 }
 
 /// Captures the changes of one collection.

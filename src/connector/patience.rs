@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Capabilities, Connector, OpenOptions, PendingCreate, Scan, ScanOrder, Schema, Side, Source, Target, Upserted,
-    Write, WriteOutcome,
+    Blueprint, Capabilities, Connector, Creation, NewColumn, OpenOptions, PendingCreate, Scan, ScanOrder, Schema, Side,
+    Source, Target, Upserted, Write, WriteOutcome,
 };
 use crate::change::{ChangeBatch, Position};
 use crate::config::Endpoint;
@@ -58,6 +58,25 @@ impl Connector for Patient {
         let Side { source, target } = limit.on("opening", self.0.open(endpoint, schema, options)).await?;
         let source = Box::new(Limited { inner: source, limit: limit.clone() });
         Ok(Side { source, target: Arc::new(Limited { inner: target, limit }) })
+    }
+
+    fn creation(&self, endpoint: &Endpoint, blueprint: &Blueprint) -> Result<Creation> {
+        self.0.creation(endpoint, blueprint)
+    }
+
+    async fn addition(&self, endpoint: &Endpoint, column: &NewColumn) -> Result<String> {
+        let Some(limit) = limit(endpoint) else { return self.0.addition(endpoint, column).await };
+        limit.on("reading the catalogue", self.0.addition(endpoint, column)).await
+    }
+
+    /// A system may rewrite a whole table before it answers.
+    async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()> {
+        self.0.define(endpoint, statements).await
+    }
+
+    async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {
+        let Some(limit) = limit(endpoint) else { return self.0.missing_indexes(endpoint, wanted).await };
+        limit.on("reading the indexes", self.0.missing_indexes(endpoint, wanted)).await
     }
 }
 

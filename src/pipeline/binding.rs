@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod ask;
 mod computed;
+mod create_target;
 mod deletes;
 mod digest;
 mod functions;
@@ -16,6 +17,7 @@ mod rules;
 
 pub use ask::{Answered, ask};
 pub use computed::{Computed, Group};
+pub use create_target::blueprint;
 pub use deletes::Mark;
 pub use digest::{goes_by, is_renewed};
 pub use functions::check_params;
@@ -183,8 +185,7 @@ pub fn bind(
 
 /// Checks the functions of `pair` alone, without its systems.
 pub fn check_functions(pair: &PairConfig, plugins: &dyn Plugins) -> Vec<Problem> {
-    let nothing = || Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new() };
-    let schemas = Ends::from_fn(|_| nothing());
+    let schemas = Ends::from_fn(|_| Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new() });
     let mut binder = Binder { pair, schemas: &schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
     for mapping in binder.listed() {
         binder.functions(&mapping.forward, &mapping);
@@ -281,24 +282,8 @@ impl Binder<'_> {
                 .columns
                 .iter()
                 .filter(|column| self.schemas.target.column(&column.name).is_some() && !exclude.contains(&column.name))
-                .map(|column| self.plain_mapping(&column.name, &column.name))
+                .map(|column| plain_mapping(self.pair, &column.name, &column.name))
                 .collect(),
-        }
-    }
-
-    fn plain_mapping(&self, source: &str, target: &str) -> FieldMapping {
-        FieldMapping {
-            at: self.pair.at.clone(),
-            source: source.to_owned(),
-            target: target.to_owned(),
-            forward: Vec::new(),
-            reverse: Some(Vec::new()),
-            source_to_target: self.pair.source_to_target,
-            target_to_source: self.pair.target_to_source,
-            on_error: OnError::default(),
-            default: None,
-            value_map: Vec::new(),
-            lookup: None,
         }
     }
 
@@ -328,7 +313,7 @@ impl Binder<'_> {
         };
         for (source, target) in key.source.iter().zip(&key.target) {
             if !listed.iter().any(|mapping| &mapping.source == source && &mapping.target == target) {
-                listed.push(self.plain_mapping(source, target));
+                listed.push(plain_mapping(self.pair, source, target));
             }
         }
         key
@@ -495,4 +480,21 @@ fn correlates(correlation: &Ends<Vec<String>>, mapping: &FieldMapping) -> bool {
         .iter()
         .zip(&correlation.target)
         .any(|(source, target)| *source == mapping.source && *target == mapping.target)
+}
+
+/// A field as it is, both ways where the sync goes both ways.
+fn plain_mapping(pair: &PairConfig, source: &str, target: &str) -> FieldMapping {
+    FieldMapping {
+        at: pair.at.clone(),
+        source: source.to_owned(),
+        target: target.to_owned(),
+        forward: Vec::new(),
+        reverse: Some(Vec::new()),
+        source_to_target: pair.source_to_target,
+        target_to_source: pair.target_to_source,
+        on_error: OnError::default(),
+        default: None,
+        value_map: Vec::new(),
+        lookup: None,
+    }
 }

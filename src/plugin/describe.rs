@@ -107,6 +107,7 @@ fn check_function(described: Described, exports: &Exports, stem: &str, digest: &
         digest: digest.to_owned(),
         doc: printable(&described.doc, DOC_CHARS_MAX),
         role: role.name().to_owned(),
+        output,
         idempotent: described.idempotent,
         reverse: (!described.reverse.is_empty()).then(|| described.reverse.clone()),
     };

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::change::Ends;
 use crate::record::Record;
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 mod batch;
 mod bindings;
@@ -81,6 +81,8 @@ pub struct FunctionInfo {
     pub doc: String,
     /// "field-transform", "record-transform", "validator" or "conflict-resolver".
     pub role: String,
+    /// Of a field transform: the kind of what it returns, `None` = that of its input.
+    pub output: Option<Kind>,
     /// f(f(x)) = f(x): may run in both directions.
     pub idempotent: bool,
     /// Name of the function that undoes this one.

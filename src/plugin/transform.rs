@@ -193,6 +193,7 @@ mod tests {
             digest: String::new(),
             doc: String::new(),
             role: Role::FieldTransform.name().to_owned(),
+            output: None,
             idempotent: false,
             reverse: None,
         };

@@ -2,7 +2,9 @@
 
 pub mod audit;
 pub mod backoff;
+pub mod create_target;
 pub mod explain;
+pub mod index_recommendation;
 pub mod open;
 pub mod plan;
 pub mod read_only;
@@ -14,4 +16,6 @@ pub mod status;
 pub mod supervisor;
 pub mod worker;
 
+mod absent;
 mod load;
+mod schema_drift;

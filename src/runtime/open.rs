@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::absent;
+use super::create_target::{self, Absent};
+use super::index_recommendation;
 use crate::change::{End, Ends};
 use crate::config::{CaptureMethod, Endpoint, Mappings, PairConfig, Problem};
 use crate::connector::patience::Patient;
@@ -47,6 +50,22 @@ pub struct OpenPair {
     pub schemas: Ends<Schema>,
     /// What will not work as one may think.
     pub warnings: Vec<Problem>,
+    /// The statements that would make the target's collection, where it is only taken to be there.
+    pub creates: Vec<String>,
+    /// The statements that would make indexes which the look-ups lack, where it was opened to look.
+    pub indexes: Vec<String>,
+}
+
+/// A pair that fits its systems.
+pub struct Checked {
+    /// The pair, its names known to be right.
+    pub binding: Binding,
+    /// What the catalogues say.
+    pub schemas: Ends<Schema>,
+    /// What will not work as one may think.
+    pub warnings: Vec<Problem>,
+    /// The target, where its collection is yet to be made.
+    pub absent: Option<Absent>,
 }
 
 /// The connectors of both ends.
@@ -70,13 +89,10 @@ fn connector(endpoint: &Endpoint) -> Result<Arc<dyn Connector>, OpenError> {
 ///
 /// # Errors
 /// All that does not fit, or why a system cannot be reached.
-pub async fn check(
-    config: &PairConfig,
-    plugins: &dyn Plugins,
-) -> Result<(Binding, Ends<Schema>, Vec<Problem>), OpenError> {
+pub async fn check(config: &PairConfig, plugins: &dyn Plugins) -> Result<Checked, OpenError> {
     let connectors = connectors(config)?;
     let source = connectors.source.describe(&config.source).await?;
-    let target = connectors.target.describe(&config.target).await?;
+    let (target, absent) = create_target::describe(config, &connectors, &source, plugins).await?;
     let schemas = Ends { source, target };
     let mut problems = polling_problems(config, &schemas);
     let answered = match ask(config, &schemas, plugins).await {
@@ -95,7 +111,11 @@ pub async fn check(
                     problems.push(Problem::error(error.code, &config.at, error.message));
                 }
             }
-            if problems.is_empty() { Ok((binding, schemas, warnings)) } else { Err(OpenError::Configuration(problems)) }
+            if problems.is_empty() {
+                Ok(Checked { binding, schemas, warnings, absent })
+            } else {
+                Err(OpenError::Configuration(problems))
+            }
         }
         Ok(_) => Err(OpenError::Configuration(problems)),
         Err(more) => {
@@ -106,7 +126,10 @@ pub async fn check(
 }
 
 /// What the catalogues say about the pairs that this one looks up.
-async fn looked_up(config: &PairConfig, own: &Ends<Schema>) -> Result<BTreeMap<Arc<str>, Ends<Schema>>, OpenError> {
+pub(super) async fn looked_up(
+    config: &PairConfig,
+    own: &Ends<Schema>,
+) -> Result<BTreeMap<Arc<str>, Ends<Schema>>, OpenError> {
     let mut others = BTreeMap::new();
     let Mappings::Listed(listed) = &config.mappings else { return Ok(others) };
     for lookup in listed.iter().filter_map(|mapping| mapping.lookup.as_ref()) {
@@ -171,7 +194,8 @@ pub async fn open(
     open_for(config, state, catalogue, false).await
 }
 
-/// Opens both sides to look at them: nothing can be written to the pair that comes of it.
+/// Opens both sides to look at them: nothing can be written to the pair that comes of it. A target that is yet to be made looks like an
+/// empty one.
 ///
 /// # Errors
 /// As [`check`].
@@ -189,12 +213,21 @@ async fn open_for(
     catalogue: Arc<dyn Catalogue>,
     looks: bool,
 ) -> Result<OpenPair, OpenError> {
-    let (binding, schemas, mut warnings) = check(&config, catalogue.snapshot().as_ref()).await?;
+    let checked = check(&config, catalogue.snapshot().as_ref()).await?;
+    let missing = if looks { index_recommendation::missing(&config, &checked).await? } else { Vec::new() };
+    let Checked { binding, schemas, mut warnings, absent } = checked;
     let connectors = connectors(&config)?;
     let consumer = format!("{}:{}", state.id(), config.name);
     let source = open_side(&connectors, &schemas, &binding, &config, (End::Source, &consumer, looks)).await?;
-    let target = open_side(&connectors, &schemas, &binding, &config, (End::Target, &consumer, looks)).await?;
-    let rollout = rollout(&connectors, &schemas, &binding, &config, (&consumer, looks)).await?;
+    let there = absent.is_none();
+    let (target, creates) = match absent {
+        Some(absent) if looks => (absent::side(), absent.creation.statements),
+        Some(absent) => return Err(absent.error.into()),
+        None => {
+            (open_side(&connectors, &schemas, &binding, &config, (End::Target, &consumer, looks)).await?, Vec::new())
+        }
+    };
+    let rollout = rollout((&connectors, there), &schemas, &binding, &config, (&consumer, looks)).await?;
     let blind = |side: &Side, flows: bool| flows && !side.source.capabilities().deletes;
     if blind(&source, config.source_to_target) || blind(&target, config.target_to_source) {
         let text = "deletes are not seen by polling: they do not reach the other side";
@@ -213,11 +246,13 @@ async fn open_for(
         rollout,
         writers: Semaphore::new(config.parallelism),
     };
-    Ok(OpenPair { config, pipeline, sources: Ends { source: source.source, target: target.source }, schemas, warnings })
+    let sources = Ends { source: source.source, target: target.source };
+    let indexes = missing.into_iter().filter_map(|problem| problem.suggestion).collect();
+    Ok(OpenPair { config, pipeline, sources, schemas, warnings, creates, indexes })
 }
 
 async fn rollout(
-    connectors: &Ends<Arc<dyn Connector>>,
+    (connectors, target_is_there): (&Ends<Arc<dyn Connector>>, bool),
     schemas: &Ends<Schema>,
     binding: &Binding,
     config: &PairConfig,
@@ -227,7 +262,11 @@ async fn rollout(
     for end in [End::Source, End::Target] {
         if let Some(filter) = config.rollout.filter.get(end) {
             let config = filtered(config, end, filter);
-            let side = open_side(connectors, schemas, binding, &config, (end, consumer, looks)).await?;
+            let side = if end == End::Target && !target_is_there {
+                absent::side()
+            } else {
+                open_side(connectors, schemas, binding, &config, (end, consumer, looks)).await?
+            };
             *rollout.scopes.get_mut(end) = Some(side.target);
         }
     }

@@ -1,5 +1,7 @@
 //! What a full comparison would write to each side, and what it would leave to people. Nothing is written anywhere.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,10 @@ pub struct Plan {
     pub tracking: Ends<Vec<String>>,
     /// Whether all deletes are known: those of a copy are known from its change stream alone, which may not be readable to who plans.
     pub deletes_known: bool,
+    /// The statements that would make the target's collection first, where it is not there.
+    pub create_target: Vec<String>,
+    /// Statements that would make indexes which the pair's look-ups lack; a run makes none.
+    pub index_recommendation: Vec<String>,
     /// What was found.
     #[serde(flatten)]
     pub found: Found,
@@ -40,7 +46,7 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.found.is_empty() && self.create_target.is_empty()
     }
 }
 
@@ -50,7 +56,7 @@ impl Plan {
 /// Where a side, the state or a plugin cannot be used.
 pub async fn plan(pair: OpenPair, shutdown: &CancellationToken) -> Result<Plan> {
     let name = pair.pipeline.binding.pair.to_string();
-    let config = std::sync::Arc::clone(&pair.config);
+    let config = Arc::clone(&pair.config);
     let progress = pair.pipeline.state.progress(&name).await?;
     let made = |end: End| progress.incarnations.get(end).is_some();
     let makes = |end: End| *pair.pipeline.binding.flows.get(end) && !made(end);
@@ -76,6 +82,8 @@ pub async fn plan(pair: OpenPair, shutdown: &CancellationToken) -> Result<Plan> 
         makes_tracking,
         tracking,
         deletes_known,
+        create_target: std::mem::take(&mut pair.creates),
+        index_recommendation: std::mem::take(&mut pair.indexes),
         found,
     })
 }

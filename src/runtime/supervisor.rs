@@ -58,8 +58,23 @@ impl Supervisor {
         self.statuses.clone()
     }
 
+    /// Makes the targets that are to be made, first of all: what a pair looks up may be one, and its type be known by that only.
+    async fn make_targets(&self) {
+        for _ in &self.workers {
+            let mut made = false;
+            for worker in &self.workers {
+                // Why it could not is told as the pair is opened.
+                made |= worker.make_target().await.unwrap_or_default();
+            }
+            if !made {
+                return;
+            }
+        }
+    }
+
     /// Runs every pair until `shutdown`; a begun batch is finished first (I11).
     pub async fn serve(self, shutdown: CancellationToken) {
+        self.make_targets().await;
         let mut tasks = JoinSet::new();
         for worker in self.workers {
             let shutdown = shutdown.clone();
@@ -76,6 +91,7 @@ impl Supervisor {
     /// until a whole round has written nothing and nothing waits for what is there by now. Those that never get there are said to have
     /// failed: there is no telling what the systems would hold if they went on.
     pub async fn once(self, shutdown: CancellationToken) -> Vec<Outcome> {
+        self.make_targets().await;
         let began: Vec<_> = self.workers.iter().map(|_| std::time::Duration::ZERO).collect();
         let mut seconds = began;
         let mut failures: Vec<Option<Failure>> = self.workers.iter().map(|_| None).collect();

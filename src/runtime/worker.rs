@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::load;
 use super::open::{OpenError, OpenPair, endpoint, open, open_to_look};
 use super::read_only::read_only;
+use super::schema_drift::Lookout;
 use super::status::{Phase, Reporter, describe};
 use crate::change::{Change, End, Ends, Op, Position};
 use crate::config::{PairConfig, Problem};
@@ -213,6 +214,10 @@ impl Worker {
         let (config, state, catalogue) =
             (Arc::clone(&self.config), Arc::clone(&self.state), Arc::clone(&self.catalogue));
         let looks = self.config.rollout.read_only;
+        if !looks {
+            self.face_drift().await?;
+            self.make_target().await?;
+        }
         let opened =
             if looks { open_to_look(config, state, catalogue).await } else { open(config, state, catalogue).await };
         let mut pair = opened?;
@@ -259,14 +264,15 @@ impl Worker {
     async fn follow(&self, pair: OpenPair, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<()> {
         let mut following = self.start(pair, shutdown).await?;
         let mut live = false;
-        let mut checked = Instant::now();
+        let (mut checked, mut lookout) = (Instant::now(), Lookout::new());
         // One batch of decisions a turn: changes flow on while many are carried out.
         let mut decisions = false;
         while !shutdown.is_cancelled() {
             if checked.elapsed() >= PERSON_CHECK {
                 checked = Instant::now();
                 let progress = self.state.progress(&self.config.name).await?;
-                if progress.paused || progress.resync {
+                let drift = lookout.sees_drift(&self.config, &following.pair.schemas).await;
+                if progress.paused || progress.resync || drift {
                     break;
                 }
                 decisions |= progress.decisions;
@@ -292,6 +298,7 @@ impl Worker {
 
     /// Prepares the streams, loads what was never loaded, finishes what a crash left half-done.
     pub(crate) async fn start(&self, mut pair: OpenPair, shutdown: &CancellationToken) -> Result<Following<'_>> {
+        self.keep_shapes(&pair.schemas).await?;
         let mapping = load::goes_by(&pair);
         let progress = self.prepare(&mut pair, &mapping).await?;
         pair.pipeline.recover().await?;
@@ -469,6 +476,7 @@ impl Following<'_> {
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             () = self.worker.asked_for() => Ok(()),
+            () = tokio::time::sleep(self.worker.config.schema_drift.check_every) => Ok(()),
             woken = source.wait(timeout), if flows.source => woken,
             woken = target.wait(timeout), if flows.target => woken,
         }

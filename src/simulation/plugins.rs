@@ -23,6 +23,7 @@ pub(super) fn info(name: &str, version: u32) -> FunctionInfo {
         digest: format!("v{version}"),
         doc: String::new(),
         role: "field-transform".to_owned(),
+        output: None,
         idempotent: true,
         reverse: None,
     }

@@ -108,7 +108,15 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
         rollout: Rollout::default(),
         writers: tokio::sync::Semaphore::new(1),
     };
-    let open = OpenPair { config: Arc::clone(&config), pipeline, sources, schemas, warnings: Vec::new() };
+    let open = OpenPair {
+        config: Arc::clone(&config),
+        pipeline,
+        sources,
+        schemas,
+        warnings: Vec::new(),
+        creates: Vec::new(),
+        indexes: Vec::new(),
+    };
     let (reporter, _status) = Reporter::new();
     let worker = Worker { config, state, catalogue, reporter, watch };
     let shutdown = CancellationToken::new();

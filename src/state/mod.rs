@@ -282,6 +282,17 @@ pub trait StateStore: Resyncs {
     /// Pauses a pair, or lets it go on.
     async fn set_paused(&self, pair: &str, paused: bool) -> Result<()>;
 
+    /// What the pair's tables looked like when it was last in use, as its worker wrote it down; letting a pair go on
+    /// ([`StateStore::set_paused`]) forgets it. A store that keeps none sees no change between two runs.
+    async fn shape(&self, _pair: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Keeps what the pair's tables look like.
+    async fn keep_shape(&self, _pair: &str, _shape: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// Asks for a full comparison of both sides, which the pair's worker begins with [`StateStore::begin_load`].
     async fn request_resync(&self, pair: &str) -> Result<()>;
 

@@ -27,6 +27,7 @@ mod conflicts;
 mod past;
 mod resyncs;
 mod reviews;
+mod shapes;
 mod waiting;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -300,7 +301,18 @@ impl StateStore for SqliteState {
         .map_err(failed)
     }
 
+    async fn shape(&self, pair: &str) -> Result<Option<String>> {
+        shapes::shape(&self.pool, pair).await
+    }
+
+    async fn keep_shape(&self, pair: &str, shape: &str) -> Result<()> {
+        shapes::keep(&self.pool, pair, shape).await
+    }
+
     async fn set_paused(&self, pair: &str, paused: bool) -> Result<()> {
+        if !paused {
+            shapes::forget(&self.pool, pair).await?;
+        }
         let text = "INSERT INTO pairs (name, paused) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET paused = ?2";
         sqlx::query(text).bind(pair).bind(paused).execute(&self.pool).await.map(drop).map_err(failed)
     }

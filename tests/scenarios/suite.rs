@@ -5,7 +5,7 @@ macro_rules! suite {
     ($name:ident, $source:expr, $target:expr) => {
         mod $name {
             use crate::scenarios::{
-                Kind, chinook, conflicts, correlation, crash, disk, emptied, explain, live, lookup, mapping, match_on, one_way, pairs_http, plan, plugins, polling, reformat, resync, review, review_http, rollout, two_way,
+                Kind, chinook, conflicts, correlation, crash, create_target, disk, emptied, explain, identifiers, live, lookup, mapping, match_on, one_way, pairs_http, plan, plugins, polling, reformat, resync, review, review_http, rollout, schema_drift, two_way,
             };
 
             crate::scenarios::suite::scenarios! {
@@ -22,6 +22,13 @@ macro_rules! suite {
                     circles_are_untied, circles_of_two_pairs_are_untied,
                     a_copy_keeps_links_for_those_who_look_it_up, a_parent_wakes_its_children_live;
                 mapping: a_field_added_later_is_filled, another_function_or_filter_is_applied;
+                create_target: a_target_is_made_after_the_plan_has_shown_it, the_statement_is_exactly_what_a_run_does,
+                    a_target_that_is_there_stays_as_it_is, records_may_be_born_in_a_target_that_was_made,
+                    several_services_make_one_table, missing_indexes_are_told_as_statements;
+                schema_drift: a_new_column_is_added_to_the_other_side, a_new_column_alone_stops_nobody,
+                    a_column_that_goes_holds_the_pair_and_loses_nothing,
+                    a_dropped_column_empties_nothing_and_a_person_lets_the_pair_go_on, a_change_of_type_is_compared_in_full_on_request;
+                identifiers: odd_names_are_kept_in_step, names_that_a_system_does_not_take_are_refused;
                 polling: both_ways;
                 resync: a_resync_while_both_sides_are_edited, a_repair_while_both_sides_are_edited, one_side_wins_where_that_is_asked_for,
                     what_cannot_be_meant_is_refused;

@@ -5,12 +5,10 @@ use crate::change::Ends;
 mod mapping_options;
 mod monitoring;
 mod notifications;
-mod performance_settings;
 
 pub use mapping_options::TimestampFormat;
 pub use monitoring::{Alerting, Metric, Monitoring};
 pub use notifications::{Channel, Notifications, Threshold};
-pub use performance_settings::PerformanceSettings;
 
 /// What a pair's configuration says but has no effect yet; `check` names each in a `config.no_effect` warning.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +17,6 @@ pub struct Planned {
     pub monitoring: Monitoring,
     /// `error_handling.notifications`.
     pub notifications: Notifications,
-    /// `performance_settings`, but for batch size, parallelism and change detection.
-    pub performance_settings: PerformanceSettings,
     /// `mapping_options.timestamp_format`.
     pub timestamp_format: TimestampFormat,
     /// `external_id` of the endpoints.

@@ -12,6 +12,7 @@ mod endpoint;
 mod field_mappings;
 mod record_transforms;
 mod rules;
+mod schema_drift;
 mod settings;
 mod sync_settings;
 
@@ -25,6 +26,7 @@ pub(crate) use rules::{
     Bound, ConflictObject, ConflictResolution, ConflictStrategy, DeleteGuard, Deletes, FieldRule, Filter, FilterExit,
     Key, Names, OnValidationError, PlainDeletes, Rollout, RolloutMode, ValidationRule,
 };
+pub(crate) use schema_drift::{DriftPolicy, SchemaDrift};
 pub(crate) use settings::{
     Channel, ErrorHandling, LogLevel, LoopPrevention, Metric, Monitoring, Notification, Plugins, Server, State,
     Threshold,
@@ -154,6 +156,10 @@ pub(crate) struct SyncKeys {
     pub(crate) key: Option<Key>,
     /// Fields (the source's names) by which records are matched in the first sync, when keys are not shared.
     pub(crate) match_on: Option<Vec<String>>,
+    /// Whether the target's table is made where it is not there (default false).
+    pub(crate) create_target: Option<bool>,
+    /// What is done when columns are added, dropped, renamed or get another type.
+    pub(crate) schema_drift: Option<SchemaDrift>,
     /// Row filter per side, in the system's own language.
     pub(crate) filter: Option<Filter>,
     /// Which records take part so far, and whether anything is written at all.

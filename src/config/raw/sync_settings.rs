@@ -94,7 +94,7 @@ pub(crate) struct PerformanceSettings {
     pub(crate) parallelism: Option<u32>,
     /// How changes are found.
     pub(crate) change_detection: Option<ChangeDetection>,
-    /// Whether missing indexes on key fields are reported.
+    /// Whether `check --connect` and `plan` report missing indexes on the fields that records are looked up by (default true).
     pub(crate) index_recommendation: Option<bool>,
 }
 

@@ -21,6 +21,7 @@ mod monitoring;
 mod names;
 mod pair;
 mod record_transforms;
+mod schema_drift;
 mod scope;
 mod service;
 mod sync_type;

@@ -6,10 +6,10 @@ use super::capture::Capture;
 use super::scope::Scope;
 use super::{
     Context, capture, conflict_resolution, error_handling, field_mappings, monitoring, names, record_transforms,
-    sync_type, validation_rules,
+    schema_drift, sync_type, validation_rules,
 };
 use crate::change::Ends;
-use crate::config::planned::{PerformanceSettings, Planned, TimestampFormat};
+use crate::config::planned::{Planned, TimestampFormat};
 use crate::config::raw::{self, Place, SyncType};
 use crate::config::{
     DeleteGuard, Deletes, Endpoint, FilterExit, KeyMapping, Location, LoopPrevention, Nulls, PairConfig, Problem,
@@ -51,7 +51,6 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     let (retry, notifications) = error_handling::error_handling(context, &scope);
     planned.notifications = notifications;
     let (deletes, soft_delete) = deletes(&scope);
-    planned.performance_settings = performance_settings(context, &scope);
     let nulls = mapping_options(context, &scope, &mut planned);
     PairConfig {
         name: name.into(),
@@ -72,6 +71,11 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         filter_exit: filter_exit(&scope),
         rollout: rollout(&scope),
         loop_prevention: loop_prevention(&scope),
+        create_target: scope.find(|keys| keys.create_target).is_some_and(|(_, make)| make),
+        schema_drift: schema_drift::schema_drift(&scope),
+        index_recommendation: scope
+            .find(|keys| keys.performance_settings.as_ref()?.index_recommendation)
+            .is_none_or(|(_, wanted)| wanted),
         batch_size: batch_size(&scope),
         parallelism: parallelism(&scope),
         retry,
@@ -198,16 +202,6 @@ fn loop_prevention(scope: &Scope<'_>) -> Option<LoopPrevention> {
         window: window.unwrap_or(default.window),
         max_update_count: raw.max_update_count.unwrap_or(MAX_UPDATE_COUNT),
     })
-}
-
-fn performance_settings(context: &mut Context<'_>, scope: &Scope<'_>) -> PerformanceSettings {
-    let default = PerformanceSettings::default();
-    let Some((_, raw)) = scope.find(|keys| keys.performance_settings.as_ref()) else { return default };
-    if raw.index_recommendation.is_some() {
-        let at = context.at_key(raw.at, "index_recommendation");
-        context.no_effect(&at, "index_recommendation", "indexes are not looked at");
-    }
-    PerformanceSettings { index_recommendation: raw.index_recommendation.unwrap_or(default.index_recommendation) }
 }
 
 fn mapping_options(context: &mut Context<'_>, scope: &Scope<'_>, planned: &mut Planned) -> Nulls {

@@ -46,7 +46,7 @@ pub(super) async fn describe(connection: &mut MySqlConnection, server: &Server, 
 }
 
 /// The tables that a name can mean, best first: as it stands, then as `database.table`.
-fn candidates<'a>(database: &'a str, collection: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn candidates<'a>(database: &'a str, collection: &'a str) -> Vec<(&'a str, &'a str)> {
     let mut names = vec![(database, collection)];
     names.extend(collection.split_once('.').filter(|(database, table)| !database.is_empty() && !table.is_empty()));
     names
@@ -61,7 +61,7 @@ async fn locate(connection: &mut MySqlConnection, server: &Server, collection: &
             Err(place.error(ErrorKind::SchemaMismatch, code, format_args!("{}.{} {what}", found.database, found.name)))
         };
         if found.kind != "BASE TABLE" {
-            return refused("mysql.no_table", "is no table of its own; only those are kept in step");
+            return refused("mysql.not_a_table", "is no table of its own; only those are kept in step");
         }
         let transactions = found.engine.as_deref().is_some_and(|engine| ["InnoDB", "ROCKSDB"].contains(&engine));
         if !transactions {
@@ -74,6 +74,10 @@ async fn locate(connection: &mut MySqlConnection, server: &Server, collection: &
 
 /// The comparison of the catalogue ignores case; whether the server does is a setting of its own.
 async fn look_up(connection: &mut MySqlConnection, database: &str, name: &str) -> Sql<Option<Found>> {
+    // Names have three bytes a character at most: the server would not even compare others.
+    if database.chars().chain(name.chars()).any(|letter| u32::from(letter) > 0xffff) {
+        return Ok(None);
+    }
     let rows = sqlx::query(
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, @@lower_case_table_names FROM information_schema.TABLES \
          WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",

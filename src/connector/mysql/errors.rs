@@ -20,6 +20,8 @@ const NO_TABLE: u16 = 1146;
 const LOGGED_TRIGGER: u16 = 1419;
 /// Equal values of a unique key.
 const DUPLICATE: [u16; 4] = [1022, 1062, 1169, 1586];
+/// Table or column is there already.
+const THERE: [u16; 2] = [1050, 1060];
 /// Messages that quote names only, no values.
 const WITHOUT_VALUES: [u16; 8] = [1048, 1216, 1217, 1364, 1451, 1452, 3819, 4025];
 
@@ -53,6 +55,11 @@ fn database_error(error: &sqlx::Error) -> Option<&MySqlDatabaseError> {
 /// Whether the table that was asked does not exist.
 pub(super) fn is_no_table(error: &sqlx::Error) -> bool {
     database_error(error).is_some_and(|error| error.number() == NO_TABLE)
+}
+
+/// Whether what was to be made is there already.
+pub(super) fn is_there(error: &sqlx::Error) -> bool {
+    database_error(error).is_some_and(|error| THERE.contains(&error.number()))
 }
 
 /// Whether a record with the same unique values exists.

@@ -27,7 +27,7 @@ fn candidates(schema: &str, collection: &str) -> Vec<(String, String)> {
 }
 
 /// Cuts `a."b.c"` at the dots outside quotes; `None` where the quotes do not match.
-fn split_name(text: &str) -> Option<Vec<String>> {
+pub(super) fn split_name(text: &str) -> Option<Vec<String>> {
     let (mut parts, mut part, mut quoted) = (Vec::new(), String::new(), false);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -101,7 +101,7 @@ async fn locate(connection: &mut PgConnection, server: &Server, collection: &str
             };
             Err(place.error(
                 ErrorKind::SchemaMismatch,
-                "postgres.no_table",
+                "postgres.not_a_table",
                 format_args!("{schema}.{name} is {what}; only tables are kept in step"),
             ))
         }

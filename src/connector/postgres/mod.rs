@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Connector, OpenOptions, Schema, Side, Source};
+use super::{Blueprint, Connector, Creation, NewColumn, OpenOptions, Schema, Side, Source};
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result};
 
 mod catalogue;
 mod collection;
 mod copy;
+mod create;
 mod creates;
 mod errors;
 mod listen;
@@ -64,5 +65,29 @@ impl Connector for Postgres {
             CaptureMethod::Polling => Box::new(polling::PollSource::new(Arc::clone(&collection))?),
         };
         Ok(Side { source, target: Arc::new(target::PgTarget::new(collection)) })
+    }
+
+    fn creation(&self, endpoint: &Endpoint, blueprint: &Blueprint) -> Result<Creation> {
+        create::creation(&options::Server::of(endpoint)?, &endpoint.collection, blueprint)
+    }
+
+    async fn addition(&self, endpoint: &Endpoint, column: &NewColumn) -> Result<String> {
+        let server = options::Server::of(endpoint)?;
+        let mut connection = server.connect().await?;
+        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        create::addition(&server.place, &table, column)
+    }
+
+    async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()> {
+        let server = options::Server::of(endpoint)?;
+        create::define(&mut server.connect().await?, &server.place, statements).await
+    }
+
+    async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {
+        let server = options::Server::of(endpoint)?;
+        let mut connection = server.connect().await?;
+        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let missing = create::missing_indexes(&mut connection, &table, wanted).await;
+        missing.map_err(|error| server.place.failed("reading the indexes", error))
     }
 }

@@ -81,6 +81,12 @@ fn is_about_schema(message: &str) -> bool {
     .any(|part| message.contains(part))
 }
 
+/// Whether what was to be made is there already.
+pub(super) fn is_there(error: &sqlx::Error) -> bool {
+    let message = error.as_database_error().map(sqlx::error::DatabaseError::message);
+    message.is_some_and(|text| text.contains("already exists") || text.contains("duplicate column name"))
+}
+
 /// Where we are: for messages.
 #[derive(Debug, Clone)]
 pub(super) struct Place {

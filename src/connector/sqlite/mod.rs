@@ -7,13 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::{ConnectOptions, Connection};
 
-use super::{Connector, OpenOptions, Schema, Side};
+use super::{Blueprint, Connector, Creation, NewColumn, OpenOptions, Schema, Side};
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result, SyncError};
 
 mod affinity;
 mod catalogue;
 mod connection;
+mod create;
 mod errors;
 mod guarded;
 mod lookup;
@@ -44,12 +45,7 @@ pub struct Sqlite {}
 #[async_trait]
 impl Connector for Sqlite {
     async fn describe(&self, endpoint: &Endpoint) -> Result<Schema> {
-        let file = File::of(endpoint)?;
-        let mut connection = file.reading().connect().await.map_err(file.place.failed("opening the database"))?;
-        let table = catalogue::table(&mut connection, &file.place, &endpoint.collection).await?;
-        // Read-only use: nothing can be lost where closing fails.
-        connection.close().await.map_err(file.place.failed("closing the database"))?;
-        Ok(table.schema())
+        Ok(looked_at(endpoint, &[]).await?.0.schema())
     }
 
     async fn open(&self, endpoint: &Endpoint, _schema: &Schema, options: OpenOptions) -> Result<Side> {
@@ -60,6 +56,35 @@ impl Connector for Sqlite {
         };
         Ok(Side { source: capture, target: Arc::new(target::SqliteTarget { opened }) })
     }
+
+    fn creation(&self, endpoint: &Endpoint, blueprint: &Blueprint) -> Result<Creation> {
+        create::creation(&File::of(endpoint)?.place, &endpoint.collection, blueprint)
+    }
+
+    async fn addition(&self, endpoint: &Endpoint, column: &NewColumn) -> Result<String> {
+        let (table, _) = looked_at(endpoint, &[]).await?;
+        create::addition(&File::of(endpoint)?.place, &table, column)
+    }
+
+    async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()> {
+        create::define(&Database::open(File::of(endpoint)?, None, false).await?, statements).await
+    }
+
+    async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {
+        Ok(looked_at(endpoint, wanted).await?.1)
+    }
+}
+
+/// The endpoint's table as it is now, and statements for those of `wanted` that no index begins with.
+async fn looked_at(endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<(Table, Vec<String>)> {
+    let file = File::of(endpoint)?;
+    let mut connection = file.reading().connect().await.map_err(file.place.failed("opening the database"))?;
+    let table = catalogue::table(&mut connection, &file.place, &endpoint.collection).await?;
+    let missing = create::missing_indexes(&mut connection, &table, wanted).await;
+    let missing = missing.map_err(file.place.failed("reading the indexes"))?;
+    // Read-only use: nothing can be lost where closing fails.
+    connection.close().await.map_err(file.place.failed("closing the database"))?;
+    Ok((table, missing))
 }
 
 /// An opened collection: what source and target share.

@@ -80,6 +80,7 @@ impl Plugins for Functions {
             digest: "d1".to_owned(),
             doc: String::new(),
             role: String::new(),
+            output: None,
             idempotent: false,
             reverse: None,
         })

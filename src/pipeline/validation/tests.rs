@@ -26,6 +26,7 @@ impl Plugins for Fake {
             digest: text("d1"),
             doc: String::new(),
             role: String::new(),
+            output: None,
             idempotent: false,
             reverse: None,
         })

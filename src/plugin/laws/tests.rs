@@ -46,6 +46,7 @@ fn function(name: &str, inputs: &[Kind], output: Option<Kind>) -> Function {
         digest: String::new(),
         doc: String::new(),
         role: Role::FieldTransform.name().to_owned(),
+        output: None,
         idempotent: false,
         reverse: None,
     };
