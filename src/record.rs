@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::value::Value;
 
 mod codec;
+mod packed;
 
 pub use codec::{DecodeError, decode_values, encode_values};
+pub use packed::{Packer, Unpacker, push_sized, take_sized};
 
 /// The field names of a batch of records, shared by all of them.
 pub type Layout = Arc<[Box<str>]>;

@@ -18,6 +18,7 @@ pub mod blueprint;
 pub mod change_log;
 pub mod chunked_scan;
 pub mod lost_connection;
+pub mod marks;
 pub mod patience;
 pub mod registry;
 
@@ -26,6 +27,7 @@ pub mod postgres;
 pub mod sqlite;
 
 pub use blueprint::{Blueprint, Creation, NewColumn, begins_with};
+pub use marks::Mark;
 
 /// One column of a collection, as the system's catalogue says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,9 +210,6 @@ pub enum Write {
     Create {
         /// The fields to set; the others take the system's defaults.
         record: Record,
-        /// Where the system generates the key: a token under which the created key is kept until [`Target::forget_creates`],
-        /// in the same transaction, so that a replay finds it.
-        token: Option<String>,
     },
     /// Sets fields of one record, if the fields of `guard` still have these values.
     Update {
@@ -255,9 +254,6 @@ pub struct Upserted {
     pub unchanged: u64,
 }
 
-/// A create that may not have reached the state store: token and created key.
-pub type PendingCreate = (String, Key);
-
 /// Fetches and writes the records of one collection. Records in and out carry the opened fields; values are of their columns' kinds.
 #[async_trait]
 pub trait Target: Send + Sync {
@@ -281,7 +277,18 @@ pub trait Target: Send + Sync {
 
     /// Writes in one transaction where the system has one. Same order and length out. An outer error means that nothing was
     /// applied; of kind `InvalidRecord` it means that one of them is guilty and the caller halves the batch.
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>>;
+    /// Where the system can, what became of them is kept under the mark in the same transaction; marks that nobody will ask for any more
+    /// are forgotten with it.
+    async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>>;
+
+    /// As [`Target::write_marked`], and nothing is kept.
+    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+        self.write_marked(writes, None).await
+    }
+
+    /// What is kept of the writes of that run and number; waits for transactions that are about to keep more. `None` where the system
+    /// keeps nothing.
+    async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<marks::Kept>>>;
 
     /// Inserts or updates by the correlation fields (which have a unique constraint), without a guard, as fast as the system can;
     /// writes nothing where a record is equal already. Correlation values do not repeat within `records`. Outer errors as in `write`.
@@ -293,10 +300,4 @@ pub trait Target: Send + Sync {
     /// When each record last changed other than by this consumer, by the system's clock, microseconds since 1970-01-01 UTC, as far
     /// as the stream's unacknowledged changes know.
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>>;
-
-    /// Creates whose tokens were not forgotten yet.
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>>;
-
-    /// Forgets tokens whose links are committed.
-    async fn forget_creates(&self, tokens: &[String]) -> Result<()>;
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::marks::Kept;
 use super::{
-    Blueprint, Capabilities, Connector, Creation, NewColumn, OpenOptions, PendingCreate, Scan, ScanOrder, Schema, Side,
+    Blueprint, Capabilities, Connector, Creation, Mark, NewColumn, OpenOptions, Scan, ScanOrder, Schema, Side,
     Source, Target, Upserted, Write, WriteOutcome,
 };
 use crate::change::{ChangeBatch, Position};
@@ -156,8 +157,8 @@ impl Target for Limited<Arc<dyn Target>> {
         self.limit.on("finding", self.inner.find(fields, values)).await
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-        self.limit.on("writing", self.inner.write(writes)).await
+    async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
+        self.limit.on("writing", self.inner.write_marked(writes, mark)).await
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
@@ -172,11 +173,7 @@ impl Target for Limited<Arc<dyn Target>> {
         self.limit.on("asking for times", self.inner.change_times(keys)).await
     }
 
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        self.limit.on("looking for unfinished creates", self.inner.pending_creates()).await
-    }
-
-    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
-        self.limit.on("forgetting creates", self.inner.forget_creates(tokens)).await
+    async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<Kept>>> {
+        self.limit.on("reading what became of writes", self.inner.marks(run, number)).await
     }
 }

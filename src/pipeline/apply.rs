@@ -1,33 +1,21 @@
 //! Stage 7: decisions become guarded writes, and a batch that one record spoils is halved until only that record fails.
 
 use crate::change::End;
-use crate::connector::{Target, Upserted, Write, WriteOutcome};
+use crate::connector::{Mark, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
 use super::binding::Binding;
 use super::reconcile::{self, Intent};
 
-/// The write that carries out `intent` at `end`, where `now` is the image it assumes and `other` the key on the other side.
-/// `None` where an update or delete has no key to go by, which cannot be.
-pub fn write(
-    binding: &Binding,
-    end: End,
-    intent: Intent,
-    now: Option<&Record>,
-    consumer_key: (&str, Option<&Key>),
-) -> Option<Write> {
+/// The write that carries out `intent` at `end`, where `now` is the image it assumes. `None` where an update or delete has no key to go by, which cannot be.
+pub fn write(binding: &Binding, end: End, intent: Intent, now: Option<&Record>) -> Option<Write> {
     // One-way pairs are meant to overwrite; two-way ones never do so blindly (I6).
     let guarded = *binding.flows.get(end);
     let guard = || now.filter(|_| guarded).map(|now| assumption(binding, end, now));
     let key = || now.and_then(|now| key_of(binding, end, now));
     Some(match intent {
-        Intent::Create(record) => {
-            let names = binding.keys.get(end).iter().filter_map(|&place| binding.layouts.get(end).get(place));
-            let generated = names.clone().any(|name| record.get(name).is_none());
-            let token = consumer_key.1.filter(|_| generated).map(|key| token(consumer_key.0, key));
-            Write::Create { record, token }
-        }
+        Intent::Create(record) => Write::Create { record },
         Intent::Update(fields) => Write::Update { key: key()?, fields, guard: guard() },
         Intent::Delete => Write::Delete { key: key()?, guard: guard() },
     })
@@ -39,6 +27,11 @@ pub fn key_of(binding: &Binding, end: End, record: &Record) -> Option<Key> {
     binding.keys.get(end).iter().map(value).collect::<Option<Vec<_>>>().map(Key)
 }
 
+/// Names of the primary key's fields.
+pub fn key_names(binding: &Binding, end: End) -> impl Iterator<Item = &str> {
+    binding.keys.get(end).iter().filter_map(move |&place| binding.layouts.get(end).get(place).map(|name| &**name))
+}
+
 /// The fields of an image that the pair reads or writes.
 fn assumption(binding: &Binding, end: End, now: &Record) -> Record {
     let mapped = binding.mappings.iter().map(|mapping| mapping.fields.get(end));
@@ -47,29 +40,16 @@ fn assumption(binding: &Binding, end: End, now: &Record) -> Record {
     binding.record(end, fields.filter_map(|of| Some((of.position, reconcile::field(now, of)?))))
 }
 
-/// Names a create whose key the system generates, and carries the other side's key.
-fn token(consumer: &str, other: &Key) -> String {
-    let hex: String = other.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{consumer}|{hex}")
-}
-
-/// The other side's key in a token of this consumer.
-pub fn key_of_token(consumer: &str, token: &str) -> Option<Key> {
-    let hex = token.strip_prefix(consumer)?.strip_prefix('|')?;
-    let byte = |place: usize| u8::from_str_radix(hex.get(place..place + 2)?, 16).ok();
-    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
-    Key::decode(&bytes?).ok()
-}
-
-/// Writes all, in order; a refused batch is halved until only the guilty record fails.
+/// Writes all, in order, under `mark`; a refused batch is halved until only the guilty record fails.
 ///
 /// # Errors
 /// Where the system cannot be written to at all.
-pub async fn write_all(target: &dyn Target, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+pub async fn write_all(target: &dyn Target, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
     let mut outcomes = Vec::with_capacity(writes.len());
     let mut rest: Vec<&[Write]> = writes.chunks(target.capabilities().batch.max(1)).rev().collect();
     while let Some(part) = rest.pop() {
-        match target.write(part).await {
+        let mark = mark.map(|mark| Mark { first: mark.first + outcomes.len(), ..mark });
+        match target.write_marked(part, mark).await {
             Ok(done) if done.len() == part.len() => outcomes.extend(done),
             Ok(done) => return Err(SyncError::internal(format!("{} writes had {} outcomes", part.len(), done.len()))),
             Err(error) if error.kind != ErrorKind::InvalidRecord => return Err(error),
@@ -110,18 +90,4 @@ pub async fn upsert_all(target: &dyn Target, records: &[Record]) -> Result<(Upse
         }
     }
     Ok((sum, failed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::value::Value;
-
-    #[test]
-    fn a_token_carries_the_key() {
-        let key = Key(vec![Value::Int(7), Value::Text("ü|".into())]);
-        assert_eq!(key_of_token("store:pair", &token("store:pair", &key)), Some(key));
-        assert_eq!(key_of_token("store:other", &token("store:pair", &Key(vec![Value::Int(1)]))), None);
-        assert_eq!(key_of_token("a", "a|zz"), None);
-    }
 }

@@ -1,18 +1,19 @@
 //! One link on its way through the linked pipeline: what is known of it, and how outcomes change that (row 6, no I/O).
 
 use super::apply::key_of;
-use super::binding::{Binding, BoundField, BoundMapping};
+use super::binding::{Binding, BoundField};
 use super::reconcile::{Answer, Decision, Images, Intent};
 use super::transform::{Mapped, Rejection};
 use super::{Done, reconcile};
 use crate::change::{End, Ends};
 use crate::connector::{Write, WriteOutcome};
 use crate::record::{Key, Record};
-use crate::state::{Link, Resolver, Ruling, Winner, WriteOp, Writing};
+use crate::state::{Link, Resolver, Ruling, Writing};
 use crate::telemetry::clock;
 use crate::value::Value;
 
 mod contested;
+mod intended;
 mod review;
 mod untie;
 
@@ -272,12 +273,7 @@ impl Item {
 
     /// Puts a write that was carried out into the batch's history.
     fn put_down(&self, end: End, write: &Write, done: &mut Done) {
-        let set = |fields: &Record| fields.values().iter().map(Option::is_some).collect::<Vec<_>>();
-        let (op, fields) = match write {
-            Write::Create { .. } => (WriteOp::Create, None),
-            Write::Update { fields, .. } => (WriteOp::Update, Some((fields.layout(), set(fields)))),
-            Write::Delete { .. } => (WriteOp::Delete, None),
-        };
+        let (op, fields) = Self::form(write);
         done.commit.history.push(Writing {
             op,
             end,
@@ -293,43 +289,6 @@ impl Item {
         if let (Some(source), Some(target)) = (self.image(End::Source).cloned(), self.image(End::Target).cloned()) {
             self.base = Some(Ends { source, target });
             self.fresh = created == End::Source;
-        }
-    }
-
-    /// What has reached `end` is agreed, and so is what it was made of at the other end, even if the other end's write has to be
-    /// decided again. A value of a resolver's own has to reach both ends first.
-    pub(super) fn advance(&mut self, binding: &Binding, end: End, fields: &Record) {
-        let from = end.other();
-        let pending = |place: usize| {
-            let own = |winner| matches!(winner, Winner::Base | Winner::Merged);
-            self.answers.iter().any(|(of, answer)| *of == place && own(answer.winner))
-        };
-        let written = |of: &BoundField| fields.get(&of.name).is_some();
-        let mapped =
-            binding.mappings.iter().enumerate().filter(|(place, one)| written(one.fields.get(end)) && !pending(*place));
-        let mapped = mapped.flat_map(|(_, one)| [(end, one.fields.get(end)), (from, one.fields.get(from))]);
-        let made = binding.computed.iter().filter(|one| one.from == from && one.outputs.iter().any(written));
-        let made = made.flat_map(|one| {
-            let outputs = one.outputs.iter().filter(|of| written(of)).map(|of| (end, of));
-            outputs.chain(one.inputs.iter().map(|of| (from, of)))
-        });
-        self.left_out
-            .get_mut(end)
-            .retain(|place| !binding.mappings.get(*place).is_some_and(|one| written(one.fields.get(end))));
-        let value = |end: End, of: &BoundField| self.image(end).and_then(|image| reconcile::field(image, of)).cloned();
-        let agreed: Vec<(End, &BoundField, Value)> =
-            mapped.chain(made).filter_map(|(end, of)| Some((end, of, value(end, of)?))).collect();
-        // A target that does not know the source's key yet is told in another round, now that the source's record may pass.
-        let target = self.image(End::Target);
-        let untold = |one: &BoundMapping| {
-            let known = |target| reconcile::field(target, &one.fields.target).is_some_and(|value| !value.is_null());
-            one.correlation && target.is_some_and(|target| !known(target))
-        };
-        self.fresh |= end == End::Source && binding.mappings.iter().any(untold);
-        let nothing = Ends::from_fn(|end| binding.nothing_agreed(end, self.keys.get(end).as_ref()));
-        let base = self.base.get_or_insert(nothing);
-        for (end, of, value) in agreed {
-            base.get_mut(end).set(&of.name, value);
         }
     }
 

@@ -195,7 +195,7 @@ impl Pipeline {
         };
         let writes: Vec<Write> = found.into_iter().flatten().filter_map(marked).collect();
         let mut count = 0;
-        for outcome in apply::write_all(target, &writes).await? {
+        for outcome in apply::write_all(target, &writes, None).await? {
             match outcome {
                 WriteOutcome::Applied { .. } => count += 1,
                 // It is gone by now.

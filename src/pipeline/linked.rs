@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::item::{Item, Now, Step};
 use super::{Done, Pipeline, apply};
 use crate::change::{Change, End, Ends, Op};
-use crate::connector::Write;
+use crate::connector::{Mark, Write};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
-use crate::state::{Link, ReviewFilter};
+use crate::state::{Begun, Intention, Link, ReviewFilter};
 use crate::telemetry::CrashPoint;
 
 /// A record that changes under our hands this many times in a row is left to a later batch.
@@ -21,9 +21,6 @@ const ROUNDS_MAX: u32 = 8;
 
 /// A create that collides this often with something that cannot be found collides with another unique value.
 const CREATE_ROUNDS_MAX: u32 = 3;
-
-/// A record as it is, and whether somebody else has changed it.
-type Survivor = (Option<Record>, bool);
 
 impl Pipeline {
     /// Reconciles the links of the changed keys.
@@ -34,80 +31,6 @@ impl Pipeline {
         self.hold_back(&mut items, &mut done).await?;
         self.settle(items, plugins, &mut done).await?;
         Ok(done)
-    }
-
-    /// Finishes creates that a crash kept from their links.
-    ///
-    /// # Errors
-    /// As `process`.
-    pub async fn recover(&self) -> Result<()> {
-        let plugins = self.catalogue.snapshot();
-        for end in [End::Source, End::Target] {
-            let pending = self.targets.get(end).pending_creates().await?;
-            let (tokens, created): (Vec<String>, Vec<(Key, Key)>) = pending
-                .into_iter()
-                .filter_map(|(token, key)| {
-                    apply::key_of_token(&self.consumer, &token).map(|other| (token, (key, other)))
-                })
-                .unzip();
-            if tokens.is_empty() {
-                continue;
-            }
-            let keys: Vec<Key> = created.iter().map(|(key, _)| key.clone()).collect();
-            let others: Vec<Key> = created.into_iter().map(|(_, other)| other).collect();
-            let links = self.state.links(&self.binding.pair, end, &keys).await?;
-            let images = self.survivors(end, &keys).await?;
-            let origins = self.survivors(end.other(), &others).await?;
-            let mut items = Vec::new();
-            for ((key, other), ((link, image), origin)) in
-                keys.into_iter().zip(others).zip(links.into_iter().zip(images).zip(origins))
-            {
-                if link.is_none() {
-                    items.push(self.recovered(end, (key, other), image, origin));
-                }
-            }
-            let mut done = Done::default();
-            // Whatever becomes of them now: once the tokens are forgotten, nothing else knows that they belong together.
-            done.commit.links.extend(items.iter().filter_map(Item::link));
-            self.settle(items, &plugins, &mut done).await?;
-            done.commit.plugins = self.plugin_set(plugins.as_ref());
-            self.state.commit(&self.binding.pair, &done.commit).await?;
-            self.targets.get(end).forget_creates(&tokens).await?;
-        }
-        Ok(())
-    }
-
-    /// Records as they are now, and whether others have changed them, as far as the stream knows.
-    async fn survivors(&self, end: End, keys: &[Key]) -> Result<Vec<Survivor>> {
-        let target = self.targets.get(end);
-        let images = target.fetch(keys).await?;
-        let times =
-            if target.capabilities().change_times { target.change_times(keys).await? } else { vec![None; keys.len()] };
-        Ok(images.into_iter().zip(times.into_iter().map(|time| time.is_some())).collect())
-    }
-
-    /// The item of a create at `end` that reached the system, but not the state store. What was agreed is not known any more, because
-    /// either side may have been edited since: nothing counts as agreed, so that what differs is contested. Where one record is gone, the
-    /// other goes too, unless somebody has edited it.
-    fn recovered(
-        &self,
-        end: End,
-        keys: (Key, Key),
-        (image, edited): Survivor,
-        (origin, origin_edited): Survivor,
-    ) -> Item {
-        let mut item = Item::new(end.other(), keys.1, None, origin.clone());
-        *item.keys.get_mut(end) = Some(keys.0);
-        item.reread(&self.binding, end, image.clone());
-        item.fresh = end == End::Source && image.is_some() && origin.is_some();
-        let mut base = Ends::from_fn(|end| self.binding.nothing_agreed(end, item.keys.get(end).as_ref()));
-        match (image, origin) {
-            (Some(image), None) if !edited => *base.get_mut(end) = image,
-            (None, Some(origin)) if !origin_edited => *base.get_mut(end.other()) = origin,
-            _ => {}
-        }
-        item.base = Some(base);
-        item
     }
 
     /// One item per changed key, with its link and its current image.
@@ -200,10 +123,9 @@ impl Pipeline {
             self.decide(&mut items, plugins, done).await?;
             self.guard_deletes(&mut items, done).await?;
             self.stop_loops(&mut items, done);
-            self.record_conflicts(&mut items).await?;
             // The target first: a record's source is never touched for a target that refuses it.
             for end in [End::Target, End::Source] {
-                self.write(end, &mut items, done).await?;
+                self.write(end, &mut items, plugins, done).await?;
             }
             for item in &mut items {
                 match item.step {
@@ -289,46 +211,42 @@ impl Pipeline {
         Ok(times)
     }
 
-    /// No loser is overwritten before that is on record (I6).
-    async fn record_conflicts(&self, items: &mut [Item]) -> Result<()> {
-        let (mut places, mut conflicts) = (Vec::new(), Vec::new());
-        for (index, item) in items.iter().enumerate().filter(|(_, item)| item.step == Step::Open) {
-            for (place, conflict) in item.to_record() {
-                places.push((index, place));
-                conflicts.push(conflict);
-            }
+    /// Puts writes at `end` on record before the first of them is done, and with them the conflicts whose losers they overwrite (I6).
+    async fn intend(
+        &self,
+        end: End,
+        writers: &mut [&mut Item],
+        writes: &[Write],
+        plugins: &Arc<dyn Plugins>,
+    ) -> Result<Begun> {
+        let intended = |(item, write): (&&mut Item, &Write)| item.intended(&self.binding, end, write);
+        let writes = writers.iter().zip(writes).map(intended).collect();
+        let intention = Intention { end, plugins: self.plugin_set(plugins.as_ref()), writes };
+        let begun = self.state.intend(&self.binding.pair, intention).await?;
+        CrashPoint::Intended.pass();
+        for (item, numbers) in writers.iter_mut().zip(&begun.conflicts) {
+            item.recorded(end, numbers);
         }
-        if conflicts.is_empty() {
-            return Ok(());
-        }
-        let ids = self.state.intend(&self.binding.pair, &conflicts).await?;
-        CrashPoint::ConflictsRecorded.pass();
-        for ((index, place), id) in places.into_iter().zip(ids) {
-            if let Some(item) = items.get_mut(index) {
-                item.recorded(place, id);
-            }
-        }
-        Ok(())
+        Ok(begun)
     }
 
     /// Carries out what was decided for `end`.
-    async fn write(&self, end: End, items: &mut [Item], done: &mut Done) -> Result<()> {
+    async fn write(&self, end: End, items: &mut [Item], plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         let (mut writers, mut writes): (Vec<&mut Item>, Vec<Write>) = Default::default();
         for item in items.iter_mut() {
             let Some(intent) = item.take_write(end) else { continue };
-            let other = item.keys.get(end.other()).as_ref();
-            let write = apply::write(&self.binding, end, intent, item.image(end), (&self.consumer, other));
+            let write = apply::write(&self.binding, end, intent, item.image(end));
             let write = write.ok_or_else(|| SyncError::internal("a write without a key"))?;
-            if let Write::Create { token: Some(token), .. } = &write {
-                done.tokens.get_mut(end).push(token.clone());
-            }
             writers.push(item);
             writes.push(write);
         }
         if writes.is_empty() {
             return Ok(());
         }
-        let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes).await?;
+        let begun = self.intend(end, &mut writers, &writes, plugins).await?;
+        done.commit.intentions.push(begun.number);
+        let mark = Mark { run: &begun.run, number: begun.number, since: begun.since, first: 0 };
+        let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes, Some(mark)).await?;
         written(end).pass();
         for ((item, write), outcome) in writers.into_iter().zip(&writes).zip(outcomes) {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });

@@ -32,6 +32,7 @@ mod linked;
 mod lookup;
 mod match_on;
 mod matching;
+mod recover;
 mod resolve;
 mod ruling;
 
@@ -96,17 +97,10 @@ impl Pipeline {
         Ok(done.commit.counts)
     }
 
-    /// Commits what a batch came to; then the tokens of its creates are not needed any more.
+    /// Commits what a batch came to.
     async fn commit(&self, done: &Done) -> Result<()> {
         self.state.commit(&self.binding.pair, &done.commit).await?;
         CrashPoint::BatchCommitted.pass();
-        for end in [End::Source, End::Target] {
-            let tokens = done.tokens.get(end);
-            if !tokens.is_empty() {
-                self.targets.get(end).forget_creates(tokens).await?;
-                CrashPoint::CreatesForgotten.pass();
-            }
-        }
         Ok(())
     }
 
@@ -152,8 +146,6 @@ impl Pipeline {
 #[derive(Debug, Default)]
 struct Done {
     commit: Commit,
-    /// Creates that may be forgotten once this is committed.
-    tokens: Ends<Vec<String>>,
 }
 
 impl Done {

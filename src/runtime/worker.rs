@@ -302,7 +302,7 @@ impl Worker {
         let mapping = load::goes_by(&pair);
         let progress = self.prepare(&mut pair, &mapping).await?;
         pair.pipeline.recover().await?;
-        CrashPoint::CreatesRecovered.pass();
+        CrashPoint::Recovered.pass();
         if !progress.loaded {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");

@@ -69,7 +69,8 @@ fn is_valid(world: &mut World, side: &Side, (id, field): (i64, usize), value: &V
     }
 }
 
-/// Whose value the program writes; a value that nobody wrote is a violation. Of several that wrote null, one that makes the write right.
+/// Whose value the program writes; a value that nobody wrote is a violation. Of several that wrote
+/// the same, one that makes the write right.
 fn author(world: &mut World, side: &Side, (id, field): (i64, usize), row: &Row, value: &Value) -> Option<Mark> {
     let mut authors = world.ledger.authors(&row.things, field, value);
     if world.pairs[side.pair].correlation.is_none() {
@@ -85,7 +86,8 @@ fn author(world: &mut World, side: &Side, (id, field): (i64, usize), row: &Row, 
     }
     let now = row.marks[field];
     let fits = |mark: &Mark| now.is_none_or(|now| world.ledger.knows(*mark, now));
-    authors.iter().copied().find(fits).or(authors.first().copied())
+    let is_new = |mark: &Mark| now.is_none_or(|now| !world.ledger.saw(now, *mark));
+    authors.iter().copied().find(fits).or_else(|| authors.iter().copied().find(is_new)).or(authors.first().copied())
 }
 
 /// I6 and I4: what is overwritten was known to who wrote what replaces it, or the conflict is on record.
@@ -97,11 +99,12 @@ fn is_no_loss(world: &mut World, side: &Side, (id, field): (i64, usize), row: &R
         is_in_order(world, side, (earlier, later));
         return;
     }
-    let was = &world.ledger.written[earlier];
-    if was.left_out || (was.null && !is_edit(world, side, id, field)) {
+    let went_back = world.ledger.saw(earlier, later);
+    if !went_back && (world.ledger.written[earlier].left_out || !is_edit(world, side, (id, field), row)) {
+        // What replaces it replaces what it had replaced, too.
+        world.ledger.chosen.push((later, earlier));
         return;
     }
-    let went_back = world.ledger.knows(earlier, later);
     let (table, name) = (world.tables[side.table].name, FIELD_NAMES[field]);
     world.violate(|| {
         let law = if went_back { "I4: goes back" } else { "I6: an unseen edit is overwritten and not on record" };
@@ -109,11 +112,17 @@ fn is_no_loss(world: &mut World, side: &Side, (id, field): (i64, usize), row: &R
     });
 }
 
-/// Whether a null is an edit: it says nothing before anything else was agreed about the field.
-fn is_edit(world: &World, side: &Side, id: i64, field: usize) -> bool {
-    let link = world.state.link(&world.pairs[side.pair].name, side.end, &key(id));
-    let base = link.and_then(|link| link.base);
-    base.and_then(|base| base.get(side.end).get(FIELD_NAMES[field]).cloned()).is_some_and(|value| !value.is_null())
+/// Whether what stands in a field is an edit: states are compared, so what was put back to the value that is agreed is none; and a null says
+/// nothing before anything else was agreed about the field.
+fn is_edit(world: &World, side: &Side, (id, field): (i64, usize), row: &Row) -> bool {
+    let value = &row.values[row.values.len() - FIELDS + field];
+    let pair = &world.pairs[side.pair].name;
+    let of = |base: &Record| base.get(FIELD_NAMES[field]).cloned();
+    if world.state.agreed(pair, side.end, &key(id)).iter().any(|base| of(base).as_ref() == Some(value)) {
+        return false;
+    }
+    let committed = || world.state.link(pair, side.end, &key(id))?.base.and_then(|base| of(base.get(side.end)));
+    !value.is_null() || committed().is_some()
 }
 
 /// I7: what was deleted here comes back only where an edit that its deleter did not see won, which is on record.
@@ -145,10 +154,11 @@ pub(super) fn delete(world: &mut World, side: &Side, id: i64) {
     world.remove(side.table, id);
     let Some(row) = world.tables[side.table].rows.get(&id) else { return };
     let knew = |seen: &[Option<Mark>; FIELDS]| {
-        row.marks.iter().zip(seen).all(|(mark, seen)| match (mark, seen) {
-            (None, _) => true,
-            (Some(mark), Some(seen)) => world.ledger.knows(*seen, *mark) || world.ledger.written[*mark].null,
-            (Some(mark), None) => world.ledger.written[*mark].null,
+        let mut fields = row.marks.iter().zip(seen).enumerate();
+        fields.all(|(field, (mark, seen))| {
+            let Some(mark) = mark else { return true };
+            let is_edit = || !world.ledger.written[*mark].null && is_edit(world, side, (id, field), row);
+            seen.is_some_and(|seen| world.ledger.knows(seen, *mark)) || !is_edit()
         })
     };
     let of = |one: &&Deleted| one.shared_id.map_or(!one.things.is_disjoint(&row.things), |shared| shared == id);
@@ -172,7 +182,9 @@ pub(super) fn delete(world: &mut World, side: &Side, id: i64) {
 /// decided, because the guard held; the winner's can only be later than it was.
 fn is_in_order(world: &mut World, side: &Side, (earlier, later): (Mark, Mark)) {
     let traits = &world.pairs[side.pair];
-    let Some(ids) = world.ledger.last_write_wins(side.pair, (earlier, later)).filter(|_| traits.later_wins) else {
+    // A value that was put back says nothing of when.
+    let told = traits.later_wins && [earlier, later].iter().all(|mark| world.ledger.is_unique(*mark));
+    let Some(ids) = world.ledger.last_write_wins(side.pair, (earlier, later)).filter(|_| told) else {
         return;
     };
     let time = |end: End| world.tables[*traits.tables.get(end)].changed_at(*ids.get(end), &side.consumer);

@@ -1,5 +1,5 @@
 //! What people did to the simulated systems, independent of what the program makes of it: every value that a person writes is unique, so that
-//! it can be followed wherever it goes.
+//! that it can be followed wherever it goes; nulls, and values that are put back, may be any of several writes.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +20,8 @@ pub(super) struct Written {
     /// What stood there, and was seen by who wrote this.
     pub(super) before: Option<Mark>,
     pub(super) null: bool,
+    /// The first write of this very value: itself, unless it was put back.
+    pub(super) text: Mark,
     /// Left out when the record was inserted: that is no edit.
     pub(super) left_out: bool,
 }
@@ -78,20 +80,34 @@ impl Ledger {
                 |one: &Written| one.null && one.field == field && (things.is_empty() || things.contains(&one.thing));
             return self.written.iter().enumerate().filter(|(_, one)| is(one)).map(|(mark, _)| mark).collect();
         }
-        mark_in(value)
-            .filter(|mark| self.written.get(*mark).is_some_and(|one| one.field == field))
-            .into_iter()
-            .collect()
+        let text = mark_in(value);
+        let is = |one: &Written| !one.null && one.field == field && Some(one.text) == text;
+        self.written.iter().enumerate().filter(|(_, one)| is(one)).map(|(mark, _)| mark).collect()
+    }
+
+    /// Whether no other write has the same value.
+    pub(super) fn is_unique(&self, mark: Mark) -> bool {
+        let one = &self.written[mark];
+        !one.null && self.written.iter().filter(|other| !other.null && other.text == one.text).count() == 1
     }
 
     /// Whether a value is one of these writes.
     fn is(&self, mark: Mark, value: Option<&Value>) -> bool {
         match value {
             Some(Value::Null) => self.written[mark].null,
-            Some(value) => mark_in(value) == Some(mark),
+            Some(value) => !self.written[mark].null && mark_in(value) == Some(self.written[mark].text),
             // What a side has cannot be said in the target's terms: it was refused.
             None => true,
         }
+    }
+
+    /// Whether whoever wrote `later` had `earlier` before their eyes, or somebody whose value they saw had.
+    pub(super) fn saw(&self, later: Mark, earlier: Mark) -> bool {
+        let mut seen = self.written[later].before;
+        while let Some(mark) = seen.filter(|mark| *mark != earlier) {
+            seen = self.written[mark].before;
+        }
+        seen.is_some()
     }
 
     /// Whether whoever wrote `later` knew of `earlier`: saw it, or saw what it lost to, which is on record.
@@ -123,7 +139,11 @@ impl Ledger {
                         };
                         open.extend(self.written.iter().enumerate().filter(|(_, one)| is(one)).map(|(mark, _)| mark));
                     }
-                    Some(value) => open.extend(mark_in(value)),
+                    Some(value) => {
+                        let text = mark_in(value);
+                        let is = |one: &Written| !one.null && Some(one.text) == text;
+                        open.extend(self.written.iter().enumerate().filter(|(_, one)| is(one)).map(|(mark, _)| mark));
+                    }
                 }
             }
         }

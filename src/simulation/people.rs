@@ -63,10 +63,26 @@ fn update(world: &mut World, table: usize, id: i64, poison: bool) {
     let count = 1 + world.rng.below(2);
     for field in [first, (first + 1) % FIELDS].into_iter().take(count) {
         let was_null = row.values[row.values.len() - FIELDS + field].is_null();
-        let null = field > 0 && !was_null && !world.faulty && world.rng.chance(60);
+        let null = field > 0 && !was_null && world.rng.chance(60);
+        if world.rng.chance(100) && put_back(world, table, &mut row, (id, field, thing)) {
+            continue;
+        }
         set(world, table, &mut row, (field, thing), null, poison);
     }
     put(world, table, id, Some(row));
+}
+
+/// Sets a field to the very value that it had before the record was last changed; whether it had another.
+fn put_back(world: &mut World, table: usize, row: &mut Row, (id, field, thing): (i64, usize, usize)) -> bool {
+    let place = row.values.len() - FIELDS + field;
+    let Some(Some(was)) = world.tables[table].before.get(&id) else { return false };
+    let (value, mark) = (was.values[place].clone(), was.marks[field]);
+    let Some(mark) = mark.filter(|_| value != row.values[place]) else { return false };
+    let (text, null) = (world.ledger.written[mark].text, value.is_null());
+    let before = row.marks[field];
+    row.marks[field] = Some(world.ledger.write(Written { thing, field, before, null, text, left_out: false }));
+    row.values[place] = value;
+    true
 }
 
 fn delete(world: &mut World, table: usize, id: i64) {
@@ -82,7 +98,8 @@ fn delete(world: &mut World, table: usize, id: i64) {
 fn set(world: &mut World, table: usize, row: &mut Row, (field, thing): (usize, usize), null: bool, poison: bool) {
     let before = row.marks[field];
     let left_out = null && row.values[row.values.len() - FIELDS + field].is_null();
-    let mark = world.ledger.write(Written { thing, field, before, null, left_out });
+    let text = world.ledger.written.len();
+    let mark = world.ledger.write(Written { thing, field, before, null, text, left_out });
     let mut text = if world.rng.chance(150) { format!("W{mark}") } else { format!("w{mark}") };
     if poison && world.rng.chance(60) {
         text.push(match field {

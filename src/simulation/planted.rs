@@ -1,13 +1,15 @@
 //! Deliberate bugs, planted at the seams: in what the program is told, and in what becomes of what it wants. The real code runs unchanged. Each
 //! must be found, else the oracles are blind.
 
-use super::side::Side;
+use super::side::{Side, key};
 use super::world::World;
 use crate::change::End;
-use crate::connector::Write;
+use crate::connector::marks::{Kept, fates, kept};
+use crate::connector::{Write, WriteOutcome};
 use crate::pipeline::binding::Binding;
 use crate::record::Record;
 use crate::state::Commit;
+use crate::state::intent::Open;
 use crate::value::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,14 @@ pub(super) enum Bug {
     TombstoneForgotten,
     /// Of two changes at the same time, the one that arrives first wins.
     TieByArrival,
-    /// A create cannot be told from one before a crash.
-    NoToken,
+    /// Systems keep nothing of what became of writes.
+    NoMark,
+    /// What a crash left open is not looked at.
+    IntentionIgnored,
+    /// What a crash left open is taken for done.
+    IntentionTrusted,
+    /// What a system has made of a write is not told after a crash.
+    StoredUntold,
     /// The plugins change under a batch.
     PluginsMidBatch,
     /// What is in review is not committed.
@@ -51,7 +59,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::CheckpointFirst,
         Self::AcknowledgeFirst,
         Self::PartialCommit,
@@ -66,7 +74,10 @@ impl Bug {
         Self::ValidationSkipped,
         Self::TombstoneForgotten,
         Self::TieByArrival,
-        Self::NoToken,
+        Self::NoMark,
+        Self::IntentionIgnored,
+        Self::IntentionTrusted,
+        Self::StoredUntold,
         Self::PluginsMidBatch,
         Self::ReviewDropped,
         Self::ChangeSkipped,
@@ -101,7 +112,6 @@ pub(super) fn write(bug: Option<Bug>, write: &mut Write) {
         | (Some(Bug::NoGuardOnDelete), Write::Delete { guard, .. }) => {
             *guard = None;
         }
-        (Some(Bug::NoToken), Write::Create { token, .. }) => *token = None,
         _ => {}
     }
 }
@@ -120,6 +130,29 @@ pub(super) fn fetched(world: &mut World, record: &mut Record) {
     if world.strikes(Bug::AbsentAsNull, 100) {
         record.set("z", Value::Null);
     }
+}
+
+/// What a faulty program would find open.
+pub(super) fn intentions(bug: Option<Bug>, open: Vec<Open>) -> Vec<Open> {
+    if bug == Some(Bug::IntentionIgnored) { Vec::new() } else { open }
+}
+
+/// What a faulty program would take for what became of writes.
+pub(super) fn marks(bug: Option<Bug>, marks: Vec<Kept>) -> Option<Vec<Kept>> {
+    let of_one = || kept(&[Write::Delete { key: key(1), guard: None }], [Some(&applied())]);
+    let as_asked = || (0..10).map(|place| (place, of_one())).collect();
+    match bug {
+        Some(Bug::IntentionTrusted) => Some(as_asked()),
+        Some(Bug::StoredUntold) => {
+            let done = fates(&marks, 10).unwrap_or_default().into_iter().enumerate();
+            Some(done.filter_map(|(place, fate)| fate.map(|_| (place, of_one()))).collect())
+        }
+        _ => Some(marks),
+    }
+}
+
+fn applied() -> WriteOutcome {
+    WriteOutcome::Applied { key: key(1), stored: None }
 }
 
 /// What a faulty program would commit.

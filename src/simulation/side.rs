@@ -10,7 +10,8 @@ use super::planted::{self, Bug};
 use super::table::{FIELDS, Row, Table};
 use super::world::{Shared, World, turn};
 use crate::change::{Change, ChangeBatch, End, Op, Position};
-use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Source, Target, Upserted, Write, WriteOutcome};
+use crate::connector::marks::{Kept, kept};
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Source, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Layout, Record};
 use crate::state::{Commit, Ends, StateStore};
@@ -92,10 +93,10 @@ impl Side {
     }
 
     /// Applies one write; the oracles look at it first.
-    fn carry_out(&self, world: &mut World, write: &Write) -> WriteOutcome {
+    fn carry_out(&self, world: &mut World, write: &Write, number: Option<i64>) -> WriteOutcome {
         let table = &world.tables[self.table];
         let (id, mut row, fields) = match write {
-            Write::Create { record, .. } => {
+            Write::Create { record } => {
                 let given = record.get("id").and_then(|id| if let Value::Int(id) = id { Some(*id) } else { None });
                 if given.is_some_and(|id| table.rows.contains_key(&id)) || self.collides(table, None, record) {
                     return WriteOutcome::Changed;
@@ -125,8 +126,8 @@ impl Side {
         let creates = matches!(write, Write::Create { .. });
         before_write::fields(world, self, (id, creates), &mut row, fields);
         self.put(world, id, Some(row.clone()));
-        if let Write::Create { token: Some(token), .. } = write {
-            world.tables[self.table].creates.insert(token.clone(), id);
+        if let (true, Some(number)) = (creates, number) {
+            world.tables[self.table].created.insert(id, number);
         }
         let mut stored = self.record(&world.tables[self.table], &row);
         planted::stored(world.bug, &mut stored, fields);
@@ -142,6 +143,15 @@ impl Side {
                 |value: &Value| table.rows.iter().any(|(id, row)| Some(*id) != own && row.values[place] == *value);
             value.is_some_and(taken)
         })
+    }
+
+    /// Keeps what became of writes.
+    fn keep(&self, world: &mut World, mark: Mark<'_>, outcomes: Vec<u8>) {
+        if !world.has(Bug::NoMark) {
+            let marks = &mut world.tables[self.table].marks;
+            marks.retain(|(consumer, number, _), _| *consumer != self.consumer || *number >= mark.since);
+            marks.insert((Arc::clone(&self.consumer), mark.number, mark.first), outcomes);
+        }
     }
 
     fn put(&self, world: &mut World, id: i64, row: Option<Row>) {
@@ -355,7 +365,7 @@ impl Target for Side {
         Ok(found)
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+    async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
         let mut writes = writes.to_vec();
         before_write::begin(&mut self.shared.world(), self, &mut writes);
         turn().await;
@@ -364,7 +374,7 @@ impl Target for Side {
             before_write::end(&mut world, self, &writes);
             world.trouble(self.table)?;
             let refused = |write: &Write| match write {
-                Write::Create { record: fields, .. } | Write::Update { fields, .. } => {
+                Write::Create { record: fields } | Write::Update { fields, .. } => {
                     fields.iter().any(|(_, value)| matches!(value, Value::Text(text) if text.contains('^')))
                 }
                 Write::Delete { .. } => false,
@@ -377,7 +387,12 @@ impl Target for Side {
                 let text = "a value that this system does not take";
                 return Err(SyncError::new(ErrorKind::InvalidRecord, "sim.refused", text));
             }
-            let outcomes = writes.iter().map(|write| self.carry_out(&mut world, write)).collect();
+            let number = mark.map(|mark| mark.number);
+            let outcomes: Vec<WriteOutcome> =
+                writes.iter().map(|write| self.carry_out(&mut world, write, number)).collect();
+            if let Some(mark) = mark {
+                self.keep(&mut world, mark, kept(&writes, outcomes.iter().map(Some)));
+            }
             world.lose_answer("a write")?;
             outcomes
         };
@@ -444,23 +459,13 @@ impl Target for Side {
         Ok(times)
     }
 
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
+    async fn marks(&self, _: &str, number: i64) -> Result<Option<Vec<Kept>>> {
         turn().await;
         let mut world = self.shared.world();
         world.trouble(self.table)?;
-        let prefix = format!("{}|", self.consumer);
-        let creates = &world.tables[self.table].creates;
-        let own = creates.iter().filter(|(token, _)| token.starts_with(&prefix));
-        Ok(own.map(|(token, id)| (token.clone(), key(*id))).collect())
-    }
-
-    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
-        turn().await;
-        let mut world = self.shared.world();
-        world.trouble(self.table)?;
-        for token in tokens {
-            world.tables[self.table].creates.remove(token);
-        }
-        Ok(())
+        let marks = world.tables[self.table].marks.iter();
+        let ours = marks.filter(|((consumer, of, _), _)| *consumer == self.consumer && *of == number);
+        let ours = ours.map(|((.., first), outcomes)| (*first, outcomes.clone())).collect();
+        Ok(planted::marks(world.bug, ours))
     }
 }

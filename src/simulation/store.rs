@@ -12,9 +12,10 @@ use super::world::{Shared, turn};
 use crate::change::End;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
+use crate::state::intent::Open;
 use crate::state::{
-    Commit, Conflict, Decision, Ends, Link, Outcome, PairSummary, Progress, Resyncs, Review, ReviewFilter, ReviewKind,
-    StateStore, Winner,
+    Begun, Commit, Conflict, Decision, Ends, Intention, Link, Outcome, PairSummary, Progress, Resyncs, Review,
+    ReviewFilter, ReviewKind, StateStore, Winner,
 };
 
 /// The state store as one pair's worker has it.
@@ -120,15 +121,28 @@ impl StateStore for Store {
         self.shared.state.links_after(pair, end, after, max).await
     }
 
-    async fn intend(&self, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>> {
+    async fn intend(&self, pair: &str, intention: Intention<Conflict>) -> Result<Begun> {
         self.call().await?;
         let bug = self.shared.world().bug;
-        let ids = self.shared.state.intend(pair, conflicts).await?;
+        let conflicts: Vec<Vec<Conflict>> = intention.writes.iter().map(|write| write.conflicts.clone()).collect();
+        let begun = self.shared.state.intend(pair, intention).await?;
         if !matches!(bug, Some(Bug::ConflictLate | Bug::ConflictDropped)) {
-            self.record(conflicts, &ids);
+            self.record(&conflicts.concat(), &begun.conflicts.concat());
         }
         turn().await;
-        Ok(ids)
+        Ok(begun)
+    }
+
+    async fn intentions(&self, pair: &str) -> Result<Vec<Open>> {
+        self.call().await?;
+        let open = self.shared.state.intentions(pair).await?;
+        let mut world = self.shared.world();
+        // Whoever made it had seen them.
+        let seen = open.iter().flat_map(|open| open.intention.plugins.values());
+        let seen: Vec<u32> = seen.filter_map(|digest| digest.strip_prefix('v')?.parse().ok()).collect();
+        world.snapshots[self.pair].extend(seen);
+        world.tell(|| format!("{pair} finds {} intentions open", open.len()));
+        Ok(planted::intentions(world.bug, open))
     }
 
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {
@@ -136,7 +150,8 @@ impl StateStore for Store {
         self.check_plugins(commit);
         let bug = self.shared.world().bug;
         if bug == Some(Bug::PartialCommit) {
-            let first = Commit { positions: commit.positions.clone(), ..Commit::default() };
+            let (positions, intentions) = (commit.positions.clone(), commit.intentions.clone());
+            let first = Commit { positions, intentions, ..Commit::default() };
             self.shared.state.commit(pair, &first).await?;
             turn().await;
         }
@@ -157,6 +172,9 @@ impl StateStore for Store {
             world.stamp(commit.counts.read + 1_000);
             let durable: BTreeSet<i64> = self.shared.state.conflicts().into_iter().map(|(id, _)| id).collect();
             world.ledger.on_record.retain(|one| durable.contains(&one.id));
+            for table in &mut world.tables {
+                table.created.retain(|_, intention| !commit.intentions.contains(intention));
+            }
             world.lose_answer("a commit")?;
         }
         turn().await;

@@ -67,8 +67,10 @@ pub(super) struct Table {
     pub(super) incarnation: u32,
     /// What consumers will never ask for again.
     pub(super) acknowledged: BTreeMap<Arc<str>, usize>,
-    /// Tokens of creates.
-    pub(super) creates: BTreeMap<String, i64>,
+    /// Records that the program created, by the intention that is still open.
+    pub(super) created: BTreeMap<i64, i64>,
+    /// What is kept of writes: by consumer, intention, and place.
+    pub(super) marks: BTreeMap<(Arc<str>, i64, usize), Vec<u8>>,
     pub(super) stores: Stores,
     /// Microseconds by which its clock is off.
     pub(super) skew: i64,
@@ -94,7 +96,8 @@ impl Table {
             log: Vec::new(),
             incarnation: 1,
             acknowledged: BTreeMap::new(),
-            creates: BTreeMap::new(),
+            created: BTreeMap::new(),
+            marks: BTreeMap::new(),
             stores,
             skew: 0,
             down: false,

@@ -138,7 +138,7 @@ impl World {
         };
         let linked = self.pairs.iter().any(|pair| known(pair, End::Source) || known(pair, End::Target));
         let table = &mut self.tables[table];
-        if linked || table.creates.values().any(|created| *created == id) {
+        if linked || table.created.contains_key(&id) {
             table.removed.extend(table.rows.get(&id).map(|row| row.things.clone()));
         }
     }

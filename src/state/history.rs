@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{End, Ends};
 use crate::error::Result;
-use crate::record::{DecodeError, Key, Layout};
+use crate::record::{DecodeError, Key, Layout, push_sized, take_sized};
 
 /// What was done to a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -20,6 +20,23 @@ pub enum WriteOp {
     Delete,
     /// It was sent to be created or brought up to date: the system may have found it equal.
     Upsert,
+}
+
+impl WriteOp {
+    /// Its stored form: two bits.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Create => 0,
+            Self::Update => 1,
+            Self::Delete => 2,
+            Self::Upsert => 3,
+        }
+    }
+
+    /// What a stored form stands for.
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        [Self::Create, Self::Update, Self::Delete, Self::Upsert].into_iter().find(|op| op.code() == code)
+    }
 }
 
 const OP: u8 = 0b11;
@@ -83,14 +100,9 @@ impl History {
         let Writing { op, end, keys, changed_at, fields } = write;
         let same = keys.source == keys.target;
         let flag = |holds: bool, bit| if holds { bit } else { 0 };
-        let op = match op {
-            WriteOp::Create => 0,
-            WriteOp::Update => 1,
-            WriteOp::Delete => 2,
-            WriteOp::Upsert => 3,
-        };
         self.bytes.push(
-            op | flag(end == End::Target, AT_TARGET)
+            op.code()
+                | flag(end == End::Target, AT_TARGET)
                 | flag(same, SAME_KEY)
                 | flag(changed_at.is_some(), HAS_TIME)
                 | flag(fields.is_some(), HAS_FIELDS),
@@ -112,16 +124,7 @@ impl History {
     }
 
     fn push_key(&mut self, key: Option<&Key>) {
-        let bytes = key.map(Key::encode).unwrap_or_default();
-        // Keys of 255 bytes and more are rare: the length follows in full.
-        match u8::try_from(bytes.len()) {
-            Ok(length) if length < u8::MAX => self.bytes.push(length),
-            Ok(_) | Err(_) => {
-                self.bytes.push(u8::MAX);
-                self.bytes.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
-            }
-        }
-        self.bytes.extend_from_slice(&bytes);
+        push_sized(&mut self.bytes, &key.map(Key::encode).unwrap_or_default());
     }
 }
 
@@ -137,8 +140,8 @@ pub fn about(
     let mut found = Vec::new();
     while let Some((&flags, rest)) = bytes.split_first() {
         bytes = rest;
-        let source = take_key(&mut bytes)?;
-        let target = if flags & SAME_KEY == 0 { take_key(&mut bytes)? } else { source };
+        let source = take_sized(&mut bytes)?;
+        let target = if flags & SAME_KEY == 0 { take_sized(&mut bytes)? } else { source };
         let changed_at =
             if flags & HAS_TIME == 0 { None } else { Some(i64::from_be_bytes(*take_array::<8>(&mut bytes)?)) };
         let end = if flags & AT_TARGET == 0 { End::Source } else { End::Target };
@@ -150,7 +153,7 @@ pub fn about(
         if wanted(Ends { source, target }) {
             let key = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
             found.push(Written {
-                op: op_of(flags),
+                op: WriteOp::of_code(flags & OP).ok_or(DecodeError)?,
                 end,
                 keys: Ends { source: key(source), target: key(target) },
                 changed_at,
@@ -159,15 +162,6 @@ pub fn about(
         }
     }
     Ok(found)
-}
-
-fn op_of(flags: u8) -> WriteOp {
-    match flags & OP {
-        0 => WriteOp::Create,
-        1 => WriteOp::Update,
-        2 => WriteOp::Delete,
-        _ => WriteOp::Upsert,
-    }
 }
 
 fn names(layout: Option<&Layout>, bits: &[u8]) -> Vec<String> {
@@ -186,14 +180,6 @@ fn take_array<'a, const N: usize>(bytes: &mut &'a [u8]) -> std::result::Result<&
     let (head, rest) = bytes.split_first_chunk::<N>().ok_or(DecodeError)?;
     *bytes = rest;
     Ok(head)
-}
-
-fn take_key<'a>(bytes: &mut &'a [u8]) -> std::result::Result<&'a [u8], DecodeError> {
-    let length = match take_array::<1>(bytes)? {
-        [u8::MAX] => usize::try_from(u64::from_be_bytes(*take_array::<8>(bytes)?)).map_err(|_| DecodeError)?,
-        [length] => usize::from(*length),
-    };
-    take(bytes, length)
 }
 
 /// A batch and what it wrote of the records that were asked for.

@@ -6,12 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::intent::Open;
 use super::{
-    Commit, Conflict, Counts, Decision, End, Ends, Finding, Link, Outcome, PairSummary, Progress, Resyncs, Review,
-    ReviewFilter, ReviewKind, StateStore, Verdict,
+    Begun, Commit, Conflict, Counts, Decision, End, Ends, Finding, Intention, Link, Outcome, PairSummary, Progress,
+    Resyncs, Review, ReviewFilter, ReviewKind, StateStore, Verdict,
 };
 use crate::error::Result;
-use crate::record::Key;
+use crate::record::{Key, Record};
 use crate::telemetry::clock;
 
 /// The durable state of a service.
@@ -23,8 +24,10 @@ struct Tables {
     pairs: BTreeMap<String, Pair>,
     reviews: Vec<Review>,
     conflicts: BTreeMap<i64, Recorded>,
+    /// With their pairs, in order.
+    intentions: Vec<(String, Open)>,
     decisions: Vec<Decided>,
-    /// The last number given to a review, a conflict or a decision.
+    /// The last number given to a review, a conflict, an intention or a decision.
     number: i64,
 }
 
@@ -121,6 +124,16 @@ impl MemoryState {
         self.tables().pairs.get(pair)?.link(end, key).cloned()
     }
 
+    /// What is agreed about a record of `end`: as committed, and as it will be once writes are done that are on record.
+    pub(crate) fn agreed(&self, pair: &str, end: End, key: &Key) -> Vec<Record> {
+        let tables = self.tables();
+        let link = tables.pairs.get(pair).and_then(|pair| pair.link(end, key)?.base.as_ref());
+        let open = tables.intentions.iter().filter(|(of, _)| of == pair).flat_map(|(_, open)| &open.intention.writes);
+        let intended = open.filter(|write| write.keys.get(end).as_ref() == Some(key));
+        let bases = link.into_iter().chain(intended.filter_map(|write| write.base.as_ref()));
+        bases.map(|base| base.get(end).clone()).collect()
+    }
+
     /// What is in review, in the order in which it was found.
     pub(crate) fn findings(&self, pair: &str) -> Vec<Finding> {
         let tables = self.tables();
@@ -136,6 +149,18 @@ impl MemoryState {
             pair.by_target.remove(&link.keys.target);
         }
     }
+}
+
+/// Puts a conflict on record.
+fn record(tables: &mut Tables, pair: &str, conflict: &Conflict) -> i64 {
+    let of = |one: &Conflict| Conflict { at: 0, resolver: None, kind: conflict.kind, ..one.clone() };
+    let same =
+        |recorded: &Recorded| !recorded.settled && recorded.pair == pair && of(&recorded.conflict) == of(conflict);
+    let known = tables.conflicts.iter().find(|(_, recorded)| same(recorded)).map(|(id, _)| *id);
+    let id = known.unwrap_or_else(|| tables.next());
+    let recorded = Recorded { pair: pair.to_owned(), conflict: conflict.clone(), settled: false };
+    tables.conflicts.entry(id).or_insert(recorded);
+    id
 }
 
 fn settle_conflicts(tables: &mut Tables, name: &str, commit: &Commit) {
@@ -247,21 +272,24 @@ impl StateStore for MemoryState {
         Ok(links.into_iter().filter(|link| link.keys.get(end).encode() > after).take(max).collect())
     }
 
-    async fn intend(&self, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>> {
+    async fn intend(&self, pair: &str, intention: Intention<Conflict>) -> Result<Begun> {
         let mut tables = self.tables();
-        let mut ids = Vec::with_capacity(conflicts.len());
-        for conflict in conflicts {
-            let of = |one: &Conflict| Conflict { at: 0, resolver: None, kind: conflict.kind, ..one.clone() };
-            let same = |recorded: &Recorded| {
-                !recorded.settled && recorded.pair == pair && of(&recorded.conflict) == of(conflict)
-            };
-            let known = tables.conflicts.iter().find(|(_, recorded)| same(recorded)).map(|(id, _)| *id);
-            let id = known.unwrap_or_else(|| tables.next());
-            let recorded = Recorded { pair: pair.to_owned(), conflict: conflict.clone(), settled: false };
-            tables.conflicts.entry(id).or_insert(recorded);
-            ids.push(id);
+        let mut numbers = Vec::with_capacity(intention.writes.len());
+        for write in &intention.writes {
+            numbers.push(write.conflicts.iter().map(|conflict| record(&mut tables, pair, conflict)).collect());
         }
-        Ok(ids)
+        let number = tables.next();
+        let (run, name) = ("memory".to_owned(), pair.to_owned());
+        let open = Open { run: run.clone(), number, intention: intention.numbered(&numbers) };
+        tables.intentions.push((name, open));
+        let of_pair = tables.intentions.iter().filter(|(of, _)| *of == pair);
+        let since = of_pair.map(|(_, open)| open.number).min().unwrap_or(number);
+        Ok(Begun { run, number, since, conflicts: numbers })
+    }
+
+    async fn intentions(&self, pair: &str) -> Result<Vec<Open>> {
+        let tables = self.tables();
+        Ok(tables.intentions.iter().filter(|(of, _)| *of == pair).map(|(_, open)| open.clone()).collect())
     }
 
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {
@@ -279,6 +307,7 @@ impl StateStore for MemoryState {
                 *known.progress.positions.get_mut(end) = Some(position.clone());
             }
         }
+        tables.intentions.retain(|(_, open)| !commit.intentions.contains(&open.number));
         settle_conflicts(&mut tables, pair, commit);
         settle_reviews(&mut tables, pair, commit);
         Ok(())

@@ -11,6 +11,7 @@ use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
 
 pub mod history;
+pub mod intent;
 pub mod review;
 pub mod sqlite;
 
@@ -19,6 +20,7 @@ pub(crate) mod memory;
 
 pub use crate::change::{End, Ends};
 pub use history::{History, Past, RecordedConflict, WriteOp, Writing, Written, WrittenBatch};
+pub use intent::{Begun, Intended, Intention};
 pub use review::{Decision, Finding, Outcome, Parent, Review, ReviewFilter, ReviewKind, Ruling, Verdict};
 
 /// Two keys that are the same thing, and what both sides last agreed on.
@@ -127,6 +129,8 @@ impl From<End> for Winner {
 pub struct Commit {
     /// Links to insert or replace (found by either key).
     pub links: Vec<Link>,
+    /// Intentions that are closed with it: what became of them is in here.
+    pub intentions: Vec<i64>,
     /// Conflicts on record ([`StateStore::intend`]) whose loser has been overwritten.
     pub settled: Vec<i64>,
     /// Conflicts on record whose write did not happen: they are taken out again.
@@ -302,9 +306,12 @@ pub trait StateStore: Resyncs {
     /// Live links whose key of `end` is after `after` in key-byte order, at most `max`.
     async fn links_after(&self, pair: &str, end: End, after: Option<&Key>, max: usize) -> Result<Vec<Link>>;
 
-    /// Puts conflicts on record, durably, before their losers are overwritten (I6); returns their numbers, in order. One that a crash left
-    /// open and that is the same in every value is not doubled.
-    async fn intend(&self, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>>;
+    /// Puts writes on record, durably, before the first of them is done, and with them the conflicts whose losers they overwrite (I6). A
+    /// conflict that a crash left open and that is the same in every value is not doubled.
+    async fn intend(&self, pair: &str, intention: Intention<Conflict>) -> Result<Begun>;
+
+    /// Intentions that no commit has closed, in the order of their numbers.
+    async fn intentions(&self, pair: &str) -> Result<Vec<intent::Open>>;
 
     /// Commits a batch (I2). Conflicts of its links that a crash left open count as settled with it: their writes were replayed, or found
     /// done.

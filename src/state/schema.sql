@@ -109,6 +109,16 @@ CREATE TABLE IF NOT EXISTS conflicts (
 );
 CREATE INDEX IF NOT EXISTS conflicts_by_source ON conflicts (pair, source_key);
 CREATE INDEX IF NOT EXISTS conflicts_open ON conflicts (pair) WHERE settled = 0;
+-- Writes that are about to be done, or that a crash left open (src/state/intent.rs). `run`: the opening of this file that gave the number.
+-- Numbers are never used again.
+CREATE TABLE IF NOT EXISTS intents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    pair INTEGER NOT NULL REFERENCES pairs (id),
+    run TEXT NOT NULL,
+    side TEXT NOT NULL,
+    plugin_set INTEGER,
+    writes BLOB NOT NULL
+);
 -- Which plugins a batch saw (I9): a JSON object, plugin → digest, in the order of the names; each set stands here once.
 CREATE TABLE IF NOT EXISTS plugin_sets (id INTEGER PRIMARY KEY, plugins TEXT NOT NULL UNIQUE);
 -- What was committed, so that writes without a link are covered too; the oldest rows are dropped.

@@ -13,9 +13,10 @@ use sqlx::sqlite::{
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, RwLock};
 
+use super::intent::Open;
 use super::{
-    Commit, Conflict, Decision, End, Ends, Link, Outcome, PairSummary, Progress, Review, ReviewFilter, ReviewKind,
-    StateStore,
+    Begun, Commit, Conflict, Decision, End, Ends, Intention, Link, Outcome, PairSummary, Progress, Review,
+    ReviewFilter, ReviewKind, StateStore,
 };
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -24,6 +25,7 @@ use crate::telemetry::{CrashPoint, clock};
 
 mod commit;
 mod conflicts;
+mod intents;
 mod past;
 mod resyncs;
 mod reviews;
@@ -52,6 +54,8 @@ const KEYS_PER_QUERY: usize = 256;
 pub struct SqliteState {
     pool: SqlitePool,
     id: String,
+    /// Name of this opening: numbers are given again where a file was restored, and must not be taken for those of before.
+    run: String,
     layouts: RwLock<HashMap<i64, Layout>>,
     /// How long batches and settled conflicts are kept.
     retention: Duration,
@@ -82,6 +86,7 @@ impl SqliteState {
         Ok(Self {
             pool,
             id,
+            run: fresh_name(),
             layouts: RwLock::default(),
             retention: RETENTION,
             committing: Mutex::default(),
@@ -176,7 +181,7 @@ async fn initialise(pool: &SqlitePool) -> Result<String> {
         migrate(connection).await?;
     }
     sqlx::raw_sql(SCHEMA).execute(&mut *connection).await.map_err(failed)?;
-    let fresh = uuid::Uuid::from_bytes(random_bytes()).simple().to_string();
+    let fresh = fresh_name();
     for (name, value) in [("id", fresh.as_str()), ("version", VERSION)] {
         sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(name)
@@ -204,6 +209,11 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
     }
     let text = format!("the state file is of version {version}, this program reads version {VERSION}");
     Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text))
+}
+
+/// A name that nobody else has.
+fn fresh_name() -> String {
+    uuid::Uuid::from_bytes(random_bytes()).simple().to_string()
 }
 
 /// Randomness of the standard library's hasher keys: enough for a name that must only be unlike others.
@@ -361,12 +371,16 @@ impl StateStore for SqliteState {
         transaction.commit().await.map_err(failed)
     }
 
-    async fn intend(&self, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>> {
+    async fn intend(&self, pair: &str, intention: Intention<Conflict>) -> Result<Begun> {
         let _turn = self.committing.lock().await;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let ids = conflicts::intend(&mut transaction, pair, conflicts).await.map_err(failed)?;
+        let begun = intents::begin(&mut transaction, (pair, &self.run), &intention).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
-        Ok(ids)
+        Ok(begun)
+    }
+
+    async fn intentions(&self, pair: &str) -> Result<Vec<Open>> {
+        intents::open(&self.pool, pair).await
     }
 
     async fn reviews(&self, filter: &ReviewFilter, max: usize) -> Result<Vec<Review>> {

@@ -13,42 +13,39 @@ pub enum CrashPoint {
     StateMigrated,
     /// Change tables and triggers are there, and the consumers are registered.
     TrackingMade,
-    /// Creates that a crash had left without links have them again.
-    CreatesRecovered,
+    /// What a crash had left open is in the state as it was done.
+    Recovered,
     /// A load was begun: its start positions are in the state.
     LoadBegun,
     /// Every record of both sides was carried over by a load.
     LoadScanned,
     /// A load is through.
     LoadEnded,
-    /// Conflicts are on record, their losers not yet overwritten.
-    ConflictsRecorded,
+    /// Writes are on record with the conflicts whose losers they overwrite, and not done yet.
+    Intended,
     /// A batch was written to the target.
     WrittenTarget,
     /// A batch was written to the source.
     WrittenSource,
     /// Links, bases, reviews and positions of a batch are in the state.
     BatchCommitted,
-    /// The tokens of creates whose links are committed were taken away.
-    CreatesForgotten,
     /// A source was told that a batch is done.
     Acknowledged,
 }
 
 impl CrashPoint {
     /// All of them, in the order in which a first run with edits on both sides passes them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::StateMigrated,
         Self::TrackingMade,
         Self::LoadBegun,
-        Self::CreatesRecovered,
+        Self::Recovered,
         Self::LoadScanned,
         Self::LoadEnded,
-        Self::ConflictsRecorded,
+        Self::Intended,
         Self::WrittenTarget,
         Self::WrittenSource,
         Self::BatchCommitted,
-        Self::CreatesForgotten,
         Self::Acknowledged,
     ];
 
@@ -57,15 +54,14 @@ impl CrashPoint {
         match self {
             Self::StateMigrated => "migration",
             Self::TrackingMade => "prepare.tracking_made",
-            Self::CreatesRecovered => "creates.recovered",
+            Self::Recovered => "start.recovered",
             Self::LoadBegun => "load.begun",
             Self::LoadScanned => "load.scanned",
             Self::LoadEnded => "load.ended",
-            Self::ConflictsRecorded => "batch.conflicts_recorded",
+            Self::Intended => "batch.intended",
             Self::WrittenTarget => "batch.written_target",
             Self::WrittenSource => "batch.written_source",
             Self::BatchCommitted => "batch.committed",
-            Self::CreatesForgotten => "creates.forgotten",
             Self::Acknowledged => "batch.acknowledged",
         }
     }

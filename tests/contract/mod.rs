@@ -16,10 +16,10 @@ use tidelock::value::{Kind, Value};
 
 pub mod capture;
 pub mod describe;
+pub mod marks;
 pub mod polling;
 pub mod read;
 pub mod scan;
-pub mod tokens;
 pub mod upsert;
 pub mod values;
 pub mod write;
@@ -44,7 +44,8 @@ macro_rules! contract_tests {
             write::update_of_the_key, write::delete_with_a_guard, write::null_and_absent_differ,
             write::a_bad_record_fails_alone, write::outcomes_keep_the_order, write::guards_see_every_difference,
             write::an_empty_batch_is_nothing,
-            tokens::a_token_finds_the_record_again, tokens::tokens_of_others_are_not_seen, tokens::forgotten_tokens_are_gone,
+            marks::marks_say_what_was_done_and_which_keys_were_made, marks::a_write_that_is_undone_leaves_no_mark,
+            marks::marks_of_others_are_not_seen, marks::old_marks_are_forgotten_with_the_next,
             upsert::counts_inserts_changes_and_equals, upsert::absent_fields_are_left_alone, upsert::many_records,
             upsert::a_bad_record_is_reported, upsert::by_another_unique_set, upsert::delete_by_correlation,
             capture::insert_update_and_delete, capture::a_changed_key_is_two_changes, capture::head_is_behind_what_is_there,
@@ -273,7 +274,7 @@ impl Opened {
 
     /// Creates records and expects them all to be applied.
     pub async fn create(&self, records: Vec<Record>) {
-        let writes: Vec<Write> = records.into_iter().map(|record| Write::Create { record, token: None }).collect();
+        let writes: Vec<Write> = records.into_iter().map(|record| Write::Create { record }).collect();
         for outcome in self.target.write(&writes).await.expect("write") {
             assert!(matches!(outcome, WriteOutcome::Applied { .. }), "{outcome:?}");
         }

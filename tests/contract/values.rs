@@ -211,7 +211,7 @@ pub async fn what_cannot_be_kept_is_refused(factory: &dyn Factory) {
     for (id, value) in (1..).zip(all) {
         let column = column_of(value.kind());
         let record = Record::of([("id".to_owned(), Value::Int(id)), (column.clone(), value.clone())]);
-        let outcomes = write::write_halving(&opened, &[Write::Create { record: record.clone(), token: None }]).await;
+        let outcomes = write::write_halving(&opened, &[Write::Create { record: record.clone() }]).await;
         match &outcomes[..] {
             [WriteOutcome::Failed(error)] => {
                 assert_eq!(error.kind, ErrorKind::InvalidRecord, "{error}");

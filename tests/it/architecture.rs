@@ -18,7 +18,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("1", &["change/..", "telemetry/.."]),
     ("2", &["config/.."]),
     // The ports: traits and their data.
-    ("3", &["connector", "plugin", "state state/history state/review", "notify"]),
+    ("3", &["connector connector/marks", "plugin", "state state/history state/intent state/review", "notify"]),
     // The adapters; see `connector_place` for those in connector/.
     (SHARED, &[]),
     (ADAPTERS, &["plugin/..", "state/..", "notify/.."]),
@@ -43,7 +43,7 @@ const ROWS: &[(&str, &[&str])] = &[
     (
         "6",
         &[
-            "pipeline pipeline/guards pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/resolve pipeline/rollout pipeline/ruling pipeline/tests/..",
+            "pipeline pipeline/guards pipeline/item/.. pipeline/keyed pipeline/linked pipeline/lookup pipeline/match_on pipeline/matching pipeline/recover pipeline/resolve pipeline/rollout pipeline/ruling pipeline/tests/..",
         ],
     ),
     ("7", &["runtime/.."]),

@@ -178,7 +178,7 @@ async fn an_unprepared_target_needs_nothing() {
     let opened = Opened::new(&SqliteFactory, &TableSpec::people()).await;
     opened.create(vec![person(1, "a", 1)]).await;
     assert_eq!(opened.target.change_times(&[key(1)]).await.unwrap(), [None]);
-    assert!(opened.target.pending_creates().await.unwrap().is_empty());
+    assert!(opened.target.marks("run", 1).await.unwrap().unwrap_or_default().is_empty());
     assert!(opened.fixture.tracking_objects().await.is_empty(), "opening and writing create nothing");
 }
 

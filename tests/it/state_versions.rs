@@ -1,8 +1,10 @@
 //! A state file of an earlier version is brought to this one, with all that is in it.
 
+use tidelock::record::{Key, Record};
 use tidelock::state::sqlite::SqliteState;
-use tidelock::state::{Commit, Progress, ReviewKind, StateStore};
+use tidelock::state::{Commit, Conflict, End, Ends, Intended, Intention, Progress, ReviewKind, StateStore, WriteOp};
 use tidelock::telemetry::CrashPoint;
+use tidelock::value::Value;
 
 use crate::scenarios::{Kind, Setup};
 
@@ -35,6 +37,74 @@ async fn version_1_is_read_and_kept() {
     let conflict = file.value("SELECT kind || settled FROM conflicts").await;
     assert_eq!(conflict.as_deref(), Some("update_delete1"));
     assert_eq!(file.value("SELECT count(plugin_set) || '' FROM links").await.as_deref(), Some("0"));
+}
+
+#[tokio::test]
+async fn version_3_is_read_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = crate::harness::Database::sqlite(folder.path(), "state.db").await;
+    file.execute(include_str!("../data/state_version_3.sql")).await;
+    // Key 1 and null, a link that is a tombstone, and a conflict whose write a crash may have prevented.
+    file.execute(
+        "INSERT INTO meta VALUES ('id', 'abc'), ('version', '3');
+         INSERT INTO pairs (name, loaded, target_position, conflicts) VALUES ('customers', 1, '9', 3);
+         INSERT INTO links (pair, source_key, target_key) VALUES (1, x'020000000000000001', x'020000000000000001');
+         INSERT INTO conflicts (pair, source_key, target_key, kind, winner, rule, at, settled)
+           VALUES (1, x'', x'', 'update_update', 'source', 'manual', 9, 0)",
+    )
+    .await;
+    let url = format!("sqlite://{}", folder.path().join("state.db").display());
+    for _ in 0..2 {
+        let state = SqliteState::open(&url, true).await.unwrap();
+        let progress = state.progress("customers").await.unwrap();
+        assert_eq!((state.id(), progress.loaded, progress.positions.target.unwrap().0.as_str()), ("abc", true, "9"));
+        let one = Key(vec![Value::Int(1)]);
+        let links = state.links("customers", End::Source, &[one.clone()]).await.unwrap();
+        let link = links[0].as_ref().unwrap();
+        assert_eq!((&link.keys.target, &link.base), (&one, &None));
+        assert!(state.intentions("customers").await.unwrap().is_empty());
+        assert_eq!(state.summaries().await.unwrap()[0].counts.conflicts, 3);
+    }
+    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("4"));
+    assert_eq!(file.value("SELECT count(*) || '' FROM conflicts WHERE settled = 0").await.as_deref(), Some("1"));
+}
+
+/// What was to be written is known to the next opening, under the name of this one, until a commit closes it.
+#[tokio::test]
+async fn an_intention_is_kept_until_it_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("state.db").display());
+    let key = Some(Key(vec![Value::Int(1)]));
+    let image = |name: &str| Record::of([("id", Value::Int(1)), ("name", Value::Text(name.to_owned()))]);
+    let write = |name: &str| Intended {
+        op: WriteOp::Update,
+        keys: Ends { source: key.clone(), target: key.clone() },
+        base: Some(Ends { source: image(name), target: image(name) }),
+        gone: None,
+        changed_at: Some(5),
+        fields: None,
+        conflicts: Vec::<Conflict>::new(),
+    };
+    let plugins = [("standard".to_owned(), "digest".to_owned())].into();
+    let intention = Intention { end: End::Target, plugins, writes: vec![write("a"), write("b")] };
+    let state = SqliteState::open(&url, true).await.unwrap();
+    let first = state.intend("customers", intention.clone()).await.unwrap();
+    let second = state.intend("customers", intention.clone()).await.unwrap();
+    let others = state.intend("others", intention.clone()).await.unwrap();
+    assert_eq!((first.since, second.since), (first.number, first.number), "the first is open still");
+    assert_eq!(others.since, others.number, "each pair has its own");
+    drop(state);
+    let state = SqliteState::open(&url, true).await.unwrap();
+    let open = state.intentions("customers").await.unwrap();
+    assert_eq!(open.iter().map(|open| open.number).collect::<Vec<_>>(), [first.number, second.number]);
+    assert_eq!((&open[0].run, &open[1].run), (&first.run, &second.run));
+    assert_eq!(open[0].intention, intention.clone().numbered(&[vec![], vec![]]));
+    let close = |number| Commit { intentions: vec![number], ..Commit::default() };
+    state.commit("customers", &close(first.number)).await.unwrap();
+    let third = state.intend("customers", intention).await.unwrap();
+    assert_eq!(third.since, second.number);
+    assert!(third.run != first.run && third.number > others.number, "numbers are never used again");
+    assert_eq!(state.intentions("customers").await.unwrap().len(), 2);
 }
 
 /// A crash between two versions leaves a file that the next start brings further.

@@ -329,7 +329,7 @@ async fn a_key_of_zero_is_a_key_and_keys_in_backticks_are_names() {
     side.source.prepare().await.unwrap();
     let mut position = side.source.head().await.unwrap();
     let zero = Record::of([("i`d", Value::Int(0)), ("v'\\", Value::Int(1))]);
-    let created = side.target.write(&[Write::Create { record: zero.clone(), token: None }]).await.unwrap();
+    let created = side.target.write(&[Write::Create { record: zero.clone() }]).await.unwrap();
     assert!(matches!(&created[..], [WriteOutcome::Applied { key: made, .. }] if *made == key(0)), "{created:?}");
     database.execute("UPDATE \"a`b\" SET \"v'\\\" = 2").await;
     assert_eq!(drain(&mut *side.source, &mut position).await, "U0");

@@ -224,7 +224,7 @@ async fn consumers_share_a_change_table_and_do_not_see_their_own_writes() {
         two.source.prepare().await.unwrap();
         let (head_one, head_two) = (one.source.head().await.unwrap(), two.source.head().await.unwrap());
         let record = Record::of([("id", Value::Int(1)), ("name", text("a"))]);
-        let done = one.target.write(&[Write::Create { record, token: None }]).await.unwrap();
+        let done = one.target.write(&[Write::Create { record }]).await.unwrap();
         assert_eq!(outcomes(&done), ["applied"]);
         let (own, after_one) = drain(one.source.as_mut(), &head_one).await;
         assert!(own.is_empty() && after_one != head_one);
@@ -266,7 +266,7 @@ async fn writes_of_triggers_that_our_writes_fire_are_seen() {
         side.source.prepare().await.unwrap();
         let head = side.source.head().await.unwrap();
         let record = Record::of([("id", Value::Int(1)), ("name", text("a"))]);
-        side.target.write(&[Write::Create { record, token: None }]).await.unwrap();
+        side.target.write(&[Write::Create { record }]).await.unwrap();
         assert_eq!(shown(&drain(side.source.as_mut(), &head).await.0), "U101");
     })
     .await;

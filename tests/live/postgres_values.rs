@@ -134,7 +134,7 @@ async fn opened(db: &Db) -> Side {
 async fn every_kind_survives_create_fetch_and_scan() {
     with_db(|db| async move {
         let side = opened(&db).await;
-        let writes: Vec<Write> = records().into_iter().map(|record| Write::Create { record, token: None }).collect();
+        let writes: Vec<Write> = records().into_iter().map(|record| Write::Create { record }).collect();
         let done = side.target.write(&writes).await.unwrap();
         assert_eq!(outcomes(&done), ["applied"; 4]);
         for (outcome, expected) in done.iter().zip(&records()) {

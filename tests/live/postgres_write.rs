@@ -23,7 +23,7 @@ fn update(id: i64, fields: &[(&str, Value)], guard: Option<&[(&str, Value)]>) ->
 }
 
 fn create(fields: &[(&str, Value)]) -> Write {
-    Write::Create { record: Record::of(fields.iter().cloned()), token: None }
+    Write::Create { record: Record::of(fields.iter().cloned()) }
 }
 
 #[tokio::test]

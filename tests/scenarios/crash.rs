@@ -89,15 +89,14 @@ fn crashes() -> impl Iterator<Item = (CrashPoint, String)> {
             CrashPoint::WrittenTarget
             | CrashPoint::WrittenSource
             | CrashPoint::BatchCommitted
-            | CrashPoint::CreatesForgotten
             | CrashPoint::Acknowledged => Some((point, format!("{}:2", point.name()))),
             CrashPoint::StateMigrated
             | CrashPoint::TrackingMade
-            | CrashPoint::CreatesRecovered
+            | CrashPoint::Recovered
             | CrashPoint::LoadBegun
             | CrashPoint::LoadScanned
             | CrashPoint::LoadEnded
-            | CrashPoint::ConflictsRecorded => None,
+            | CrashPoint::Intended => None,
         };
         [(point, point.name().to_owned())].into_iter().chain(again)
     })
@@ -137,7 +136,7 @@ pub async fn a_copy_at_every_durable_step(kinds: (Kind, Kind)) {
     setup.configure(json!({"delete_guard": false, "performance_settings": {"batch_size": 2}}));
     setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
     setup.tidelock.once(0);
-    let linked = [CrashPoint::ConflictsRecorded, CrashPoint::WrittenSource, CrashPoint::CreatesForgotten];
+    let linked = [CrashPoint::Intended, CrashPoint::WrittenSource];
     for (round, (point, armed)) in crashes().filter(|(point, _)| !linked.contains(point)).enumerate() {
         let id = 10 * (round + 1);
         let born: Vec<String> = (0..5).map(|n| format!("({}, 'n{n}')", id + n)).collect();
@@ -195,19 +194,21 @@ pub async fn during_the_initial_load(kinds: (Kind, Kind)) {
     setup.tidelock.audit(0);
 }
 
-/// One step of both sides' users while the service runs: births, deaths, edits of records of their own and of the same one.
-async fn edit_live(setup: &Setup, model: &mut Model, step: u64) {
+/// One step of both sides' users while the service runs: births, deaths, edits of records of their own and of the same one. `own` is what
+/// they set in their own record.
+async fn edit_live(setup: &Setup, model: &mut Model, step: u64, own: Option<u64>) {
     for (side, database, table, name) in
         [("s", &setup.source, "customers", "name"), ("t", &setup.target, "clients", "full_name")]
     {
         let dies = step.checked_sub(3).filter(|step| step % 3 != 0);
+        let phone = own.map_or_else(|| "NULL".to_owned(), |own| format!("'{own}'"));
         let mut sql = format!(
             "INSERT INTO {table} ({name}) VALUES ('{side}{step}');
-             UPDATE {table} SET phone = '{step}' WHERE {name} = '{side}';
+             UPDATE {table} SET phone = {phone} WHERE {name} = '{side}';
              UPDATE {table} SET phone = '{side}{step}' WHERE {name} = 'both';"
         );
         model.insert(format!("{side}{step}"), None);
-        model.insert(side.to_owned(), Some(step.to_string()));
+        model.insert(side.to_owned(), own.map(|own| own.to_string()));
         if let Some(dies) = dies {
             sql.push_str(&format!("DELETE FROM {table} WHERE {name} = '{side}{dies}';"));
             model.remove(&format!("{side}{dies}"));
@@ -217,10 +218,19 @@ async fn edit_live(setup: &Setup, model: &mut Model, step: u64) {
 }
 
 pub async fn during_ongoing_sync(kinds: (Kind, Kind)) {
+    ongoing(kinds, json!({"delete_guard": false, "performance_settings": {"batch_size": 2}}), Some).await;
+}
+
+/// What nobody else has edited is never lost to the priority of the other side, also where values come back: a kill leaves no write of ours
+/// that could be taken for an edit.
+pub async fn during_ongoing_sync_under_a_priority(kinds: (Kind, Kind)) {
+    let few = |step: u64| Some(step % 3).filter(|value| *value > 0);
+    ongoing(kinds, serde_json::from_str(HARDEST).unwrap(), few).await;
+}
+
+async fn ongoing(kinds: (Kind, Kind), settings: serde_json::Value, own: impl Fn(u64) -> Option<u64>) {
     let setup = Setup::new(kinds).await;
-    // The last write wins. Under a priority, an edit that follows a crash may lose to the value that the crash left unrecorded on the other
-    // side: that looks like an edit of its own, and is on record as a conflict.
-    setup.without_shared_key(kinds, json!({"delete_guard": false, "performance_settings": {"batch_size": 2}})).await;
+    setup.without_shared_key(kinds, settings).await;
     setup.source.execute("INSERT INTO customers (name) VALUES ('s'), ('t'), ('both')").await;
     setup.tidelock.once(0);
     let mut model = Model::new();
@@ -230,7 +240,7 @@ pub async fn during_ongoing_sync(kinds: (Kind, Kind)) {
         service.address().await;
         let end = tokio::time::Instant::now() + Duration::from_millis(20 + moment_ms(round, 300));
         while tokio::time::Instant::now() < end {
-            edit_live(&setup, &mut model, step).await;
+            edit_live(&setup, &mut model, step, own(step)).await;
             step += 1;
         }
         service.kill();

@@ -45,10 +45,11 @@ macro_rules! suite {
                     others_flow_while_many_wait, another_try_once_the_cause_is_gone, an_ambiguous_match_is_tried_again,
                     one_way_values_hold_until_the_next_edit, a_plugin_is_replaced, a_decision_in_bulk_can_be_repeated;
                 review_http: http_tells_and_decides, http_refuses_what_cannot_be_meant;
-                explain: every_write_and_conflict_is_explained, a_copy_is_explained_too;
+                explain: every_write_and_conflict_is_explained, what_a_crash_left_open_is_explained, a_copy_is_explained_too;
                 plan: a_plan_tells_what_a_run_does, a_plan_of_a_copy, a_plan_leaves_files_alone, an_audit_repairs_what_differs;
                 live: changes_travel, pause_and_resume;
-                crash: at_every_durable_step, a_copy_at_every_durable_step, during_the_initial_load, during_ongoing_sync;
+                crash: at_every_durable_step, a_copy_at_every_durable_step, during_the_initial_load, during_ongoing_sync,
+                    during_ongoing_sync_under_a_priority;
                 disk: is_full;
                 chinook: every_record_is_accounted_for, keep_original_and_converge;
             }

@@ -43,8 +43,8 @@ pub(super) struct Collection {
     /// Who writes this table through us: consumer and table. A trigger of the users that answers a write of ours elsewhere by a write to
     /// this table carries another origin, and is seen.
     pub(super) origin: String,
-    /// Set once the table of create tokens is known to be there.
-    pub(super) creates: tokio::sync::OnceCell<()>,
+    /// Whether there is a table of marks, once that is known.
+    pub(super) marks: tokio::sync::OnceCell<bool>,
 }
 
 /// How records are looked for.
@@ -78,7 +78,7 @@ impl Collection {
             filter: filter.filter(|text| !text.trim().is_empty()),
             options,
             origin,
-            creates: tokio::sync::OnceCell::new(),
+            marks: tokio::sync::OnceCell::new(),
         })
     }
 

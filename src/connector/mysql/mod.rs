@@ -4,7 +4,7 @@
 //! An opened table is a `collection`, which two halves share:
 //! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `gates`: what can still come), or
 //!   `polling` goes by a column;
-//! - the `target`: `scan`, `write` (`creates`) and `upsert`.
+//! - the `target`: `scan`, `write` (`creates`, `marks`) and `upsert`.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ mod create;
 mod creates;
 mod errors;
 mod gates;
+mod marks;
 mod options;
 mod polling;
 mod position;

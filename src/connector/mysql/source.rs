@@ -13,7 +13,7 @@ use super::gates::Probe;
 use super::position::{self, LogPosition};
 use super::table::literal;
 use super::tracking::{self, AT, Names};
-use super::{creates, target};
+use super::{marks, target};
 use crate::change::{Change, ChangeBatch, Op, Position};
 use crate::connector::change_log::list;
 use crate::connector::{Capabilities, Source};
@@ -167,7 +167,7 @@ impl Source for LogSource {
 
     async fn prepare(&mut self) -> Result<String> {
         let failed = |error| self.collection.place.failed("preparing change tracking", error);
-        creates::ensure(&self.collection).await?;
+        marks::ensure(&self.collection).await?;
         let mut connection = self.pool.acquire().await.map_err(failed)?;
         tracking::prepare(&mut connection, &self.collection).await
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::collection::{Collection, Look};
-use super::creates::or_empty;
 use super::errors::Sql;
+use super::marks::or_empty;
 use super::table::MyColumn;
-use super::{creates, polling, scan, tracking, upsert, write};
+use super::{marks, polling, scan, tracking, upsert, write};
 use crate::config::CaptureMethod;
-use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::connector::marks::Kept;
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::Result;
 use crate::record::{Key, Record};
 
@@ -88,8 +89,13 @@ impl Target for MyTarget {
         found.map_err(|error| self.collection.place.failed("finding", error))
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-        write::write(&self.collection, writes).await
+    async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
+        write::write(&self.collection, writes, mark).await
+    }
+
+    async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<Kept>>> {
+        let marks = or_empty(marks::of(&self.collection, run, number).await.map(Some), None);
+        marks.map_err(|error| self.collection.place.failed("reading what became of writes", error))
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
@@ -104,21 +110,5 @@ impl Target for MyTarget {
         let empty = vec![None; keys.len()];
         or_empty(self.times(keys).await, empty)
             .map_err(|error| self.collection.place.failed("asking for change times", error))
-    }
-
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        let asked = async {
-            let mut connection = self.collection.pool.acquire().await?;
-            creates::pending(&mut connection, &self.collection).await
-        };
-        or_empty(asked.await, Vec::new()).map_err(|error| self.collection.place.failed("reading create tokens", error))
-    }
-
-    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
-        let forgetting = async {
-            let mut connection = self.collection.pool.acquire().await?;
-            creates::forget(&mut connection, &self.collection, tokens).await
-        };
-        or_empty(forgetting.await, ()).map_err(|error| self.collection.place.failed("forgetting create tokens", error))
     }
 }

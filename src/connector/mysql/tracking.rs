@@ -8,7 +8,7 @@ use super::collection::{Asked, Collection, read};
 use super::errors::{Sql, is_no_table};
 use super::position::{self, LogPosition, Range, within};
 use super::table::{MyColumn, Table, literal, quote};
-use super::{creates, gates};
+use super::{gates, marks};
 use crate::change::Position;
 use crate::connector::change_log::{all, list, tracking_name};
 use crate::error::{ErrorKind, Result};
@@ -389,7 +389,7 @@ pub(super) async fn remove(connection: &mut MySqlConnection, collection: &Collec
 
 async fn remove_locked(connection: &mut MySqlConnection, collection: &Collection) -> Sql<()> {
     let (table, names) = (&collection.table, Names::of(&collection.table));
-    creates::forget_consumer(connection, collection).await?;
+    marks::forget_consumer(connection, collection).await?;
     let sql = format!("DELETE FROM {} WHERE change_table = ? AND consumer = ?", names.consumers);
     let query = sqlx::query(AssertSqlSafe(sql)).bind(names.stream.clone()).bind(collection.options.consumer.clone());
     match query.execute(&mut *connection).await {
@@ -409,6 +409,7 @@ async fn remove_locked(connection: &mut MySqlConnection, collection: &Collection
     if anywhere == 0 {
         let gates = gates::table(table);
         run(connection, format!("DROP TABLE IF EXISTS {}, {}, {gates}", names.consumers, names.streams)).await?;
+        marks::drop_if_empty(connection, table).await?;
     }
     Ok(())
 }

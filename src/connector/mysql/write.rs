@@ -10,12 +10,12 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use super::collection::{Collection, Look};
-use super::creates;
 use super::errors::{Class, Sql, class, is_duplicate};
 use super::table::{MyColumn, quote};
 use super::values::{Bind, encode, same};
+use super::{creates, marks};
 use crate::connector::change_log::{all, list};
-use crate::connector::{Write, WriteOutcome};
+use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
@@ -27,13 +27,15 @@ pub(super) const RETRY_DELAY: Duration = Duration::from_millis(20);
 const NOT_FOUND: sqlx::Error = sqlx::Error::RowNotFound;
 
 /// Writes a batch: see `Target::write`.
-pub(super) async fn write(collection: &Collection, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-    if writes.iter().any(|write| matches!(write, Write::Create { token: Some(_), .. })) {
-        creates::ensure(collection).await?;
-    }
+pub(super) async fn write(
+    collection: &Collection,
+    writes: &[Write],
+    mark: Option<Mark<'_>>,
+) -> Result<Vec<WriteOutcome>> {
+    let mark = if mark.is_some() && marks::ensure(collection).await? { mark } else { None };
     let mut tries = 1;
     loop {
-        match Box::pin(attempt(collection, writes)).await {
+        match Box::pin(attempt(collection, writes, mark)).await {
             Ok(outcomes) => return Ok(outcomes),
             Err(error) if class(&error) == Class::Contention && tries < TRIES_MAX => {
                 tokio::time::sleep(RETRY_DELAY * tries).await;
@@ -44,7 +46,7 @@ pub(super) async fn write(collection: &Collection, writes: &[Write]) -> Result<V
     }
 }
 
-async fn attempt(collection: &Collection, writes: &[Write]) -> Sql<Vec<WriteOutcome>> {
+async fn attempt(collection: &Collection, writes: &[Write], mark: Option<Mark<'_>>) -> Sql<Vec<WriteOutcome>> {
     if writes.is_empty() {
         return Ok(Vec::new());
     }
@@ -62,6 +64,9 @@ async fn attempt(collection: &Collection, writes: &[Write]) -> Sql<Vec<WriteOutc
         batch.run().await?;
         // None is left without one: whatever was not applied is to be looked at again.
         outcomes.extend(batch.outcomes.into_iter().map(|outcome| outcome.unwrap_or(WriteOutcome::Changed)));
+    }
+    if let Some(mark) = mark {
+        marks::keep(&mut transaction, collection, mark, (writes, &outcomes)).await?;
     }
     transaction.commit().await?;
     Ok(outcomes)
@@ -84,7 +89,7 @@ fn rounds<'a>(collection: &Collection, writes: &'a [Write]) -> Vec<&'a [Write]> 
 
 fn key_of(collection: &Collection, write: &Write) -> Option<Key> {
     match write {
-        Write::Create { record, .. } => record.key(&collection.table.key),
+        Write::Create { record } => record.key(&collection.table.key),
         Write::Update { key, .. } | Write::Delete { key, .. } => Some(key.clone()),
     }
 }
@@ -205,7 +210,7 @@ impl<'a> Batch<'a> {
     async fn create(&mut self) -> Sql<()> {
         let mut groups: HashMap<Vec<&str>, Vec<Insert<'a>>> = HashMap::new();
         for (index, write) in self.writes.iter().enumerate() {
-            let Write::Create { record, token: None } = write else { continue };
+            let Write::Create { record } = write else { continue };
             let Some(key) = record.key(&self.collection.table.key) else { continue };
             let Some(values) = self.values(index, record)? else { continue };
             let names = values.iter().map(|(column, _)| column.name()).collect();
@@ -246,19 +251,11 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Inserts records whose key the server makes, or that have a token, but for those that were made before under their token.
+    /// Inserts records whose key the server makes.
     async fn create_generated(&mut self) -> Sql<()> {
-        let tokens: Vec<&str> = self.writes.iter().filter_map(token_of).collect();
-        let mut earlier = creates::earlier(self.connection, self.collection, &tokens).await?;
         for (index, write) in self.writes.iter().enumerate() {
-            let Write::Create { record, token } = write else { continue };
-            let has_key = record.key(&self.collection.table.key).is_some();
-            if token.is_none() && has_key {
-                continue;
-            }
-            if let Some((key, stored)) = token.as_ref().and_then(|token| earlier.remove(token)) {
-                // Also where it is gone again: it must not be made twice.
-                self.settle(index, WriteOutcome::Applied { key, stored });
+            let Write::Create { record } = write else { continue };
+            if record.key(&self.collection.table.key).is_some() {
                 continue;
             }
             if let Some(name) = keyless(self.collection, record) {
@@ -268,7 +265,7 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let Some(values) = self.values(index, record)? else { continue };
-            match creates::insert(self.connection, self.collection, record, values, token.as_deref()).await {
+            match creates::insert(self.connection, self.collection, record, values).await {
                 Ok(key) => self.written.push((index, key.ok_or(NOT_FOUND)?)),
                 Err(error) if is_duplicate(&error) => self.settle(index, WriteOutcome::Changed),
                 Err(error) if class(&error) == Class::Data => self.refuse(index, &error),
@@ -287,13 +284,6 @@ impl<'a> Batch<'a> {
             self.settle(index, WriteOutcome::Applied { key, stored: Some(record) });
         }
         Ok(())
-    }
-}
-
-fn token_of(write: &Write) -> Option<&str> {
-    match write {
-        Write::Create { token, .. } => token.as_deref(),
-        Write::Update { .. } | Write::Delete { .. } => None,
     }
 }
 

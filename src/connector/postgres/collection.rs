@@ -40,8 +40,8 @@ pub(super) struct Collection {
     pub(super) filter: Option<String>,
     /// How it was opened.
     pub(super) options: OpenOptions,
-    /// Set once the table of create tokens is known to be there.
-    pub(super) creates: tokio::sync::OnceCell<()>,
+    /// Whether there is a table of marks, once that is known.
+    pub(super) marks: tokio::sync::OnceCell<bool>,
 }
 
 impl Collection {
@@ -64,7 +64,7 @@ impl Collection {
             table,
             filter,
             options,
-            creates: tokio::sync::OnceCell::new(),
+            marks: tokio::sync::OnceCell::new(),
         })
     }
 

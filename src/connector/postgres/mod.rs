@@ -4,7 +4,7 @@
 //! printed. An opened table is a `collection`, which two halves share:
 //! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `listen`: when to look), or
 //!   `polling` goes by a column;
-//! - the `target`: `scan`, `write` (`plan`, `creates`) and `upsert`.
+//! - the `target`: `scan`, `write` (`plan`, `creates`, `marks`) and `upsert`.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ mod create;
 mod creates;
 mod errors;
 mod listen;
+mod marks;
 mod options;
 mod plan;
 mod polling;

@@ -30,7 +30,7 @@ pub(super) enum Step {
         /// What to set.
         set: Vec<usize>,
     },
-    /// Inserts records whose key is made by the server, or that have a token.
+    /// Inserts records whose key is made by the server.
     CreateGenerated {
         /// What to set.
         set: Vec<usize>,
@@ -93,7 +93,7 @@ impl<'a> Plan<'a> {
 /// Encoded key, what is written, what is assumed.
 fn parts<'a>(table: &Table, write: &'a Write) -> (Option<Vec<u8>>, Option<&'a Record>, Option<&'a Record>) {
     match write {
-        Write::Create { record, .. } => (record.key(&table.key).map(|key| key.encode()), Some(record), None),
+        Write::Create { record } => (record.key(&table.key).map(|key| key.encode()), Some(record), None),
         Write::Update { key, fields, guard } => (Some(key.encode()), Some(fields), guard.as_ref()),
         Write::Delete { key, guard } => (Some(key.encode()), None, guard.as_ref()),
     }
@@ -116,10 +116,8 @@ fn step(collection: &Collection, write: &Write) -> Result<Step> {
             .collect()
     };
     Ok(match write {
-        Write::Create { record, token: None } if record.key(&table.key).is_some() => {
-            Step::Create { set: indexes(record)? }
-        }
-        Write::Create { record, .. } => {
+        Write::Create { record } if record.key(&table.key).is_some() => Step::Create { set: indexes(record)? },
+        Write::Create { record } => {
             let set = indexes(record)?;
             let known = |column: &PgColumn| match record.get(column.name()) {
                 Some(value) => !value.is_null(),

@@ -10,9 +10,10 @@ use super::errors::{Sql, sqlstate};
 use super::table::PgColumn;
 use super::tracking::Names;
 use super::upsert::{self, Loaders};
-use super::{creates, scan, write};
+use super::{marks, scan, write};
 use crate::config::CaptureMethod;
-use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::connector::marks::Kept;
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::Result;
 use crate::record::{Key, Record};
 
@@ -158,8 +159,13 @@ impl Target for PgTarget {
             .map_err(|error| self.collection.place.failed("finding", error))
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-        Box::pin(write::write(&self.collection, writes)).await
+    async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
+        Box::pin(write::write(&self.collection, writes, mark)).await
+    }
+
+    async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<Kept>>> {
+        let marks = marks::of(&self.collection, run, number).await;
+        marks.map_err(|error| self.collection.place.failed("reading what became of writes", error))
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
@@ -174,24 +180,5 @@ impl Target for PgTarget {
         let empty = vec![None; keys.len()];
         or_empty(self.times(keys).await, empty)
             .map_err(|error| self.collection.place.failed("asking for change times", error))
-    }
-
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        let asked = async {
-            let mut connection = self.collection.pool.acquire().await?;
-            creates::pending(&mut connection, &self.collection).await
-        };
-        or_empty(asked.await, Vec::new()).map_err(|error| self.collection.place.failed("reading create tokens", error))
-    }
-
-    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let forgetting = async {
-            let mut connection = self.collection.pool.acquire().await?;
-            creates::forget(&mut connection, &self.collection, tokens).await
-        };
-        or_empty(forgetting.await, ()).map_err(|error| self.collection.place.failed("forgetting create tokens", error))
     }
 }

@@ -4,11 +4,11 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::collection::Collection;
-use super::creates;
 use super::errors::{Class, Sql, class};
+use super::marks;
 use super::table::Table;
 use crate::connector::change_log::{all, list, quote, tracking_name};
-use crate::error::{ErrorKind, Result, SyncError};
+use crate::error::{ErrorKind, SyncError};
 
 /// The channel of every change table of a database; the payload says which one.
 pub(super) const CHANNEL: &str = "tidelock";
@@ -80,8 +80,8 @@ pub(super) async fn prepare(connection: &mut PgConnection, collection: &Collecti
     if !exists(connection, &names.consumers).await? || !exists(connection, &names.streams).await? {
         run(connection, bookkeeping(&names)).await?;
     }
-    if !exists(connection, &creates::table(table)).await? {
-        run(connection, creates::definition(table)).await?;
+    if !exists(connection, &marks::table(table)).await? {
+        run(connection, marks::definition(table)).await?;
     }
     let key = key_columns(collection);
     if !is_intact(connection, table, &names, &key).await? {
@@ -99,22 +99,18 @@ pub(super) async fn prepare(connection: &mut PgConnection, collection: &Collecti
     register(connection, &names, &collection.options.consumer).await
 }
 
-/// Makes the table of create tokens where it is missing: a target is written to before its side's source is prepared, or without.
-pub(super) async fn ensure_creates(collection: &Collection) -> Result<()> {
-    let making = async {
-        let mut transaction = collection.pool.begin().await?;
+/// Makes the table of marks where it is missing.
+pub(super) async fn make_marks(collection: &Collection) -> Sql<()> {
+    let name = marks::table(&collection.table);
+    let mut transaction = collection.pool.begin().await?;
+    if !exists(&mut transaction, &name).await? {
         lock(&mut transaction).await?;
-        if !exists(&mut transaction, &creates::table(&collection.table)).await? {
-            run(&mut transaction, creates::definition(&collection.table)).await?;
-        }
-        transaction.commit().await
-    };
-    let failed = |error| collection.place.failed("making the table of create tokens", error);
-    let made = collection.creates.get_or_try_init(|| async { making.await.map_err(failed) });
-    Box::pin(made).await.map(|_| ())
+        run(&mut transaction, marks::definition(&collection.table)).await?;
+    }
+    transaction.commit().await
 }
 
-async fn exists(connection: &mut PgConnection, relation: &str) -> Sql<bool> {
+pub(super) async fn exists(connection: &mut PgConnection, relation: &str) -> Sql<bool> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(relation).fetch_one(connection).await
 }
 
@@ -292,8 +288,8 @@ fn dropped(names: &Names) -> String {
 pub(super) async fn remove(connection: &mut PgConnection, collection: &Collection) -> Sql<()> {
     let (table, names) = (&collection.table, Names::of(&collection.table));
     lock(connection).await?;
-    if exists(connection, &creates::table(table)).await? {
-        creates::forget_consumer(connection, collection).await?;
+    if exists(connection, &marks::table(table)).await? {
+        marks::forget_consumer(connection, collection).await?;
     }
     if !exists(connection, &names.consumers).await? {
         return Ok(());
@@ -314,7 +310,7 @@ pub(super) async fn remove(connection: &mut PgConnection, collection: &Collectio
     }
     if !anywhere {
         run(connection, format!("DROP TABLE {}, {}", names.consumers, names.streams)).await?;
-        creates::drop_if_empty(connection, table).await?;
+        marks::drop_if_empty(connection, table).await?;
     }
     Ok(())
 }

@@ -9,14 +9,13 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Transaction};
 
 use super::collection::{Collection, Column, columns_of, matching, query, unnest};
-use super::creates;
 use super::errors::{Class, Sql, class};
 use super::plan::{Item, Plan, Step};
 use super::table::PgColumn;
-use super::tracking::{self, literal};
-use super::values;
+use super::tracking::literal;
+use super::{creates, marks, values};
 use crate::connector::change_log::{all, list, quote};
-use crate::connector::{Write, WriteOutcome};
+use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Record};
 
@@ -31,14 +30,16 @@ const AMBIGUOUS: sqlx::Error = sqlx::Error::RowNotFound;
 type Outcomes = Vec<Option<WriteOutcome>>;
 
 /// Writes a batch: see `Target::write`.
-pub(super) async fn write(collection: &Collection, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+pub(super) async fn write(
+    collection: &Collection,
+    writes: &[Write],
+    mark: Option<Mark<'_>>,
+) -> Result<Vec<WriteOutcome>> {
     let plan = Plan::of(collection, writes)?;
-    if writes.iter().any(|write| matches!(write, Write::Create { token: Some(_), .. })) {
-        Box::pin(tracking::ensure_creates(collection)).await?;
-    }
+    let mark = if mark.is_some() && marks::ensure(collection).await? { mark } else { None };
     let (mut careful, mut tries) = (false, 1);
     let outcomes = loop {
-        match attempt(collection, &plan, writes.len(), careful).await {
+        match attempt(collection, &plan, (writes, mark), careful).await {
             Ok(outcomes) => break outcomes,
             Err(error) => match class(&error) {
                 Class::Data if !careful => careful = true,
@@ -72,8 +73,13 @@ pub(super) fn begin_sql(collection: &Collection) -> String {
     format!("BEGIN; SET LOCAL tidelock.origin = {}", literal(&collection.options.consumer))
 }
 
-async fn attempt(collection: &Collection, plan: &Plan<'_>, count: usize, careful: bool) -> Sql<Outcomes> {
-    let mut outcomes: Outcomes = (0..count).map(|_| None).collect();
+async fn attempt(
+    collection: &Collection,
+    plan: &Plan<'_>,
+    (writes, mark): (&[Write], Option<Mark<'_>>),
+    careful: bool,
+) -> Sql<Outcomes> {
+    let mut outcomes: Outcomes = writes.iter().map(|_| None).collect();
     for item in &plan.impossible {
         settle(&mut outcomes, item.index, WriteOutcome::Failed(nul_error(collection, item.write)));
     }
@@ -90,6 +96,9 @@ async fn attempt(collection: &Collection, plan: &Plan<'_>, count: usize, careful
         } else {
             take(&mut transaction, collection, step, items, &mut outcomes).await?;
         }
+    }
+    if let Some(mark) = mark {
+        marks::keep(&mut transaction, collection, mark, (writes, &outcomes)).await?;
     }
     transaction.commit().await?;
     Ok(outcomes)
@@ -112,7 +121,7 @@ fn nul_error(collection: &Collection, write: &Write) -> crate::error::SyncError 
 
 fn key_of(collection: &Collection, write: &Write) -> Option<Key> {
     match write {
-        Write::Create { record, .. } => record.key(&collection.table.key),
+        Write::Create { record } => record.key(&collection.table.key),
         Write::Update { key, .. } | Write::Delete { key, .. } => Some(key.clone()),
     }
 }
@@ -206,7 +215,7 @@ fn guard_of(write: &Write) -> Option<&Record> {
 fn fields_of(write: &Write) -> Option<&Record> {
     match write {
         Write::Update { fields, .. } => Some(fields),
-        Write::Create { record, .. } => Some(record),
+        Write::Create { record } => Some(record),
         Write::Delete { .. } => None,
     }
 }
@@ -337,7 +346,7 @@ async fn create(
     Ok(())
 }
 
-/// Inserts records whose key the server makes, but for those that were made before under their token.
+/// Inserts records whose key the server makes.
 async fn create_generated(
     connection: &mut PgConnection,
     collection: &Collection,
@@ -345,44 +354,27 @@ async fn create_generated(
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
 ) -> Sql<()> {
-    let tokens: Vec<&str> = items.iter().filter_map(|item| token_of(item.write)).collect();
-    let mut earlier = creates::earlier(connection, collection, tokens).await?;
-    let mut left: Vec<(usize, &Record, Option<&str>)> = Vec::with_capacity(items.len());
-    for item in items {
-        let Some(record) = fields_of(item.write) else { continue };
-        let token = token_of(item.write);
-        match token.and_then(|token| earlier.remove(token)) {
-            // Also where it is gone again: it must not be made twice.
-            Some((key, stored)) => settle(outcomes, item.index, WriteOutcome::Applied { key, stored }),
-            None => left.push((item.index, record, token)),
-        }
-    }
-    if let (Some(set), 2..) = (set, left.len()) {
-        let records: Vec<(&Record, Option<&str>)> = left.iter().map(|(_, record, token)| (*record, *token)).collect();
-        for (index, ..) in &left {
+    let creates: Vec<(usize, &Record)> =
+        items.iter().filter_map(|item| Some((item.index, fields_of(item.write)?))).collect();
+    if let (Some(set), 2..) = (set, creates.len()) {
+        let records: Vec<&Record> = creates.iter().map(|(_, record)| *record).collect();
+        for (index, _) in &creates {
             settle(outcomes, *index, WriteOutcome::Changed);
         }
         for (ord, stored) in creates::insert_generated(connection, collection, &pick(collection, set), &records).await?
         {
-            let index =
-                ord.and_then(|ord| usize::try_from(ord - 1).ok()).and_then(|place| left.get(place)).ok_or(AMBIGUOUS)?.0;
+            let place = ord.and_then(|ord| usize::try_from(ord - 1).ok());
+            let index = place.and_then(|place| creates.get(place)).ok_or(AMBIGUOUS)?.0;
             settle(outcomes, index, applied(collection, stored)?);
         }
         return Ok(());
     }
-    for (index, record, token) in left {
-        let stored = creates::insert(connection, collection, record, token).await?;
+    for (index, record) in creates {
+        let stored = creates::insert(connection, collection, record).await?;
         let outcome = stored.map_or(Ok(WriteOutcome::Changed), |stored| applied(collection, stored))?;
         settle(outcomes, index, outcome);
     }
     Ok(())
-}
-
-fn token_of(write: &Write) -> Option<&str> {
-    match write {
-        Write::Create { token, .. } => token.as_deref(),
-        Write::Update { .. } | Write::Delete { .. } => None,
-    }
 }
 
 /// Deletes by correlation values, without a guard.

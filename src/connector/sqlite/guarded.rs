@@ -1,12 +1,9 @@
 //! The write of one record under its guard (layer 4): one statement that does it if all is as assumed, and what to do if not.
 
-use sqlx::Row;
-
 use super::Opened;
 use super::lookup;
 use super::statement::Statement;
 use super::table::Fields;
-use super::tracking;
 use super::values::Raw;
 use super::writing::{Attempt, Refused, Writing};
 use crate::connector::change_log::{list, quote};
@@ -21,8 +18,7 @@ use crate::value::Value;
 /// Where a value cannot be stored, or there is no key. `None` where one statement does not do.
 pub(super) fn statement(opened: &Opened, write: &Write) -> Attempt<Option<Statement>> {
     match write {
-        Write::Create { token: Some(_), .. } => Ok(None),
-        Write::Create { record, token: None } => insert(opened, record).map(Some),
+        Write::Create { record } => insert(opened, record).map(Some),
         Write::Update { key, fields, guard } => match terms(opened, guard.as_ref()) {
             Some(guard) => set(opened, key, fields, guard).map(Some),
             None => Ok(None),
@@ -159,7 +155,7 @@ impl Writing<'_> {
     pub(super) async fn attempt(&mut self, write: &Write) -> Attempt<WriteOutcome> {
         let opened = self.opened;
         match write {
-            Write::Create { record, token } => self.create(record, token.as_deref(), write).await,
+            Write::Create { record } => self.create(record, write).await,
             Write::Update { key, fields, guard } => {
                 if let Some(done) = self.try_once(write).await? {
                     return Ok(done);
@@ -193,25 +189,14 @@ impl Writing<'_> {
         rows.first().map(|row| outcome(self.opened, write, row)).transpose()
     }
 
-    async fn create(&mut self, record: &Record, token: Option<&str>, write: &Write) -> Attempt<WriteOutcome> {
+    async fn create(&mut self, record: &Record, write: &Write) -> Attempt<WriteOutcome> {
         let opened = self.opened;
-        if let Some(token) = token
-            && let Some(key) = self.created_earlier(token).await?
-        {
-            let stored = self.read(std::slice::from_ref(&key)).await?.pop().flatten();
-            return Ok(WriteOutcome::Applied { key, stored });
-        }
         let rows = match insert(opened, record)?.rows(self.connection()).await {
             // `DEFAULT VALUES` takes no `ON CONFLICT`.
             Err(sqlx::Error::Database(error)) if record.is_empty() && error.is_unique_violation() => Vec::new(),
             rows => rows?,
         };
-        let Some(row) = rows.first() else { return Ok(WriteOutcome::Changed) };
-        let done = outcome(opened, write, row)?;
-        if let (Some(token), WriteOutcome::Applied { key, .. }) = (token, &done) {
-            self.remember(token, key).await?;
-        }
-        Ok(done)
+        rows.first().map_or(Ok(WriteOutcome::Changed), |row| outcome(opened, write, row))
     }
 
     /// Compares by value, whatever the spelling in the file.
@@ -232,27 +217,6 @@ impl Writing<'_> {
             guard.iter().all(|(name, expected)| stored.get(name).is_some_and(|value| same(value, expected)))
         });
         Ok(if holds { Standing::AsAssumed } else { Standing::Different })
-    }
-
-    async fn created_earlier(&mut self, token: &str) -> Attempt<Option<Key>> {
-        let mut statement = Statement::new("SELECT key FROM tidelock_creates WHERE token = ");
-        statement.push_bind(Raw::Text(token.to_owned()));
-        statement.push(" AND ");
-        tracking::push_ours(&mut statement, self.opened);
-        let rows = statement.rows(self.connection()).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let bytes: Vec<u8> = row.try_get(0)?;
-        Key::decode(&bytes).map(Some).map_err(|error| Refused::Sql(sqlx::Error::Decode(Box::new(error))))
-    }
-
-    async fn remember(&mut self, token: &str, key: &Key) -> Attempt<()> {
-        let opened = self.opened;
-        let mut statement = Statement::new("INSERT INTO tidelock_creates (token, consumer, collection, key) VALUES (");
-        let texts = [token.to_owned(), opened.consumer.clone(), opened.table.name.clone()].map(Raw::Text);
-        statement.push_binds(texts.into_iter().chain([Raw::Blob(key.encode())]));
-        statement.push(")");
-        statement.execute(self.connection()).await?;
-        Ok(())
     }
 
     /// Current images inside the transaction, the endpoint's filter left out.

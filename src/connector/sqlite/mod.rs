@@ -18,6 +18,7 @@ mod create;
 mod errors;
 mod guarded;
 mod lookup;
+mod marks;
 mod options;
 mod polling;
 mod scan;

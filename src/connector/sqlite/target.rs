@@ -9,12 +9,12 @@ use super::Opened;
 use super::lookup::{self, Asked};
 use super::scan;
 use super::statement::Statement;
-use super::values::Raw;
-use super::{pick, tracking, upsert, write};
+use super::{marks, pick, tracking, upsert, write};
 use crate::config::CaptureMethod;
 use crate::connector::change_log::quote;
-use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
-use crate::error::{Result, SyncError};
+use crate::connector::marks::Kept;
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::error::Result;
 use crate::record::{Key, Record};
 
 /// More records than this in one transaction gain nothing.
@@ -88,8 +88,12 @@ impl Target for SqliteTarget {
         self.find_by(&by, values, "finding records").await
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-        write::write(&self.opened, writes).await
+    async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
+        write::write(&self.opened, writes, mark).await
+    }
+
+    async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<Kept>>> {
+        marks::of(&self.opened, run, number).await.map(Some)
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
@@ -131,45 +135,5 @@ impl Target for SqliteTarget {
         }
         lease.give_back();
         Ok(times)
-    }
-
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        let opened = &self.opened;
-        let failed = || opened.place().failed("reading pending creates");
-        let mut lease = opened.database.read().await?;
-        let connection = lease.connection();
-        if !tracking::exists(connection, tracking::CREATES).await.map_err(failed())? {
-            return Ok(Vec::new());
-        }
-        let mut statement = Statement::new("SELECT token, key FROM tidelock_creates WHERE ");
-        tracking::push_ours(&mut statement, opened);
-        let mut pending = Vec::new();
-        for row in statement.rows(connection).await.map_err(failed())? {
-            let bytes: Vec<u8> = row.try_get(1).map_err(failed())?;
-            let key =
-                Key::decode(&bytes).map_err(|error| SyncError::internal(format!("{}: {error}", opened.place())))?;
-            pending.push((row.try_get(0).map_err(failed())?, key));
-        }
-        lease.give_back();
-        Ok(pending)
-    }
-
-    async fn forget_creates(&self, tokens: &[String]) -> Result<()> {
-        let opened = &self.opened;
-        let failed = || opened.place().failed("forgetting creates");
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = opened.database.begin().await?;
-        if tracking::exists(transaction.connection(), tracking::CREATES).await.map_err(failed())? {
-            for token in tokens {
-                let mut statement = Statement::new("DELETE FROM tidelock_creates WHERE token = ");
-                statement.push_bind(Raw::Text(token.clone()));
-                statement.push(" AND ");
-                tracking::push_ours(&mut statement, opened);
-                statement.execute(transaction.connection()).await.map_err(failed())?;
-            }
-        }
-        transaction.commit().await.map_err(failed())
     }
 }

@@ -7,14 +7,12 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use super::Opened;
 use super::connection::{Transaction, run};
 use super::errors::Sql;
+use super::marks;
 use super::statement::Statement;
 use super::table::{Fields, Table};
-use super::values::Raw;
 use crate::connector::change_log::{all, list, quote, tracking_name};
 use crate::error::Result;
 
-/// Tokens of creates whose keys the system generated.
-pub(super) const CREATES: &str = "tidelock_creates";
 /// Who is writing: one row inside our own transactions, none outside.
 pub(super) const ORIGIN: &str = "tidelock_origin";
 
@@ -23,12 +21,8 @@ const SHARED_TABLES: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS tidelock_consumers (change_table TEXT NOT NULL, consumer TEXT NOT NULL, registration TEXT NOT NULL, \
      acknowledged INTEGER NOT NULL, PRIMARY KEY (change_table, consumer))",
     "CREATE TABLE IF NOT EXISTS tidelock_origin (id TEXT NOT NULL)",
-    CREATE_CREATES,
+    marks::DEFINITION,
 ];
-
-/// Also made by the first create that has a token: a target may never be prepared.
-pub(super) const CREATE_CREATES: &str = "CREATE TABLE IF NOT EXISTS tidelock_creates (token TEXT NOT NULL, consumer TEXT NOT NULL, \
-     collection TEXT NOT NULL, key BLOB NOT NULL, PRIMARY KEY (token, consumer, collection))";
 
 /// Microseconds since 1970, exact to the millisecond that SQLite's clock has; both calls see the same time.
 pub(super) const NOW: &str =
@@ -63,14 +57,6 @@ pub(super) async fn exists(connection: &mut SqliteConnection, table: &str) -> Sq
         .bind(table.to_owned())
         .fetch_one(connection)
         .await
-}
-
-/// Adds the condition for this consumer's tokens of this collection.
-pub(super) fn push_ours(statement: &mut Statement, opened: &Opened) {
-    statement.push("consumer = ");
-    statement.push_bind(Raw::Text(opened.consumer.clone()));
-    statement.push(" AND collection = ");
-    statement.push_bind(Raw::Text(opened.table.name.clone()));
 }
 
 /// What [`prepare`] makes: the change table, its triggers, and what all tables share.
@@ -187,11 +173,11 @@ pub(super) async fn remove(opened: &Opened) -> Result<()> {
 
 async fn remove_in(connection: &mut SqliteConnection, opened: &Opened) -> Sql<()> {
     let changes = change_table(&opened.table);
-    if exists(connection, CREATES).await? {
-        let mut statement = Statement::new("DELETE FROM tidelock_creates WHERE ");
-        push_ours(&mut statement, opened);
+    if exists(connection, marks::TABLE).await? {
+        let mut statement = Statement::new("DELETE FROM tidelock_marks WHERE ");
+        marks::push_ours(&mut statement, opened);
         statement.execute(connection).await?;
-        drop_if_empty(connection, CREATES).await?;
+        drop_if_empty(connection, marks::TABLE).await?;
     }
     if !exists(connection, "tidelock_consumers").await? {
         return Ok(());

@@ -26,7 +26,7 @@ pub(super) async fn upsert(opened: &Opened, records: &[Record]) -> Result<Upsert
         return Ok(upserted);
     }
     check_unique(opened)?;
-    let mut writing = Writing::begin(opened, false).await?;
+    let mut writing = Writing::begin(opened).await?;
     for run in records.chunk_by(|a, b| present(a).eq(present(b))) {
         let written = upsert_run(&mut writing, run).await.map_err(|refused| translate(opened, refused))?;
         upserted.written += written;
@@ -71,7 +71,7 @@ pub(super) async fn delete(opened: &Opened, values: &[Key]) -> Result<u64> {
         "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM tidelock_q CROSS JOIN {table} WHERE {}) RETURNING 1",
         joined(by, &table)
     );
-    let mut writing = Writing::begin(opened, false).await?;
+    let mut writing = Writing::begin(opened).await?;
     let mut deleted = 0;
     for (statement, _) in Asked::new(by, values).statements(by.len(), &rest) {
         deleted += statement.rows(writing.connection()).await.map_err(failed)?.len() as u64;

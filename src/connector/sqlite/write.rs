@@ -4,9 +4,10 @@
 use super::Opened;
 use super::errors::{Class, class};
 use super::guarded::{outcome, statement};
+use super::marks;
 use super::statement::Statement;
 use super::writing::{Attempt, Refused, Writing};
-use crate::connector::{Write, WriteOutcome};
+use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result};
 use crate::record::Key;
 
@@ -14,11 +15,11 @@ use crate::record::Key;
 const GROUP: usize = 16;
 
 /// Writes a batch; see [`crate::connector::Target::write`].
-pub(super) async fn write(opened: &Opened, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+pub(super) async fn write(opened: &Opened, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
     if writes.is_empty() {
         return Ok(Vec::new());
     }
-    match write_all(opened, writes).await {
+    match write_all(opened, writes, mark).await {
         // There is nothing to halve.
         Err(error) if error.kind == ErrorKind::InvalidRecord && writes.len() == 1 => {
             Ok(vec![WriteOutcome::Failed(error)])
@@ -27,9 +28,8 @@ pub(super) async fn write(opened: &Opened, writes: &[Write]) -> Result<Vec<Write
     }
 }
 
-async fn write_all(opened: &Opened, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
-    let with_tokens = writes.iter().any(|write| matches!(write, Write::Create { token: Some(_), .. }));
-    let mut writing = Writing::begin(opened, with_tokens).await?;
+async fn write_all(opened: &Opened, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
+    let mut writing = Writing::begin(opened).await?;
     let mut outcomes = Vec::with_capacity(writes.len());
     let mut rest = writes;
     while !rest.is_empty() {
@@ -53,6 +53,10 @@ async fn write_all(opened: &Opened, writes: &[Write]) -> Result<Vec<WriteOutcome
             Refused::Unfit(error) => error,
             Refused::Sql(error) => opened.place().failed("reading what was written")(error),
         })?;
+    }
+    if let Some(mark) = mark {
+        let kept = marks::keep(writing.connection(), opened, mark, (writes, &outcomes)).await;
+        kept.map_err(opened.place().failed("keeping what became of writes"))?;
     }
     writing.commit().await?;
     Ok(outcomes)

@@ -2,11 +2,11 @@
 
 use sqlx::Row;
 
+use super::Opened;
 use super::connection::{Transaction, run};
 use super::errors::Sql;
 use super::statement::Statement;
 use super::values::Raw;
-use super::{Opened, tracking};
 use crate::connector::change_log::tracking_name;
 use crate::error::{Result, SyncError};
 
@@ -42,9 +42,9 @@ impl<'a> Writing<'a> {
     /// Begins, and marks the changes to come as ours.
     ///
     /// They are not marked where the users' own triggers or cascades may add changes to them: those must reach the other side.
-    pub(super) async fn begin(opened: &'a Opened, with_tokens: bool) -> Result<Self> {
+    pub(super) async fn begin(opened: &'a Opened) -> Result<Self> {
         let mut transaction = opened.database.begin().await?;
-        let begun = mark(opened, &mut transaction, with_tokens).await;
+        let begun = mark(opened, &mut transaction).await;
         let (marked, others_triggers) = begun.map_err(opened.place().failed("beginning to write"))?;
         Ok(Self { opened, transaction, marked, others_triggers })
     }
@@ -80,7 +80,7 @@ impl<'a> Writing<'a> {
     }
 }
 
-async fn mark(opened: &Opened, transaction: &mut Transaction<'_>, with_tokens: bool) -> Sql<(bool, bool)> {
+async fn mark(opened: &Opened, transaction: &mut Transaction<'_>) -> Sql<(bool, bool)> {
     let connection = transaction.connection();
     let row = sqlx::query(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?), \
@@ -97,9 +97,6 @@ async fn mark(opened: &Opened, transaction: &mut Transaction<'_>, with_tokens: b
         statement.push_bind(Raw::Text(opened.consumer.clone()));
         statement.push(")");
         statement.execute(&mut *connection).await?;
-    }
-    if with_tokens {
-        run(&mut *connection, tracking::CREATE_CREATES).await?;
     }
     run(&mut *connection, "SAVEPOINT tidelock").await?;
     Ok((marked, others))

@@ -78,12 +78,9 @@ impl Item {
         }
     }
 
-    /// What the decision settles and is not on record yet, each with its place.
-    pub(in crate::pipeline) fn to_record(&self) -> Vec<(usize, Conflict)> {
+    /// The conflicts whose loser a write at `end` overwrites, that are not on record yet.
+    pub(super) fn to_record(&self, end: End) -> Vec<Conflict> {
         let (Some(source), Some(target)) = (&self.keys.source, &self.keys.target) else { return Vec::new() };
-        if self.decision.writes.source.is_none() && self.decision.writes.target.is_none() {
-            return Vec::new();
-        }
         let at = clock::now_micros();
         let conflict = |settled: &Settled| {
             let Settled { field, base, values, contest, .. } = settled;
@@ -105,16 +102,17 @@ impl Item {
                 at,
             }
         };
-        let fresh = self.settled.iter().enumerate().filter(|(_, settled)| settled.id.is_none());
-        fresh.map(|(place, settled)| (place, conflict(settled))).collect()
+        let lost = |settled: &Settled| settled.id.is_none() && settled.contest.winner != end.into();
+        self.settled.iter().filter(|settled| lost(settled)).map(conflict).collect()
     }
 
-    /// The conflict of that place is on record.
-    pub(in crate::pipeline) fn recorded(&mut self, place: usize, id: i64) {
-        if let Some(settled) = self.settled.get_mut(place) {
-            settled.id = Some(id);
+    /// The conflicts of [`Item::to_record`] are on record.
+    pub(in crate::pipeline) fn recorded(&mut self, end: End, ids: &[i64]) {
+        let lost = |settled: &&mut Settled| settled.id.is_none() && settled.contest.winner != end.into();
+        for (settled, id) in self.settled.iter_mut().filter(lost).zip(ids) {
+            settled.id = Some(*id);
             // The same conflict as one before a recheck, which is not void after all.
-            self.void.retain(|void| *void != id);
+            self.void.retain(|void| void != id);
         }
     }
 }

@@ -7,15 +7,17 @@ use async_trait::async_trait;
 
 use super::functions::Functions;
 use crate::change::{Change, End, Ends, Op};
-use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::connector::marks::Kept;
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::pipeline::binding::Binding;
 use crate::pipeline::{Batch, Pipeline, Rollout};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
+use crate::state::intent::Open;
 use crate::state::{
-    Commit, Conflict, Counts, Decision, Finding, Link, Outcome, PairSummary, Progress, Resyncs, Review, ReviewFilter,
-    ReviewKind, Ruling, StateStore, Verdict, Winner,
+    Begun, Commit, Conflict, Counts, Decision, Finding, Intention, Link, Outcome, PairSummary, Progress, Resyncs,
+    Review, ReviewFilter, ReviewKind, Ruling, StateStore, Verdict, Winner,
 };
 use crate::value::Value;
 
@@ -134,7 +136,7 @@ impl Target for Table {
         Ok(values.iter().map(found).collect())
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+    async fn write_marked(&self, writes: &[Write], _: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
         let meanwhile = std::mem::take(&mut *self.meanwhile.lock().unwrap());
         meanwhile.into_iter().for_each(|edit| self.edit(edit));
         let before = self.rows().clone();
@@ -158,12 +160,8 @@ impl Target for Table {
         Ok(keys.iter().map(|key| changed.get(key).copied()).collect())
     }
 
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        Ok(Vec::new())
-    }
-
-    async fn forget_creates(&self, _: &[String]) -> Result<()> {
-        Ok(())
+    async fn marks(&self, _: &str, _: i64) -> Result<Option<Vec<Kept>>> {
+        Ok(None)
     }
 }
 
@@ -239,11 +237,18 @@ impl StateStore for Memory {
         Ok(())
     }
 
-    async fn intend(&self, _: &str, new: &[Conflict]) -> Result<Vec<i64>> {
+    async fn intend(&self, _: &str, new: Intention<Conflict>) -> Result<Begun> {
         let mut conflicts = self.conflicts.lock().unwrap();
-        let first = i64::try_from(conflicts.len()).unwrap();
-        conflicts.extend(new.iter().map(|conflict| (conflict.clone(), Some(false))));
-        Ok((first..).take(new.len()).collect())
+        let numbers = new.writes.into_iter().map(|write| {
+            let first = i64::try_from(conflicts.len()).unwrap();
+            conflicts.extend(write.conflicts.into_iter().map(|conflict| (conflict, Some(false))));
+            (first..i64::try_from(conflicts.len()).unwrap()).collect()
+        });
+        Ok(Begun { conflicts: numbers.collect(), ..Begun::default() })
+    }
+
+    async fn intentions(&self, _: &str) -> Result<Vec<Open>> {
+        Ok(Vec::new())
     }
 
     async fn reviews(&self, _: &ReviewFilter, _: usize) -> Result<Vec<Review>> {

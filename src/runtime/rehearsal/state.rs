@@ -10,9 +10,10 @@ use crate::change::{End, Ends};
 use crate::error::{Result, SyncError};
 use crate::record::{Key, Layout};
 use crate::state::history::about;
+use crate::state::intent::Open;
 use crate::state::{
-    Commit, Conflict, Decision, Link, Outcome, PairSummary, Progress, Resyncs, Review, ReviewFilter, ReviewKind,
-    StateStore, WriteOp,
+    Begun, Commit, Conflict, Decision, Intended, Intention, Link, Outcome, PairSummary, Progress, Resyncs, Review,
+    ReviewFilter, ReviewKind, StateStore, WriteOp,
 };
 
 /// A state store behind glass.
@@ -72,9 +73,17 @@ impl StateStore for Rehearsed {
         }
     }
 
-    async fn intend(&self, _pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>> {
-        self.ledger.contested(conflicts);
-        Ok(conflicts.iter().map(|_| 0).collect())
+    async fn intend(&self, _pair: &str, intention: Intention<Conflict>) -> Result<Begun> {
+        let numbers = |write: &Intended<Conflict>| {
+            self.ledger.contested(&write.conflicts);
+            vec![0; write.conflicts.len()]
+        };
+        Ok(Begun { conflicts: intention.writes.iter().map(numbers).collect(), ..Begun::default() })
+    }
+
+    /// What a crash left open is not this one's to settle: it is decided as if it had not been done.
+    async fn intentions(&self, _pair: &str) -> Result<Vec<Open>> {
+        Ok(Vec::new())
     }
 
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use super::super::open::OpenPair;
 use super::{Diff, Ledger, Sample};
 use crate::change::End;
-use crate::connector::{Capabilities, PendingCreate, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
+use crate::connector::marks::Kept;
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result};
+use crate::pipeline::apply::key_names;
 use crate::record::{Key, Layout, Record};
 use crate::value::{Kind, Value};
 
@@ -35,11 +37,10 @@ impl Rehearsed {
         let layout = binding.layouts.get(end);
         let schema = pair.schemas.get(end);
         let kind = |name: &str| schema.column(name).map_or(Kind::Text, |column| column.kind);
-        let names = binding.keys.get(end).iter().filter_map(|&place| layout.get(place));
         Self {
             inner: Arc::clone(pair.pipeline.targets.get(end)),
             end,
-            key: names.map(|name| (name.to_string(), kind(name))).collect(),
+            key: key_names(binding, end).map(|name| (name.to_owned(), kind(name))).collect(),
             layout: Layout::clone(layout),
             correlation: binding.correlation.get(end).clone(),
             tracked,
@@ -145,7 +146,7 @@ impl Target for Rehearsed {
         self.inner.find(fields, values).await
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>> {
+    async fn write_marked(&self, writes: &[Write], _: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
         let keys: Vec<Option<Key>> = writes.iter().map(|write| looked_at(self, write)).collect();
         let asked: Vec<Key> = keys.iter().flatten().cloned().collect();
         let mut images = if asked.is_empty() { Vec::new() } else { self.inner.fetch(&asked).await? }.into_iter();
@@ -198,12 +199,8 @@ impl Target for Rehearsed {
         }
     }
 
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        self.inner.pending_creates().await
-    }
-
-    async fn forget_creates(&self, _tokens: &[String]) -> Result<()> {
-        Ok(())
+    async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<Kept>>> {
+        self.inner.marks(run, number).await
     }
 }
 

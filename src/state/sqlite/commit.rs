@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::super::{Commit, Counts, Link};
-use super::{conflicts, encode_base, layout_id, reviews, waiting};
+use super::{conflicts, encode_base, intents, layout_id, reviews, waiting};
 use crate::change::{End, Ends};
 use crate::record::Layout;
 use crate::telemetry::clock;
@@ -39,6 +39,7 @@ pub(super) async fn write(
     let plugin_set = plugin_set(connection, &commit.plugins).await?;
     links(connection, (pair, plugin_set), &commit.links).await?;
     conflicts::settle(connection, (pair, plugin_set), commit).await?;
+    intents::close(connection, &commit.intentions).await?;
     reviews::decided(connection, &commit.decided).await?;
     reviews::clear(connection, name, &commit.cleared).await?;
     for finding in &commit.reviews {
@@ -97,7 +98,10 @@ fn number(count: u64) -> i64 {
 }
 
 /// The id of a set of plugins, made where it is new; `None` where no plugin took part.
-async fn plugin_set(connection: &mut SqliteConnection, plugins: &BTreeMap<String, String>) -> Result<Option<i64>> {
+pub(super) async fn plugin_set(
+    connection: &mut SqliteConnection,
+    plugins: &BTreeMap<String, String>,
+) -> Result<Option<i64>> {
     if plugins.is_empty() {
         return Ok(None);
     }

@@ -3,15 +3,14 @@
 use sqlx::SqliteConnection;
 
 use super::super::{Commit, Conflict, End};
-use super::commit::{Ids, pair_id};
+use super::commit::Ids;
 use crate::record::encode_values;
 use crate::value::Value;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// Puts conflicts on record within a transaction.
-pub(super) async fn intend(connection: &mut SqliteConnection, pair: &str, conflicts: &[Conflict]) -> Result<Vec<i64>> {
-    let pair = pair_id(connection, pair).await?;
+pub(super) async fn record(connection: &mut SqliteConnection, pair: i64, conflicts: &[Conflict]) -> Result<Vec<i64>> {
     let mut ids = Vec::with_capacity(conflicts.len());
     for conflict in conflicts {
         let id = match same(connection, pair, conflict).await? {

@@ -1,0 +1,72 @@
+//! Intentions: one row each, from before their writes are done until what became of them is committed.
+
+use std::collections::BTreeMap;
+
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{Row, SqliteConnection};
+
+use super::super::intent::{Open, decode, encode};
+use super::super::{Begun, Conflict, Intention};
+use super::commit::{pair_id, plugin_set};
+use super::{conflicts, damaged, end_of, failed};
+use crate::error;
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// Puts an intention on record within a transaction, with its conflicts.
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+    (pair, run): (&str, &str),
+    intention: &Intention<Conflict>,
+) -> Result<Begun> {
+    let pair = pair_id(connection, pair).await?;
+    let mut numbers = Vec::with_capacity(intention.writes.len());
+    for write in &intention.writes {
+        numbers.push(conflicts::record(connection, pair, &write.conflicts).await?);
+    }
+    let plugins = plugin_set(connection, &intention.plugins).await?;
+    let insert = "INSERT INTO intents (pair, run, side, plugin_set, writes) VALUES (?, ?, ?, ?, ?) RETURNING id";
+    let number: i64 = sqlx::query_scalar(insert)
+        .bind(pair)
+        .bind(run)
+        .bind(intention.end.name())
+        .bind(plugins)
+        .bind(encode(&intention.writes, &numbers))
+        .fetch_one(&mut *connection)
+        .await?;
+    let since = "SELECT min(id) FROM intents WHERE pair = ?";
+    let since: i64 = sqlx::query_scalar(since).bind(pair).fetch_one(connection).await?;
+    Ok(Begun { run: run.to_owned(), number, since, conflicts: numbers })
+}
+
+/// Closes intentions within the transaction that commits what became of them.
+pub(super) async fn close(connection: &mut SqliteConnection, numbers: &[i64]) -> Result<()> {
+    for number in numbers {
+        sqlx::query("DELETE FROM intents WHERE id = ?").bind(number).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Those that no commit has closed, in order.
+pub(super) async fn open(pool: &SqlitePool, pair: &str) -> error::Result<Vec<Open>> {
+    let rows = sqlx::query(
+        "SELECT i.id, i.run, i.side, i.writes, s.plugins FROM intents i LEFT JOIN plugin_sets s ON s.id = i.plugin_set
+         WHERE i.pair = (SELECT id FROM pairs WHERE name = ?) ORDER BY i.id",
+    )
+    .bind(pair)
+    .fetch_all(pool)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> error::Result<Open> {
+    let plugins: Option<&str> = row.get("plugins");
+    let plugins: Option<BTreeMap<String, String>> = plugins.map(serde_json::from_str).transpose().map_err(damaged)?;
+    let intention = Intention {
+        end: end_of(row.get("side")),
+        plugins: plugins.unwrap_or_default(),
+        writes: decode(row.get("writes")).map_err(damaged)?,
+    };
+    Ok(Open { run: row.get("run"), number: row.get("id"), intention })
+}
