@@ -2,7 +2,7 @@
 //! which writes were done, and what the system made of them.
 
 use super::{Write, WriteOutcome};
-use crate::record::{DecodeError, Packer, Record, Unpacker};
+use crate::record::{DecodeError, Layout, Packer, Record, Unpacker};
 
 /// Under what it is kept.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ fn otherwise(write: &Write, stored: &Record) -> Option<Record> {
         Write::Delete { .. } => false,
     };
     let values = stored.layout().iter().map(|name| stored.get(name).filter(|value| differs(name, value)).cloned());
-    let fields = Record::new(stored.layout().clone(), values.collect());
+    let fields = Record::new(Layout::clone(stored.layout()), values.collect());
     (!fields.is_empty()).then_some(fields)
 }
 

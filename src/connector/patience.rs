@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use super::marks::Kept;
 use super::{
-    Blueprint, Capabilities, Connector, Creation, Mark, NewColumn, OpenOptions, Scan, ScanOrder, Schema, Side,
-    Source, Target, Upserted, Write, WriteOutcome,
+    Blueprint, Capabilities, Connector, Creation, Mark, NewColumn, OpenOptions, Scan, ScanOrder, Schema, Side, Source,
+    Target, Upserted, Write, WriteOutcome,
 };
 use crate::change::{ChangeBatch, Position};
 use crate::config::Endpoint;

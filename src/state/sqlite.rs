@@ -26,6 +26,7 @@ use crate::telemetry::{CrashPoint, clock};
 mod commit;
 mod conflicts;
 mod intents;
+mod names;
 mod past;
 mod resyncs;
 mod reviews;
@@ -86,7 +87,7 @@ impl SqliteState {
         Ok(Self {
             pool,
             id,
-            run: fresh_name(),
+            run: names::fresh(),
             layouts: RwLock::default(),
             retention: RETENTION,
             committing: Mutex::default(),
@@ -181,7 +182,7 @@ async fn initialise(pool: &SqlitePool) -> Result<String> {
         migrate(connection).await?;
     }
     sqlx::raw_sql(SCHEMA).execute(&mut *connection).await.map_err(failed)?;
-    let fresh = fresh_name();
+    let fresh = names::fresh();
     for (name, value) in [("id", fresh.as_str()), ("version", VERSION)] {
         sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(name)
@@ -209,22 +210,6 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
     }
     let text = format!("the state file is of version {version}, this program reads version {VERSION}");
     Err(SyncError::new(ErrorKind::SchemaMismatch, "state.version", text))
-}
-
-/// A name that nobody else has.
-fn fresh_name() -> String {
-    uuid::Uuid::from_bytes(random_bytes()).simple().to_string()
-}
-
-/// Randomness of the standard library's hasher keys: enough for a name that must only be unlike others.
-fn random_bytes() -> [u8; 16] {
-    use std::hash::{BuildHasher, RandomState};
-    let half = || RandomState::new().hash_one(clock::now_micros()).to_be_bytes();
-    let mut bytes = [0; 16];
-    let (first, second) = bytes.split_at_mut(8);
-    first.copy_from_slice(&half());
-    second.copy_from_slice(&half());
-    bytes
 }
 
 fn failed(error: sqlx::Error) -> SyncError {

@@ -59,7 +59,7 @@ async fn version_3_is_read_and_kept() {
         let progress = state.progress("customers").await.unwrap();
         assert_eq!((state.id(), progress.loaded, progress.positions.target.unwrap().0.as_str()), ("abc", true, "9"));
         let one = Key(vec![Value::Int(1)]);
-        let links = state.links("customers", End::Source, &[one.clone()]).await.unwrap();
+        let links = state.links("customers", End::Source, std::slice::from_ref(&one)).await.unwrap();
         let link = links[0].as_ref().unwrap();
         assert_eq!((&link.keys.target, &link.base), (&one, &None));
         assert!(state.intentions("customers").await.unwrap().is_empty());

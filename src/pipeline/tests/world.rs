@@ -7,7 +7,6 @@ use async_trait::async_trait;
 
 use super::functions::Functions;
 use crate::change::{Change, End, Ends, Op};
-use crate::connector::marks::Kept;
 use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::pipeline::binding::Binding;
@@ -158,10 +157,6 @@ impl Target for Table {
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
         let changed = self.changed.lock().unwrap();
         Ok(keys.iter().map(|key| changed.get(key).copied()).collect())
-    }
-
-    async fn marks(&self, _: &str, _: i64) -> Result<Option<Vec<Kept>>> {
-        Ok(None)
     }
 }
 
