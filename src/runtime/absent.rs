@@ -5,9 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::change::{ChangeBatch, Position};
-use crate::connector::{
-    Capabilities, PendingCreate, Scan, ScanOrder, Side, Source, Target, Upserted, Write, WriteOutcome,
-};
+use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Side, Source, Target, Upserted, Write, WriteOutcome};
 use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
 
@@ -90,7 +88,7 @@ impl Target for Empty {
         Ok(values.iter().map(|_| Vec::new()).collect())
     }
 
-    async fn write(&self, _: &[Write]) -> Result<Vec<WriteOutcome>> {
+    async fn write_marked(&self, _: &[Write], _: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
         Err(not_there())
     }
 
@@ -104,13 +102,5 @@ impl Target for Empty {
 
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
         Ok(keys.iter().map(|_| None).collect())
-    }
-
-    async fn pending_creates(&self) -> Result<Vec<PendingCreate>> {
-        Ok(Vec::new())
-    }
-
-    async fn forget_creates(&self, _: &[String]) -> Result<()> {
-        Ok(())
     }
 }

@@ -356,7 +356,8 @@ async fn create_generated(
 ) -> Sql<()> {
     let creates: Vec<(usize, &Record)> =
         items.iter().filter_map(|item| Some((item.index, fields_of(item.write)?))).collect();
-    if let (Some(set), 2..) = (set, creates.len()) {
+    // Rows without any value cannot be told from each other in one statement.
+    if let (Some(set @ [_, ..]), 2..) = (set, creates.len()) {
         let records: Vec<&Record> = creates.iter().map(|(_, record)| *record).collect();
         for (index, _) in &creates {
             settle(outcomes, *index, WriteOutcome::Changed);
