@@ -310,7 +310,7 @@ async fn what_cannot_be_followed_is_refused_with_advice() {
         .await;
     let engine = describe(&database, "plain").await.unwrap_err();
     assert!(engine.code == "mysql.engine" && engine.message.contains("InnoDB"), "{engine}");
-    assert_eq!(describe(&database, "seen").await.unwrap_err().code, "mysql.no_table");
+    assert_eq!(describe(&database, "seen").await.unwrap_err().code, "mysql.not_a_table");
     let mut wrong = endpoint(&database, "plain");
     wrong.credentials.password = Some(Secret::new("hunter2"));
     let error = Mysql::default().describe(&wrong).await.unwrap_err();
