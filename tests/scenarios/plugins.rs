@@ -139,8 +139,8 @@ pub async fn a_resolver_settles_a_conflict(kinds: (Kind, Kind)) {
 }
 
 /// A plugin that is replaced again and again while records flow: none is lost or doubled, and each is of the version that the history names
-/// for it. `TIDELOCK_RELOADS` asks for more than what a test has time for: with 2000, a thousand to warm up and a thousand during which
-/// the service must not grow.
+/// for it. `TIDELOCK_RELOADS` asks for more than what a test has time for. How much the service grew is for people, as records make it grow
+/// too: what reloads alone keep is tested in `plugin_loading`.
 pub async fn replaced_all_the_while(kinds: (Kind, Kind)) {
     let reloads = std::env::var("TIDELOCK_RELOADS").map_or(30, |number| number.parse().unwrap());
     let setup = Setup::new(kinds).await;
@@ -191,11 +191,11 @@ pub async fn replaced_all_the_while(kinds: (Kind, Kind)) {
         (took[took.len() / 2], service.memory_kib().saturating_sub(warm))
     };
     let (last, (median, grown_kib)) = tokio::join!(load, replacing);
-    eprintln!("{reloads} reloads, {last} records: {median:?} to the first record of a version, {grown_kib} KiB more");
+    eprintln!(
+        "{reloads} reloads, {last} records: {median:?} to the first record of a version, {grown_kib} KiB more in the second half"
+    );
     setup.target.await_value("SELECT CAST(count(*) AS TEXT) FROM clients", &last.to_string()).await;
     assert_eq!(service.stop(), 0, "{}", service.log());
-    // Before that it grows by what half a million records need: pages of the databases, and the allocator's own.
-    assert!(reloads < 2_000 || grown_kib < 5 << 10, "{grown_kib} KiB more in the second half of {reloads} reloads");
 
     let written = setup.target.rows("SELECT full_name, phone FROM clients ORDER BY client_id").await;
     for (id, row) in (1..).zip(&written) {
