@@ -44,6 +44,24 @@ pub enum Kind {
     Uuid,
 }
 
+impl Kind {
+    /// Every kind but null, which no column has.
+    pub const ALL: [Self; 12] = [
+        Self::Boolean,
+        Self::Int,
+        Self::Float,
+        Self::Decimal,
+        Self::Text,
+        Self::Bytes,
+        Self::Date,
+        Self::Time,
+        Self::Instant,
+        Self::Local,
+        Self::Json,
+        Self::Uuid,
+    ];
+}
+
 /// One field value. A field that a record does not carry is absent, which is not `Null`: see [`crate::record::Record`].
 #[derive(Clone)]
 pub enum Value {

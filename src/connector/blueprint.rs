@@ -127,8 +127,28 @@ pub struct Creation {
     pub schema: Schema,
 }
 
+/// Columns of each index (`None`: an expression), in order, from rows of an index's name and one of its columns that stand together.
+pub fn columns_by_index(rows: impl IntoIterator<Item = (String, Option<String>)>) -> Vec<Vec<Option<String>>> {
+    let mut indexes: Vec<(String, Vec<Option<String>>)> = Vec::new();
+    for (index, column) in rows {
+        match indexes.last_mut().filter(|(name, _)| *name == index) {
+            Some((_, columns)) => columns.push(column),
+            None => indexes.push((index, vec![column])),
+        }
+    }
+    indexes.into_iter().map(|(_, columns)| columns).collect()
+}
+
+/// Those of `wanted` that no index can look up.
+pub fn without_index<'a>(
+    wanted: &'a [Vec<String>],
+    indexes: &[Vec<Option<String>>],
+) -> impl Iterator<Item = &'a Vec<String>> {
+    wanted.iter().filter(|fields| !indexes.iter().any(|index| begins_with(index, fields)))
+}
+
 /// Whether an index over these columns (`None`: an expression) can look these fields up, in whatever order they stand.
-pub fn begins_with(index: &[Option<String>], fields: &[String]) -> bool {
+fn begins_with(index: &[Option<String>], fields: &[String]) -> bool {
     let front = index.get(..fields.len()).unwrap_or_default();
     front.len() == fields.len() && front.iter().all(|name| name.as_ref().is_some_and(|name| fields.contains(name)))
 }

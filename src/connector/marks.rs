@@ -61,6 +61,14 @@ fn otherwise(write: &Write, stored: &Record) -> Option<Record> {
     (!fields.is_empty()).then_some(fields)
 }
 
+/// Says that a system keeps no marks: a pair by polling asks for no rights but those on its table.
+pub fn warn_of_none(table: &str) {
+    tracing::warn!(
+        table,
+        "no table of marks can be made beside it: after a crash, what was written is told by comparing"
+    );
+}
+
 /// What became of each of the `count` writes of an intention, by its marks: `None` where it was not done, else the fields that the system
 /// stored otherwise than it was asked to.
 ///

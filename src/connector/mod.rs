@@ -26,7 +26,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 
-pub use blueprint::{Blueprint, Creation, NewColumn, begins_with};
+pub use blueprint::{Blueprint, Creation, NewColumn, columns_by_index, without_index};
 pub use marks::Mark;
 
 /// One column of a collection, as the system's catalogue says.

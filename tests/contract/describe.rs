@@ -5,25 +5,9 @@ use tidelock::value::Kind;
 
 use super::{Factory, TableSpec, strings};
 
-/// Every kind that a column can have.
-pub const KINDS: [Kind; 12] = [
-    Kind::Boolean,
-    Kind::Int,
-    Kind::Float,
-    Kind::Decimal,
-    Kind::Text,
-    Kind::Bytes,
-    Kind::Date,
-    Kind::Time,
-    Kind::Instant,
-    Kind::Local,
-    Kind::Json,
-    Kind::Uuid,
-];
-
 /// A table with a column of every kind, `id` first.
 pub fn every_kind() -> TableSpec {
-    KINDS.iter().fold(TableSpec::new().required("id", Kind::Int).key(&["id"]), |spec, kind| {
+    Kind::ALL.iter().fold(TableSpec::new().required("id", Kind::Int).key(&["id"]), |spec, kind| {
         spec.column(&column_of(*kind), *kind)
     })
 }

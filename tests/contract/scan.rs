@@ -4,7 +4,7 @@ use tidelock::connector::ScanOrder;
 use tidelock::record::Record;
 use tidelock::value::{Kind, Value};
 
-use super::describe::{KINDS, column_of, every_kind};
+use super::describe::{column_of, every_kind};
 use super::values::samples;
 use super::{Factory, Opened, TableSpec, person, scan_all, strings};
 
@@ -77,7 +77,7 @@ async fn filled(factory: &dyn Factory) -> Opened {
     let opened = Opened::new(factory, &every_kind()).await;
     let mut id = 0;
     let mut records = Vec::new();
-    for kind in KINDS {
+    for kind in Kind::ALL {
         for value in samples(kind).into_iter().filter(|value| factory.holds(value)) {
             id += 1;
             records.push(Record::of([("id".to_owned(), Value::Int(id)), (column_of(kind), value)]));
@@ -89,7 +89,7 @@ async fn filled(factory: &dyn Factory) -> Opened {
 
 pub async fn by_field_in_the_order_of_its_values(factory: &dyn Factory) {
     let opened = filled(factory).await;
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let order = ScanOrder::Fields { fields: vec![column_of(kind)], as_text: false };
         let found = scan_all(&*opened.target, order, 4).await;
         let values: Vec<Value> = found.iter().map(|record| record.get(&column_of(kind)).unwrap().clone()).collect();
@@ -106,7 +106,7 @@ pub async fn by_field_in_the_order_of_its_values(factory: &dyn Factory) {
 
 pub async fn by_field_in_the_order_of_its_texts(factory: &dyn Factory) {
     let opened = filled(factory).await;
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let order = ScanOrder::Fields { fields: vec![column_of(kind)], as_text: true };
         let found = scan_all(&*opened.target, order, 4).await;
         let texts: Vec<String> =

@@ -8,7 +8,7 @@ use tidelock::error::ErrorKind;
 use tidelock::record::{Key, Record};
 use tidelock::value::{Kind, Value};
 
-use super::describe::{KINDS, column_of, every_kind};
+use super::describe::{column_of, every_kind};
 use super::{Factory, Opened, TableSpec, assert_same, shown, write};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -177,7 +177,7 @@ async fn come_back(opened: &Opened, kind: Kind, values: &[Value], next_id: &mut 
 pub async fn extremes_come_back(factory: &dyn Factory) {
     let opened = Opened::new(factory, &every_kind()).await;
     let mut id = 0;
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let values: Vec<Value> =
             samples(kind).into_iter().filter(|value| factory.holds(value)).chain([Value::Null]).collect();
         assert!(values.len() > 2, "{kind:?}");
@@ -189,7 +189,7 @@ pub async fn generated_values_come_back(factory: &dyn Factory) {
     let opened = Opened::new(factory, &every_kind()).await;
     let mut runner = TestRunner::deterministic();
     let mut id = 0;
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let values: Vec<Value> = (0..40)
             .map(|_| any_value(kind).new_tree(&mut runner).unwrap().current())
             .filter(|value| factory.holds(value))
@@ -207,7 +207,7 @@ pub async fn what_cannot_be_kept_is_refused(factory: &dyn Factory) {
         Value::Local(i64::MIN),
         Value::Time(-1),
     ];
-    let all = KINDS.into_iter().flat_map(samples).chain(far).filter(|value| !factory.holds(value));
+    let all = Kind::ALL.into_iter().flat_map(samples).chain(far).filter(|value| !factory.holds(value));
     for (id, value) in (1..).zip(all) {
         let column = column_of(value.kind());
         let record = Record::of([("id".to_owned(), Value::Int(id)), (column.clone(), value.clone())]);
@@ -227,7 +227,7 @@ pub async fn what_cannot_be_kept_is_refused(factory: &dyn Factory) {
 }
 
 pub async fn keys_of_every_kind(factory: &dyn Factory) {
-    for kind in KINDS.into_iter().filter(|kind| factory.can_be_key(*kind)) {
+    for kind in Kind::ALL.into_iter().filter(|kind| factory.can_be_key(*kind)) {
         let spec = TableSpec::new().required("k", kind).column("v", Kind::Int).key(&["k"]);
         let mut opened = Opened::new(factory, &spec).await;
         let position = opened.start().await;

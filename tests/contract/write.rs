@@ -227,7 +227,7 @@ pub async fn outcomes_keep_the_order(factory: &dyn Factory) {
 pub async fn guards_see_every_difference(factory: &dyn Factory) {
     let opened = Opened::new(factory, &super::describe::every_kind()).await;
     let mut id = 0;
-    for kind in super::describe::KINDS {
+    for kind in Kind::ALL {
         let column = super::describe::column_of(kind);
         let values: Vec<Value> =
             super::values::samples(kind).into_iter().filter(|value| factory.holds(value)).collect();

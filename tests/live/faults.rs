@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::Connection;
 
 use crate::harness::proxy::{Proxy, Traffic};
-use crate::harness::{Database, Tidelock};
+use crate::harness::{Database, Service, Tidelock};
 use crate::scenarios::{Kind, Setup};
 
 /// Tries without end, so that only the fault decides when the pair goes on.
@@ -32,11 +32,16 @@ async fn behind_a_proxy(setup: &Setup, database: &Database, end: &str) -> Proxy 
     };
     let server = server_of(url);
     let proxy = Proxy::to(server.clone()).await;
+    set(setup, end, "url", json!(url.replace(&server, &format!("127.0.0.1:{}", proxy.port()))));
+    proxy
+}
+
+/// Changes what the configuration says of an end.
+fn set(setup: &Setup, end: &str, name: &str, value: serde_json::Value) {
     let path = setup.tidelock.folder.path().join("sync.json");
     let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    config[end]["url"] = json!(url.replace(&server, &format!("127.0.0.1:{}", proxy.port())));
+    config[end][name] = value;
     std::fs::write(path, config.to_string()).unwrap();
-    proxy
 }
 
 /// An edit of each side, and the wait until it is on the other.
@@ -50,6 +55,17 @@ async fn arrives(setup: &Setup, id: u32) {
     setup.source.await_value("SELECT phone FROM customers WHERE id = 1", &format!("t{id}")).await;
 }
 
+/// A running service that has loaded a record and carried over an edit of each side.
+async fn in_step(setup: &Setup) -> Service {
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
+    let service = setup.tidelock.serve();
+    service.ready().await;
+    setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
+    edit(setup, 2).await;
+    arrives(setup, 2).await;
+    service
+}
+
 async fn connections_are_cut(kinds: (Kind, Kind)) {
     let setup = Setup::new(kinds).await;
     setup.tables().await;
@@ -57,12 +73,7 @@ async fn connections_are_cut(kinds: (Kind, Kind)) {
     let (database, end) =
         if matches!(kinds.0, Kind::Postgres) { (&setup.source, "source") } else { (&setup.target, "target") };
     let proxy = behind_a_proxy(&setup, database, end).await;
-    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
-    let mut service = setup.tidelock.serve();
-    service.ready().await;
-    setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
-    edit(&setup, 2).await;
-    arrives(&setup, 2).await;
+    let mut service = in_step(&setup).await;
     for id in 3..6 {
         // Held back in the middle of whatever it is doing, then cut: nobody knows what has reached the server.
         proxy.set(Traffic::Silent);
@@ -99,16 +110,8 @@ async fn half_open(kinds: (Kind, Kind)) {
     let (database, end) =
         if matches!(kinds.1, Kind::Sqlite) { (&setup.source, "source") } else { (&setup.target, "target") };
     let proxy = behind_a_proxy(&setup, database, end).await;
-    let path = setup.tidelock.folder.path().join("sync.json");
-    let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    config[end]["timeout_seconds"] = json!(1);
-    std::fs::write(path, config.to_string()).unwrap();
-    setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada')").await;
-    let mut service = setup.tidelock.serve();
-    service.ready().await;
-    setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
-    edit(&setup, 2).await;
-    arrives(&setup, 2).await;
+    set(&setup, end, "timeout_seconds", json!(1));
+    let mut service = in_step(&setup).await;
     for id in 3..5 {
         proxy.set(Traffic::Silent);
         edit(&setup, id).await;

@@ -8,7 +8,7 @@ use super::options::Server;
 use super::table::{Table, quote};
 use super::values::kind_of;
 use crate::connector::change_log::list;
-use crate::connector::{Blueprint, Creation, NewColumn, begins_with};
+use crate::connector::{Blueprint, Creation, NewColumn, columns_by_index, without_index};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -94,16 +94,9 @@ pub(super) async fn missing_indexes(
     .bind(table.name.clone())
     .fetch_all(connection)
     .await?;
-    let mut indexes: Vec<(String, Vec<Option<String>>)> = Vec::new();
-    for row in &rows {
-        let (index, column): (String, Option<String>) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
-        match indexes.last_mut().filter(|(name, _)| *name == index) {
-            Some((_, columns)) => columns.push(column),
-            None => indexes.push((index, vec![column])),
-        }
-    }
-    let missing = wanted.iter().filter(|fields| !indexes.iter().any(|(_, index)| begins_with(index, fields)));
-    Ok(missing.map(|fields| index(table, fields)).collect())
+    let rows = rows.iter().map(|row| Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?)));
+    let indexes = columns_by_index(rows.collect::<Sql<Vec<_>>>()?);
+    Ok(without_index(wanted, &indexes).map(|fields| index(table, fields)).collect())
 }
 
 /// The statement that makes an index. Of a text without a length only the first characters can be indexed.

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 use super::collection::Collection;
 use super::errors::{Class, Sql, class, is_no_table};
 use super::table::Table;
-use crate::connector::marks::{Kept, kept};
+use crate::connector::marks::{Kept, kept, warn_of_none};
 use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::Result;
 
@@ -36,13 +36,8 @@ pub(super) async fn ensure(collection: &Collection) -> Result<bool> {
     let made = || async {
         match making().await {
             Ok(()) => Ok(true),
-            // A pair by polling asks for no rights but those on its table.
             Err(error) if class(&error) == Class::Permission => {
-                let table = collection.table.label();
-                tracing::warn!(
-                    table,
-                    "no table of marks can be made beside it: after a crash, what was written is told by comparing"
-                );
+                warn_of_none(&collection.table.label());
                 Ok(false)
             }
             Err(error) => Err(collection.place.failed("making the table of marks", error)),

@@ -7,7 +7,7 @@ use super::errors::{Place, Sql, sqlstate};
 use super::options::Server;
 use super::table::Table;
 use crate::connector::change_log::{list, quote};
-use crate::connector::{Blueprint, Creation, NewColumn, begins_with};
+use crate::connector::{Blueprint, Creation, NewColumn, without_index};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -120,8 +120,7 @@ pub(super) async fn missing_indexes(
     .fetch_all(connection)
     .await?;
     let indexes = rows.iter().map(|row| row.try_get::<Vec<Option<String>>, _>(0)).collect::<Sql<Vec<_>>>()?;
-    let missing = wanted.iter().filter(|fields| !indexes.iter().any(|index| begins_with(index, fields)));
-    Ok(missing.map(|fields| index(&table.quoted(), fields)).collect())
+    Ok(without_index(wanted, &indexes).map(|fields| index(&table.quoted(), fields)).collect())
 }
 
 /// The server makes the index's name, which collides with nothing.

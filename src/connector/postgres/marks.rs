@@ -6,7 +6,7 @@ use super::collection::Collection;
 use super::errors::{Class, Sql, class};
 use super::table::Table;
 use super::tracking;
-use crate::connector::marks::{Kept, kept};
+use crate::connector::marks::{Kept, kept, warn_of_none};
 use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::Result;
 
@@ -29,13 +29,8 @@ pub(super) async fn ensure(collection: &Collection) -> Result<bool> {
     let making = async {
         match tracking::make_marks(collection).await {
             Ok(()) => Ok(true),
-            // A pair by polling asks for no rights but those on its table.
             Err(error) if class(&error) == Class::Permission => {
-                let table = collection.table.label();
-                tracing::warn!(
-                    table,
-                    "no table of marks can be made beside it: after a crash, what was written is told by comparing"
-                );
+                warn_of_none(&collection.table.label());
                 Ok(false)
             }
             Err(error) => Err(collection.place.failed("making the table of marks", error)),

@@ -7,7 +7,7 @@ use super::connection::Database;
 use super::errors::{Place, Sql, is_there};
 use super::table::Table;
 use crate::connector::change_log::{list, quote};
-use crate::connector::{Blueprint, Creation, NewColumn, begins_with};
+use crate::connector::{Blueprint, Creation, NewColumn, columns_by_index, without_index};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -80,19 +80,11 @@ pub(super) async fn missing_indexes(
     .bind(table.name.clone())
     .fetch_all(connection)
     .await?;
-    let mut indexes: Vec<(String, Vec<Option<String>>)> = Vec::new();
-    for row in &rows {
-        let (index, column): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-        match indexes.last_mut().filter(|(name, _)| *name == index) {
-            Some((_, columns)) => columns.push(column),
-            None => indexes.push((index, vec![column])),
-        }
-    }
+    let rows = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let mut indexes = columns_by_index(rows.collect::<Sql<Vec<_>>>()?);
     // The rowid has no index of its own: it is the table.
-    let key = table.key.iter().cloned().map(Some).collect();
-    indexes.push((String::new(), key));
-    let missing = wanted.iter().filter(|fields| !indexes.iter().any(|(_, index)| begins_with(index, fields)));
-    Ok(missing.map(|fields| index(&table.name, fields)).collect())
+    indexes.push(table.key.iter().cloned().map(Some).collect());
+    Ok(without_index(wanted, &indexes).map(|fields| index(&table.name, fields)).collect())
 }
 
 fn index(table: &str, fields: &[String]) -> String {
@@ -149,21 +141,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_read_as_it_was_written() {
-        let kinds = [
-            Kind::Boolean,
-            Kind::Int,
-            Kind::Float,
-            Kind::Decimal,
-            Kind::Text,
-            Kind::Bytes,
-            Kind::Date,
-            Kind::Time,
-            Kind::Instant,
-            Kind::Local,
-            Kind::Json,
-            Kind::Uuid,
-        ];
-        for kind in kinds {
+        for kind in Kind::ALL {
             let column = NewColumn { name: "a".to_owned(), kind, like: None, not_null: false };
             let native = type_of(&column);
             assert_eq!(affinity::kind(&native, Affinity::of(&native, false)), kind, "{native}");
