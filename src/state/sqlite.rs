@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, RwLock};
 
 use super::intent::Open;
@@ -81,7 +81,11 @@ impl SqliteState {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30));
         let connections = if path == ":memory:" { 1 } else { 4 };
-        let pool = SqlitePoolOptions::new().max_connections(connections).connect_with(options).await;
+        let pool = SqlitePoolOptions::new().max_connections(connections).before_acquire(|connection, _| {
+            // SQLite rolls a transaction back by itself where the disk is full; sqlx counts it as open for ever.
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        });
+        let pool = pool.connect_with(options).await;
         let pool = pool.map_err(|error| unusable(path, error))?;
         let id = initialise(&pool).await.map_err(|error| unusable(path, error))?;
         Ok(Self {
