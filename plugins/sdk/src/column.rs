@@ -140,6 +140,12 @@ impl Bits {
         self.bits.is_empty() || self.bits.get(row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
     }
 
+    /// The bits of eight rows, the first of them the lowest.
+    #[inline]
+    pub(crate) fn byte(&self, index: usize) -> u8 {
+        if self.bits.is_empty() { 0xff } else { self.bits.get(index).copied().unwrap_or(0) }
+    }
+
     pub(crate) fn clear(&mut self, row: u32) {
         if self.bits.is_empty() {
             self.bits = vec![0xff; (self.rows as usize).div_ceil(8)];
@@ -278,6 +284,8 @@ pub(crate) fn all_null(rows: u32, kind: Kind) -> Column {
 }
 
 /// The host broke the contract.
+#[cold]
+#[inline(never)]
 pub(crate) fn bad_column(why: &str) -> PluginError {
     PluginError { code: "bad-column".to_owned(), message: format!("a column is broken: {why}"), retryable: false }
 }

@@ -16,6 +16,8 @@
 //! apart, a failed value is null in the output and named in the errors, parameters are parsed and checked once. The macro
 //! also writes a test, so `cargo test` runs every example.
 
+#[cfg(any(target_arch = "wasm32", test))]
+mod allocator;
 mod batch;
 pub mod bindings;
 pub mod calendar;
@@ -34,6 +36,8 @@ mod text;
 mod validator;
 mod value;
 
+#[cfg(target_arch = "wasm32")]
+pub use allocator::Allocator;
 pub use batch::{Fields, Record};
 pub use conflict_resolver::{Choice, Conflict, ContestedField};
 pub use declare::{Declaration, function};
@@ -98,7 +102,8 @@ macro_rules! plugin {
     };
 }
 
-/// Exports a [`Plugin`] that was written out by hand, with the interfaces of these roles: what [`plugin!`] does, without the test.
+/// Exports a [`Plugin`] that was written out by hand, with the interfaces of these roles: what [`plugin!`] does, without the test. Also
+/// gives the component an allocator for many small texts.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ident: [$($role:ident),+ $(,)?]) => {
@@ -106,6 +111,8 @@ macro_rules! export_plugin {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, missing_docs, reason = "generated glue")]
         mod tidelock_exports {
+            #[global_allocator]
+            static ALLOCATOR: $crate::Allocator = $crate::Allocator::new();
             type Exports = $crate::Component<super::$plugin>;
             $crate::bindings::meta::export_meta!(Exports with_types_in $crate::bindings::meta);
             $($crate::export_role!($role Exports);)+

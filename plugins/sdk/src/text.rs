@@ -184,6 +184,30 @@ impl fmt::Debug for Text {
     }
 }
 
+/// The bytes as text, where they are. Nearly all columns are in ASCII, which is seen many bytes a turn.
+#[allow(
+    unsafe_code,
+    reason = "the standard library has no way from bytes in ASCII to a text but to look at them again"
+)]
+pub(crate) fn utf8(bytes: &[u8]) -> Option<&str> {
+    if !is_ascii(bytes) {
+        return std::str::from_utf8(bytes).ok();
+    }
+    // SAFETY: ASCII is UTF-8.
+    Some(unsafe { std::str::from_utf8_unchecked(bytes) })
+}
+
+/// Whether all bytes are ASCII.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (turns, rest) = bytes.as_chunks::<{ 8 * STEP }>();
+    let seen = turns.iter().fold(0, |seen, turn| {
+        let (words, _) = turn.as_chunks::<STEP>();
+        words.iter().fold(seen, |seen, word| seen | u64::from_le_bytes(*word))
+    });
+    seen & HIGH_BITS == 0 && rest.is_ascii()
+}
+
 /// One in each byte between `from` and `to`, zero in the others. All bytes must be ASCII for it to mean anything.
 #[inline]
 const fn in_range(word: u64, from: u8, to: u8) -> u64 {
