@@ -17,6 +17,9 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Part of a memory that stays mapped when its instance ends: cheaper than asking the system for the pages again.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+/// Places of ended instances that keep such a part while there are others to take. Without a bound every version that is loaded takes new ones, up to 100:
+/// measured, 25 MB after a hundred reloads.
+const WARM_PLACES_MAX: u32 = 8;
 
 fn settings() -> Config {
     let mut config = Config::new();
@@ -76,7 +79,8 @@ fn pool(limits: &PluginLimits) -> PoolingAllocationConfig {
         .table_elements(limits.table_elements)
         .total_stacks(0)
         .max_memory_size(limits.memory_bytes)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .max_unused_warm_slots(WARM_PLACES_MAX);
     pool
 }
 
