@@ -20,6 +20,7 @@ pub mod chunked_scan;
 pub mod lost_connection;
 pub mod marks;
 pub mod patience;
+pub mod polling;
 pub mod registry;
 
 pub mod mysql;

@@ -127,9 +127,11 @@ impl Pipeline {
         let (asked, gone): (Vec<Key>, Vec<Key>) = gone.into_iter().partition(|key| set.contains_key(key));
         let doomed = !gone.is_empty() && self.binding.deletes != Deletes::Ignore;
         if doomed && !self.admits(End::Target, gone.len() as u64).await? {
-            let guarded =
-                |key| Finding::new(End::Source, key, ReviewKind::DeleteGuard, GUARDED, self.guarded(End::Target));
-            gone.into_iter().for_each(|key| done.file(guarded(key)));
+            let others = self.targets_of(&gone, plugins).await?;
+            for (key, other) in gone.into_iter().zip(others) {
+                let text = self.guarded(End::Target);
+                done.file(Finding { other, ..Finding::new(End::Source, key, ReviewKind::DeleteGuard, GUARDED, text) });
+            }
             return self.carry_out_deletes(asked, plugins, done).await;
         }
         self.carry_out_deletes(asked.into_iter().chain(gone).collect(), plugins, done).await
@@ -141,27 +143,7 @@ impl Pipeline {
             done.commit.cleared.extend(gone.into_iter().map(|key| (End::Source, key)));
             return Ok(());
         }
-        // Only the key is left of these records; the correlation maps from nothing else.
-        let of_key = |key: &Key| {
-            let fields = self.binding.keys.source.iter().copied().zip(&key.0);
-            self.binding.record(End::Source, fields)
-        };
-        let keyed: Vec<Record> = gone.iter().map(of_key).collect();
-        let mapped = self.map_records(End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
-        let columns = columns(&self.binding);
-        let correlated = |cells: Mapped| -> Option<Key> {
-            self.binding
-                .correlation
-                .target
-                .iter()
-                .map(|name| {
-                    let place = columns.iter().find(|(_, column)| column == name)?.0;
-                    cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
-                })
-                .collect::<Option<Vec<Value>>>()
-                .map(Key)
-        };
-        let values: Vec<Option<Key>> = mapped.into_iter().map(correlated).collect();
+        let values = self.targets_of(&gone, plugins).await?;
         let asked: Vec<Key> = values.iter().flatten().cloned().collect();
         let mark = self.binding.marks.target.as_ref();
         let deleted = match mark {
@@ -183,6 +165,31 @@ impl Pipeline {
 }
 
 impl Pipeline {
+    /// Where the target has these records of the source: the values that their keys map to.
+    async fn targets_of(&self, keys: &[Key], plugins: &Arc<dyn Plugins>) -> Result<Vec<Option<Key>>> {
+        // Only the key is left of these records; the correlation maps from nothing else.
+        let of_key = |key: &Key| {
+            let fields = self.binding.keys.source.iter().copied().zip(&key.0);
+            self.binding.record(End::Source, fields)
+        };
+        let keyed: Vec<Record> = keys.iter().map(of_key).collect();
+        let mapped = self.map_records(End::Source, &keyed.iter().collect::<Vec<_>>(), plugins).await?;
+        let columns = columns(&self.binding);
+        let correlated = |cells: Mapped| -> Option<Key> {
+            self.binding
+                .correlation
+                .target
+                .iter()
+                .map(|name| {
+                    let place = columns.iter().find(|(_, column)| column == name)?.0;
+                    cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
+                })
+                .collect::<Option<Vec<Value>>>()
+                .map(Key)
+        };
+        Ok(mapped.into_iter().map(correlated).collect())
+    }
+
     /// Marks the records of these correlation values as deleted, those that are not yet; returns how many.
     async fn mark_deleted(&self, mark: &Mark, values: &[Key]) -> Result<u64> {
         let target = self.targets.target.as_ref();

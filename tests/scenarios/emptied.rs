@@ -32,6 +32,10 @@ fn guarded(setup: &Setup, count: usize) {
     let told: Vec<String> = listed.iter().map(|one| format!("{} {}", one["key"], one["code"])).collect();
     assert_eq!(listed.len(), count, "{told:?}");
     assert!(listed.iter().all(|one| one["code"] == "record.guarded" && one["pair"] == "customers"), "{told:?}");
+    assert!(
+        listed.iter().all(|one| one["other_key"] == one["key"]),
+        "who decides sees which record would go: {listed:?}"
+    );
 }
 
 /// Both ways of a person: the deletes are meant, or the records are restored.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::polling::PollSource;
 use super::{Blueprint, Connector, Creation, NewColumn, OpenOptions, Schema, Side, Source};
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result};
@@ -63,7 +64,7 @@ impl Connector for Postgres {
         collection.check(&mut connection).await?;
         let source: Box<dyn Source> = match collection.options.capture {
             CaptureMethod::DatabaseTriggers => Box::new(source::LogSource::new(Arc::clone(&collection))),
-            CaptureMethod::Polling => Box::new(polling::PollSource::new(Arc::clone(&collection))?),
+            CaptureMethod::Polling => Box::new(PollSource::new(polling::TablePages::new(Arc::clone(&collection))?)),
         };
         Ok(Side { source, target: Arc::new(target::PgTarget::new(collection)) })
     }
