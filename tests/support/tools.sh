@@ -90,7 +90,8 @@ run_tests() { # [--hermetic] [FILTER…]
         targets=(--lib --bins --test it)
     fi
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --locked ${targets[@]+"${targets[@]}"} -- "$@"
+        # Most of a test's time goes by in waiting for servers and clocks: two for each core keep the cores busy.
+        cargo nextest run --locked --test-threads $((2 * $(nproc))) ${targets[@]+"${targets[@]}"} -- "$@"
     else
         say "cargo-nextest is not installed: cargo test does it, without its time limits"
         cargo test --locked --no-fail-fast ${targets[@]+"${targets[@]}"} -- "$@"
