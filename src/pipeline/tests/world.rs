@@ -13,11 +13,8 @@ use crate::pipeline::binding::Binding;
 use crate::pipeline::{Batch, Pipeline, Rollout};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Layout, Record};
-use crate::state::intent::Open;
-use crate::state::{
-    Begun, Commit, Conflict, Counts, Decision, Finding, Intention, Link, Outcome, PairSummary, Progress, Resyncs,
-    Review, ReviewFilter, ReviewKind, Ruling, StateStore, Verdict, Winner,
-};
+use crate::state::memory::MemoryState;
+use crate::state::{Conflict, Counts, Decision, Finding, Review, ReviewFilter, Ruling, StateStore, Verdict, Winner};
 use crate::value::Value;
 
 fn key(id: i64) -> Key {
@@ -160,140 +157,8 @@ impl Target for Table {
     }
 }
 
-#[derive(Default)]
-struct Memory {
-    links: Mutex<Vec<Link>>,
-    reviews: Mutex<Vec<Finding>>,
-    /// With what became of each: `Some(true)` once it is settled, `None` where it was taken out again.
-    conflicts: Mutex<Vec<(Conflict, Option<bool>)>>,
-    decided: Mutex<Vec<(i64, Verdict, String)>>,
-}
-
-impl Memory {
-    fn mark(&self, ids: &[i64], settled: Option<bool>) {
-        let mut conflicts = self.conflicts.lock().unwrap();
-        for id in ids {
-            conflicts[usize::try_from(*id).unwrap()].1 = settled;
-        }
-    }
-}
-
-#[async_trait]
-impl Resyncs for Memory {}
-
-#[async_trait]
-impl StateStore for Memory {
-    fn id(&self) -> &'static str {
-        "memory"
-    }
-
-    async fn progress(&self, _: &str) -> Result<Progress> {
-        Ok(Progress::default())
-    }
-
-    async fn begin_load(&self, _: &str, _: &Progress) -> Result<()> {
-        Ok(())
-    }
-
-    async fn set_paused(&self, _: &str, _: bool) -> Result<()> {
-        Ok(())
-    }
-
-    async fn request_resync(&self, _: &str) -> Result<()> {
-        Ok(())
-    }
-
-    async fn links(&self, _: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {
-        let links = self.links.lock().unwrap();
-        Ok(keys.iter().map(|key| links.iter().find(|link| link.keys.get(end) == key).cloned()).collect())
-    }
-
-    async fn links_after(&self, _: &str, _: End, _: Option<&Key>, _: usize) -> Result<Vec<Link>> {
-        Ok(Vec::new())
-    }
-
-    async fn commit(&self, _: &str, commit: &Commit) -> Result<()> {
-        let mut links = self.links.lock().unwrap();
-        for link in &commit.links {
-            links.retain(|old| old.keys.source != link.keys.source && old.keys.target != link.keys.target);
-            links.push(link.clone());
-        }
-        let mut reviews = self.reviews.lock().unwrap();
-        reviews.retain(|old| {
-            let is = |end: End, key: &Key| old.end == end && old.key == *key;
-            let of_link = |new: &Finding| new.other.as_ref().is_some_and(|other| is(new.end.other(), other));
-            let renewed = commit.reviews.iter().any(|new| is(new.end, &new.key) || of_link(new));
-            !renewed && !commit.cleared.iter().any(|(end, key)| is(*end, key))
-        });
-        reviews.extend(commit.reviews.iter().cloned());
-        self.mark(&commit.settled, Some(true));
-        self.mark(&commit.void, None);
-        self.decided.lock().unwrap().extend(commit.decided.iter().cloned());
-        Ok(())
-    }
-
-    async fn intend(&self, _: &str, new: Intention<Conflict>) -> Result<Begun> {
-        let mut conflicts = self.conflicts.lock().unwrap();
-        let numbers = new.writes.into_iter().map(|write| {
-            let first = i64::try_from(conflicts.len()).unwrap();
-            conflicts.extend(write.conflicts.into_iter().map(|conflict| (conflict, Some(false))));
-            (first..i64::try_from(conflicts.len()).unwrap()).collect()
-        });
-        Ok(Begun { conflicts: numbers.collect(), ..Begun::default() })
-    }
-
-    async fn intentions(&self, _: &str) -> Result<Vec<Open>> {
-        Ok(Vec::new())
-    }
-
-    async fn reviews(&self, _: &ReviewFilter, _: usize) -> Result<Vec<Review>> {
-        Ok(Vec::new())
-    }
-
-    async fn review(&self, _: i64) -> Result<Option<Review>> {
-        Ok(None)
-    }
-
-    async fn review_counts(&self, _: &ReviewFilter) -> Result<BTreeMap<ReviewKind, u64>> {
-        Ok(BTreeMap::new())
-    }
-
-    async fn decide(&self, _: &[Decision]) -> Result<Vec<Option<i64>>> {
-        Ok(Vec::new())
-    }
-
-    async fn decisions(&self, _: &str, _: usize) -> Result<Vec<(Decision, Review)>> {
-        Ok(Vec::new())
-    }
-
-    async fn verdicts(&self, _: &[i64]) -> Result<Vec<Option<Outcome>>> {
-        Ok(Vec::new())
-    }
-
-    async fn decided(&self, _: i64) -> Result<Vec<(Decision, Option<Outcome>)>> {
-        Ok(Vec::new())
-    }
-
-    async fn arrived(&self, _: &str, _: usize) -> Result<Vec<(End, Key)>> {
-        Ok(Vec::new())
-    }
-
-    async fn circles(&self, _: &str, _: usize) -> Result<Vec<(End, Key)>> {
-        Ok(Vec::new())
-    }
-
-    async fn in_review(&self, _: &str, end: End, keys: &[Key]) -> Result<Vec<bool>> {
-        let reviews = self.reviews.lock().unwrap();
-        let is = |one: &Finding, key: &Key| {
-            if one.end == end { one.key == *key } else { one.other.as_ref() == Some(key) }
-        };
-        Ok(keys.iter().map(|key| reviews.iter().any(|one| is(one, key))).collect())
-    }
-
-    async fn summaries(&self) -> Result<Vec<PairSummary>> {
-        Ok(Vec::new())
-    }
-}
+/// The pair's name.
+const PAIR: &str = "pair";
 
 struct Fixed(Arc<Functions>);
 
@@ -306,7 +171,7 @@ impl Catalogue for Fixed {
 /// A pair with both its systems.
 pub(super) struct World {
     tables: Ends<Arc<Table>>,
-    state: Arc<Memory>,
+    state: Arc<MemoryState>,
     pipeline: Pipeline,
     clock: Mutex<i64>,
     /// What its plugins were asked.
@@ -324,11 +189,11 @@ impl World {
             left: Mutex::default(),
         };
         let tables = Ends::from_fn(|end| Arc::new(table(end)));
-        let (state, functions) = (Arc::new(Memory::default()), Arc::new(Functions::default()));
+        let (state, functions) = (Arc::new(MemoryState::default()), Arc::new(Functions::default()));
         let pipeline = Pipeline {
             binding,
             targets: Ends::from_fn(|end| -> Arc<dyn Target> { Arc::<Table>::clone(tables.get(end)) }),
-            state: Arc::<Memory>::clone(&state),
+            state: Arc::<MemoryState>::clone(&state),
             catalogue: Arc::new(Fixed(Arc::clone(&functions))),
             consumer: "memory:pair".to_owned(),
             watch: Arc::default(),
@@ -437,12 +302,12 @@ impl World {
     /// End, key and code of the open reviews.
     pub(super) fn reviews(&self) -> Vec<(End, i64, String)> {
         let id = |key: &Key| if let [Value::Int(id)] = key.0.as_slice() { *id } else { 0 };
-        self.state.reviews.lock().unwrap().iter().map(|one| (one.end, id(&one.key), one.code.clone())).collect()
+        self.findings().iter().map(|one| (one.end, id(&one.key), one.code.clone())).collect()
     }
 
     /// Messages of the open reviews.
     pub(super) fn messages(&self) -> Vec<String> {
-        self.state.reviews.lock().unwrap().iter().map(|one| one.message.clone()).collect()
+        self.findings().into_iter().map(|one| one.message).collect()
     }
 
     /// Field, winner and resolver of the conflicts on record.
@@ -464,14 +329,14 @@ impl World {
 
     /// The conflicts that were settled; none is left open between batches.
     fn on_record(&self) -> Vec<Conflict> {
-        let conflicts = self.state.conflicts.lock().unwrap();
-        assert!(conflicts.iter().all(|(_, settled)| *settled != Some(false)), "a conflict is left open");
-        conflicts.iter().filter(|(_, settled)| settled.is_some()).map(|(conflict, _)| conflict.clone()).collect()
+        let conflicts = self.state.conflicts();
+        assert!(conflicts.iter().all(|(_, recorded)| recorded.settled), "a conflict is left open");
+        conflicts.into_iter().map(|(_, recorded)| recorded.conflict).collect()
     }
 
     /// Decides about the only review as a person would who has just looked at it; what became of that.
     pub(super) async fn decide(&self, take: Option<End>, set: serde_json::Value) -> (Verdict, String) {
-        let finding = self.state.reviews.lock().unwrap()[0].clone();
+        let finding = self.findings().remove(0);
         let version = finding.version();
         self.decide_about(finding, version, take, set).await
     }
@@ -484,17 +349,20 @@ impl World {
         take: Option<End>,
         set: serde_json::Value,
     ) -> (Verdict, String) {
-        let set = set.as_object().cloned().unwrap_or_default();
-        let ruling = Ruling { take, set };
-        let decision = Decision { id: 1, review: 1, version: version.clone(), ruling, actor: "test".into(), at: 0 };
-        let review = Review { id: 1, pair: "pair".into(), finding, version, at: 0, seen: 0, later: 0 };
+        let ruling = Ruling { take, set: set.as_object().cloned().unwrap_or_default() };
+        let is = |one: &Review| one.finding.end == finding.end && one.finding.key == finding.key;
+        let open = self.state.reviews(&ReviewFilter::default(), usize::MAX).await.unwrap();
+        let mut review = open.into_iter().find(is).unwrap();
+        (review.finding, review.version) = (finding, version.clone());
+        let mut decision = Decision { id: 0, review: review.id, version, ruling, actor: "test".into(), at: 0 };
+        decision.id = self.state.decide(std::slice::from_ref(&decision)).await.unwrap()[0].unwrap();
+        let id = decision.id;
         self.pipeline.carry_out(vec![(decision, review)]).await.unwrap();
-        let (_, verdict, why) = self.state.decided.lock().unwrap().pop().unwrap();
-        (verdict, why)
+        self.state.verdicts(&[id]).await.unwrap().remove(0).unwrap()
     }
 
     /// What is in review.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.state.reviews.lock().unwrap().clone()
+        self.state.findings(PAIR)
     }
 }
