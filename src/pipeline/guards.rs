@@ -1,13 +1,17 @@
 //! What stands between a decision and its write: the delete guard, the loop breaker, and filters that a record has left (row 6).
 
+use std::collections::HashMap;
+
 use super::delete_guard::DeleteWatch;
 use super::item::{Item, Step};
 use super::loop_prevention::LoopWatch;
+use super::ruling::SetValue;
 use super::{Done, Pipeline};
 use crate::change::End;
+use crate::config::LoopPrevention;
 use crate::error::Result;
 use crate::record::{Key, Record};
-use crate::state::ReviewKind;
+use crate::state::{Finding, ReviewKind};
 use crate::telemetry::clock;
 
 /// What was done lately, to be held against what is to be done.
@@ -17,6 +21,8 @@ pub struct Watch {
     pub(super) loops: LoopWatch,
 }
 
+/// The code of a record that goes back and forth.
+const LOOP: &str = "record.loop";
 /// The code of a delete that waits.
 pub(super) const GUARDED: &str = "record.guarded";
 
@@ -78,24 +84,71 @@ impl Pipeline {
                     self.watch.loops.forget(end, &key);
                     continue;
                 }
-                let returns = self.watch.loops.returns(settings, (end, &key), now);
-                if returns > settings.max_update_count {
-                    let text = format!(
-                        "goes back and forth: in {} s it was set back {returns} times to a value that it had in {} before",
-                        settings.window.as_secs(),
-                        self.binding.systems.get(end)
-                    );
-                    item.hold(end.other(), ReviewKind::Loop, ("record.loop", text), done);
+                if let Some(text) = self.loops(settings, (end, &key), now) {
+                    item.hold(end.other(), ReviewKind::Loop, (LOOP, text), done);
                     break;
                 }
             }
         }
     }
 
+    /// Puts records aside whose copies go back and forth, because another sync or a trigger undoes them. What a person has decided
+    /// begins anew.
+    pub(super) fn stop_copied_loops(
+        &self,
+        (keys, rows): (&mut Vec<(Key, Record)>, &mut Vec<Record>),
+        set: &HashMap<Key, Vec<SetValue>>,
+        done: &mut Done,
+    ) {
+        let Some(settings) = &self.binding.loop_prevention else { return };
+        let now = clock::now_micros();
+        for key in set.keys() {
+            self.watch.loops.forget(End::Target, key);
+        }
+        let stopped: Vec<Option<String>> =
+            keys.iter().map(|(key, _)| self.loops(settings, (End::Target, key), now)).collect();
+        if stopped.iter().all(Option::is_none) {
+            return;
+        }
+        let all = std::mem::take(keys).into_iter().zip(std::mem::take(rows)).zip(stopped);
+        for (((key, image), row), stopped) in all {
+            match stopped {
+                Some(text) => {
+                    let other = row.key(&self.binding.correlation.target);
+                    let finding = Finding::new(End::Source, key, ReviewKind::Loop, LOOP, text).with_image(image);
+                    done.file(Finding { other, ..finding });
+                }
+                None => {
+                    keys.push((key, image));
+                    rows.push(row);
+                }
+            }
+        }
+    }
+
+    /// Why a record of `end` must not be written again, where it has gone back and forth too often.
+    fn loops(&self, settings: &LoopPrevention, (end, key): (End, &Key), now: i64) -> Option<String> {
+        let returns = self.watch.loops.returns(settings, (end, key), now);
+        (returns > settings.max_update_count).then(|| {
+            format!(
+                "goes back and forth: in {} s it was set back {returns} times to a value that it had in {} before",
+                settings.window.as_secs(),
+                self.binding.systems.get(end)
+            )
+        })
+    }
+
     /// Remembers what was written.
     pub(super) fn note_write(&self, end: End, key: &Key, fields: &Record) {
         if let Some(settings) = &self.binding.loop_prevention {
             self.watch.loops.wrote(settings, (end, key), fields, clock::now_micros());
+        }
+    }
+
+    /// Remembers what was copied over something else, by the source's key.
+    pub(super) fn note_copy(&self, key: &Key, row: &Record) {
+        if let Some(settings) = &self.binding.loop_prevention {
+            self.watch.loops.overwrote(settings, (End::Target, key), row, clock::now_micros());
         }
     }
 

@@ -21,11 +21,11 @@ use crate::telemetry::{CrashPoint, clock};
 use crate::value::Value;
 
 impl Pipeline {
-    /// Copies changes of the source to the target.
+    /// Copies changes of the source to the target. Those of a load (not `live`) are each the first of their record.
     /// `set` has people's own values, by the keys of their records.
     pub(super) async fn copy(
         &self,
-        changes: Vec<Change>,
+        (changes, live): (Vec<Change>, bool),
         set: &HashMap<Key, Vec<SetValue>>,
         plugins: &Arc<dyn Plugins>,
     ) -> Result<Done> {
@@ -82,12 +82,13 @@ impl Pipeline {
                 },
             }
         }
-        self.upsert(&rows, keys, &mut done).await?;
+        self.stop_copied_loops((&mut keys, &mut rows), set, &mut done);
+        self.upsert((&rows, live), keys, &mut done).await?;
         self.delete(gone, set, plugins, &mut done).await?;
         Ok(done)
     }
 
-    async fn upsert(&self, rows: &[Record], keys: Vec<(Key, Record)>, done: &mut Done) -> Result<()> {
+    async fn upsert(&self, (rows, live): (&[Record], bool), keys: Vec<(Key, Record)>, done: &mut Done) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -108,6 +109,10 @@ impl Pipeline {
                     if let Some(row) = rows.get(place).filter(|_| upserted.written > 0) {
                         let target = row.key(&self.binding.correlation.target);
                         put_down(WriteOp::Upsert, &key, target.as_ref(), done);
+                        // Of which rows it was, only this is known.
+                        if live && upserted.unchanged == 0 {
+                            self.note_copy(&key, row);
+                        }
                     }
                     done.commit.cleared.push((End::Source, key));
                 }

@@ -3,11 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::change::End;
 use crate::config::LoopPrevention;
 use crate::record::{Key, Record, encode_values};
+use crate::value::Value;
 
 /// At most so many records are remembered: under a load, most are written once and never again.
 const RECORDS_KEPT: usize = 10_000;
@@ -20,6 +22,8 @@ const VALUES_KEPT: usize = 256;
 pub struct LoopWatch {
     hasher: RandomState,
     records: Mutex<HashMap<(End, Key), VecDeque<Written>>>,
+    /// How many rows were overwritten that are not known.
+    overwritten: AtomicU64,
 }
 
 /// A value of a field that was written; not the value itself.
@@ -32,17 +36,37 @@ struct Written {
 
 impl LoopWatch {
     /// Remembers what was written to a record of `end`.
-    pub fn wrote(&self, settings: &LoopPrevention, (end, key): (End, &Key), fields: &Record, now: i64) {
+    pub fn wrote(&self, settings: &LoopPrevention, of: (End, &Key), fields: &Record, now: i64) {
+        let digest = |(name, value): (&_, &Value)| {
+            let value = self.hasher.hash_one(encode_values(&[Some(value.clone())]));
+            Written { at: now, field: self.hasher.hash_one(name), value }
+        };
+        self.remember(settings, of, fields.iter().map(digest), now);
+    }
+
+    /// Remembers that a record of `end`, which was something else before, was made this whole row: writing the same row again is a return,
+    /// too.
+    pub fn overwrote(&self, settings: &LoopPrevention, of: (End, &Key), row: &Record, now: i64) {
+        let value = self.hasher.hash_one(encode_values(row.values()));
+        // What was there before is not known, and is like nothing else.
+        let before = self.overwritten.fetch_add(1, Ordering::Relaxed);
+        self.remember(settings, of, [before, value].map(|value| Written { at: now, field: 0, value }).into_iter(), now);
+    }
+
+    fn remember(
+        &self,
+        settings: &LoopPrevention,
+        (end, key): (End, &Key),
+        fields: impl Iterator<Item = Written>,
+        now: i64,
+    ) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let since = since(settings, now);
         if records.len() >= RECORDS_KEPT {
             make_room(&mut records, since);
         }
         let written = records.entry((end, key.clone())).or_default();
-        for (name, value) in fields.iter() {
-            let value = self.hasher.hash_one(encode_values(&[Some(value.clone())]));
-            written.push_back(Written { at: now, field: self.hasher.hash_one(name), value });
-        }
+        written.extend(fields);
         while written.len() > VALUES_KEPT || written.front().is_some_and(|first| first.at <= since) {
             written.pop_front();
         }
@@ -92,7 +116,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::value::Value;
 
     const SETTINGS: LoopPrevention = LoopPrevention { window: Duration::from_secs(1), max_update_count: 2 };
 
@@ -115,6 +138,19 @@ mod tests {
         assert_eq!(returns(&["a", "a", "a"], 1), 0);
         assert_eq!(returns(&["a", "b", "a"], 1), 1);
         assert_eq!(returns(&["a", "b", "a", "b", "a"], 1), 3);
+    }
+
+    #[test]
+    fn a_row_that_is_copied_again_over_something_else_returns() {
+        let (watch, key) = (LoopWatch::default(), Key(vec![Value::Int(1)]));
+        let returns = |values: [i64; 4]| {
+            for value in values {
+                watch.overwrote(&SETTINGS, (End::Target, &key), &Record::of([("a", Value::Int(value))]), 5);
+            }
+            watch.returns(&SETTINGS, (End::Target, &key), 5)
+        };
+        assert_eq!(returns([1, 2, 3, 4]), 0);
+        assert_eq!(returns([5, 5, 5, 5]), 3);
     }
 
     #[test]

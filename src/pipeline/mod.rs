@@ -86,7 +86,7 @@ impl Pipeline {
         let plugins = self.catalogue.snapshot();
         let changes = coalesce::coalesce(batch.changes);
         let mut done = if self.binding.upsert_only {
-            self.copy(changes, &HashMap::new(), &plugins).await?
+            self.copy((changes, batch.through.is_some()), &HashMap::new(), &plugins).await?
         } else {
             self.link(batch.end, changes, &plugins).await?
         };

@@ -155,7 +155,7 @@ impl Pipeline {
             }
             changes.push(Change { key, op: Op::Upsert, at: None, image });
         }
-        let copied = self.copy(changes, &set, plugins).await?;
+        let copied = self.copy((changes, true), &set, plugins).await?;
         let decided = std::mem::take(&mut done.commit.decided);
         *done = copied;
         done.commit.decided = decided;

@@ -1,7 +1,7 @@
 //! The state store in one SQLite file: WAL, `synchronous = FULL`, one transaction a batch (I2).
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ mod commit;
 mod conflicts;
 mod intents;
 mod names;
+mod owner;
 mod past;
 mod resyncs;
 mod reviews;
@@ -72,7 +73,7 @@ impl SqliteState {
     /// Where the file cannot be used, another version made it, or another service has it.
     pub async fn open(url: &str, exclusive: bool) -> Result<Self> {
         let path = url.strip_prefix("sqlite://").unwrap_or(url);
-        let lock = if exclusive && path != ":memory:" { Some(lock(Path::new(path))?) } else { None };
+        let lock = if exclusive && path != ":memory:" { Some(owner::lock(Path::new(path))?) } else { None };
         let options = SqliteConnectOptions::from_str("sqlite://")
             .map_err(failed)?
             .filename(path)
@@ -101,10 +102,7 @@ impl SqliteState {
 
     /// Whether a service has this state file at the moment.
     pub fn is_owned(url: &str) -> bool {
-        let path = url.strip_prefix("sqlite://").unwrap_or(url);
-        // What cannot be locked shared is locked by its owner; this lock ends with the file handle.
-        let locked = |file: std::fs::File| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock));
-        std::fs::File::open(lock_file(Path::new(path))).is_ok_and(locked)
+        owner::has(url.strip_prefix("sqlite://").unwrap_or(url))
     }
 
     /// Keeps batches and settled conflicts for another time than 30 days.
@@ -152,26 +150,6 @@ impl SqliteState {
         let gone = row.get::<Option<&str>, _>("gone").map(end_of);
         Ok(Link { keys, base, gone })
     }
-}
-
-/// The file that the owner of a state file locks.
-fn lock_file(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
-fn lock(path: &Path) -> Result<std::fs::File> {
-    let file = std::fs::File::create(lock_file(path)).map_err(|error| {
-        let text = format!("the state file's folder cannot be written to: {}", path.display());
-        SyncError::new(ErrorKind::PermissionDenied, "state.unusable", text).caused_by(error)
-    })?;
-    file.try_lock().map_err(|error| {
-        let text =
-            format!("another tidelock service has the state file {}: stop it, or use another --state", path.display());
-        SyncError::new(ErrorKind::PermissionDenied, "state.in_use", text).caused_by(error.to_string())
-    })?;
-    Ok(file)
 }
 
 /// On one connection: one that was opened before would not know the columns that are added.

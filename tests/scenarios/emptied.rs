@@ -183,7 +183,7 @@ pub async fn a_record_that_leaves_the_filter_is_deleted_on_request(kinds: (Kind,
 
 /// Without an end, were it not for the breaker; other records flow.
 pub async fn a_record_that_goes_back_and_forth_is_stopped(kinds: (Kind, Kind)) {
-    let setup = contradiction(kinds, "bidirectional").await;
+    let setup = contradiction(kinds, "bidirectional", true).await;
     setup.tidelock.once(1);
     let listed = setup.review(0, &["list", "--kind", "loop"]).lines;
     assert!(!listed.is_empty());

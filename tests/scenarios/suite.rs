@@ -40,7 +40,7 @@ macro_rules! suite {
                     a_record_that_leaves_the_filter_stays, a_record_that_leaves_the_filter_is_deleted_on_request,
                     a_record_that_goes_back_and_forth_is_stopped;
                 reformat: nothing_is_written_at_rest, a_copy_is_at_rest, forms_do_not_chase_each_other,
-                    copies_that_contradict_each_other_are_told;
+                    copies_that_contradict_each_other_are_stopped, copies_that_contradict_each_other_are_told;
                 review: a_person_decides, at_once_with_the_configuration, a_decision_that_comes_too_late, a_newer_edit_clears_it,
                     others_flow_while_many_wait, another_try_once_the_cause_is_gone, an_ambiguous_match_is_tried_again,
                     one_way_values_hold_until_the_next_edit, a_plugin_is_replaced, a_decision_in_bulk_can_be_repeated;
