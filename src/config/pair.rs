@@ -229,6 +229,8 @@ pub enum CaptureMethod {
     DatabaseTriggers,
     /// An updated-at column.
     Polling,
+    /// PostgreSQL's log; in systems of other kinds their change table.
+    LogicalReplication,
 }
 
 /// What becomes of deletes.

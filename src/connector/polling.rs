@@ -98,6 +98,13 @@ pub trait Pages: Send + Sync {
     /// # Errors
     /// Where the table cannot be read.
     async fn page(&self, position: &PositionOf<Self>, max: usize) -> Result<Vec<PolledOf<Self>>>;
+    /// Gives up what another capture method would hold on to while nobody reads it.
+    ///
+    /// # Errors
+    /// Where that is refused.
+    async fn leave(&self) -> Result<()> {
+        Ok(())
+    }
     /// Removes what another capture method has left.
     ///
     /// # Errors
@@ -174,6 +181,7 @@ impl<P: Pages> Source for PollSource<P> {
     }
 
     async fn prepare(&mut self) -> Result<String> {
+        self.pages.leave().await?;
         Ok(format!("polling:{}", self.pages.column()))
     }
 

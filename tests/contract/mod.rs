@@ -48,17 +48,12 @@ macro_rules! contract_tests {
             marks::marks_of_others_are_not_seen, marks::old_marks_are_forgotten_with_the_next,
             upsert::counts_inserts_changes_and_equals, upsert::absent_fields_are_left_alone, upsert::many_records,
             upsert::a_bad_record_is_reported, upsert::by_another_unique_set, upsert::delete_by_correlation,
-            capture::insert_update_and_delete, capture::a_changed_key_is_two_changes, capture::head_is_behind_what_is_there,
-            capture::own_writes_are_left_out, capture::others_writes_are_not, capture::nothing_is_lost_at_any_batch_size,
-            capture::prepare_twice_is_once, capture::acknowledged_changes_go_when_nobody_needs_them,
-            capture::remove_takes_everything_away, capture::who_comes_back_gets_a_new_incarnation,
-            capture::wait_ends_at_a_change, capture::wait_ends_at_its_timeout, capture::change_times_of_others,
-            capture::composite_keys_are_captured, capture::many_writers_at_once,
             polling::changes_are_found, polling::an_idle_collection_is_quiet, polling::equal_times_hide_nothing,
             polling::late_commits_are_found, polling::a_replay_delivers_again, polling::every_batch_size,
             values::extremes_come_back, values::what_cannot_be_kept_is_refused, values::keys_of_every_kind,
             values::generated_values_come_back,
         }
+        $crate::contract::capture_tests!($factory);
     };
     (@each $factory:expr; $($module:ident::$check:ident),+ $(,)?) => {
         $(
@@ -70,7 +65,21 @@ macro_rules! contract_tests {
     };
 }
 
-pub(crate) use contract_tests;
+/// Makes one test of every check of how changes are captured: for a connector's second way to do that.
+macro_rules! capture_tests {
+    ($factory:expr) => {
+        $crate::contract::contract_tests! { @each $factory;
+            capture::insert_update_and_delete, capture::a_changed_key_is_two_changes, capture::head_is_behind_what_is_there,
+            capture::own_writes_are_left_out, capture::others_writes_are_not, capture::nothing_is_lost_at_any_batch_size,
+            capture::prepare_twice_is_once, capture::acknowledged_changes_go_when_nobody_needs_them,
+            capture::remove_takes_everything_away, capture::who_comes_back_gets_a_new_incarnation,
+            capture::wait_ends_at_a_change, capture::wait_ends_at_its_timeout, capture::change_times_of_others,
+            capture::composite_keys_are_captured, capture::many_writers_at_once,
+        }
+    };
+}
+
+pub(crate) use {capture_tests, contract_tests};
 
 /// Makes collections of one system.
 #[async_trait]
@@ -95,6 +104,11 @@ pub trait Fixture: Send + Sync {
 
     /// How the collection is reached.
     fn endpoint(&self) -> Endpoint;
+
+    /// How changes are captured.
+    fn capture(&self) -> CaptureMethod {
+        CaptureMethod::DatabaseTriggers
+    }
 
     /// Runs SQL as a user of the system would, beside the connector. `{t}` stands for the table. Panics where it fails.
     async fn execute(&self, sql: &str);
@@ -255,6 +269,7 @@ impl Opened {
     pub async fn with(fixture: Box<dyn Fixture>, change: impl FnOnce(&mut OpenOptions)) -> Self {
         let schema = fixture.connector().describe(&fixture.endpoint()).await.expect("describe");
         let mut options = options(&schema);
+        options.capture = fixture.capture();
         change(&mut options);
         let side = fixture.connector().open(&fixture.endpoint(), &schema, options).await.expect("open");
         Self { fixture, schema, source: side.source, target: side.target }
@@ -263,6 +278,7 @@ impl Opened {
     /// Opens the same collection once more.
     pub async fn again(&self, change: impl FnOnce(&mut OpenOptions)) -> Side {
         let mut options = options(&self.schema);
+        options.capture = self.fixture.capture();
         change(&mut options);
         self.fixture.connector().open(&self.fixture.endpoint(), &self.schema, options).await.expect("open again")
     }

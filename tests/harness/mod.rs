@@ -158,9 +158,13 @@ impl Drop for Database {
     fn drop(&mut self) {
         if let Self::Postgres { admin, name, .. } = self {
             // The runtime of the test may be gone: a process of its own drops it.
+            // A slot that is read holds its database.
+            let readers = format!(
+                "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE database = '{name}' AND active"
+            );
             let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
             let _dropped = Command::new("psql")
-                .args(["-q", admin, "-c", &statement])
+                .args(["-q", admin, "-c", &readers, "-c", &statement])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status();
@@ -202,6 +206,8 @@ pub fn unique() -> String {
 pub struct Tidelock {
     /// The folder: configuration, state, plugins.
     pub folder: tempfile::TempDir,
+    /// PostgreSQL's changes come from its log.
+    pub logical: bool,
 }
 
 /// What a command came to.
@@ -224,12 +230,16 @@ impl Ran {
 impl Tidelock {
     /// A new folder.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), logical: false }
     }
 
     /// Writes the configuration.
     pub fn configure(&self, config: &Value) {
-        std::fs::write(self.folder.path().join("sync.json"), serde_json::to_string_pretty(config).unwrap()).unwrap();
+        let mut config = config.clone();
+        if self.logical && config["performance_settings"]["change_detection"].is_null() {
+            config["performance_settings"]["change_detection"] = "logical_replication".into();
+        }
+        std::fs::write(self.folder.path().join("sync.json"), serde_json::to_string_pretty(&config).unwrap()).unwrap();
     }
 
     /// The command line of the program, with the shared compile cache of the tests.

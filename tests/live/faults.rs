@@ -70,8 +70,7 @@ async fn connections_are_cut(kinds: (Kind, Kind)) {
     let setup = Setup::new(kinds).await;
     setup.tables().await;
     setup.configure(patient());
-    let (database, end) =
-        if matches!(kinds.0, Kind::Postgres) { (&setup.source, "source") } else { (&setup.target, "target") };
+    let (database, end) = if kinds.0.is_postgres() { (&setup.source, "source") } else { (&setup.target, "target") };
     let proxy = behind_a_proxy(&setup, database, end).await;
     let mut service = in_step(&setup).await;
     for id in 3..6 {

@@ -37,6 +37,7 @@ mod postgres_create;
 mod postgres_describe;
 mod postgres_errors;
 mod postgres_load;
+mod postgres_logical;
 mod postgres_polling;
 mod postgres_tracking;
 mod postgres_values;

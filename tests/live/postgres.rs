@@ -40,6 +40,11 @@ where
     let url = format!("{}/{name}", admin.rsplit_once('/').expect("a URL with a database").0);
     execute(&admin, &format!("CREATE DATABASE {name}")).await;
     let outcome = tokio::spawn(test(Db { name: name.clone(), url })).await;
+    // A slot that is read holds its database.
+    let readers = format!(
+        "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE database = '{name}' AND active"
+    );
+    execute(&admin, &readers).await;
     execute(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
     if let Err(error) = outcome {
         std::panic::resume_unwind(error.into_panic());
@@ -141,6 +146,11 @@ impl Opening {
         self
     }
 
+    pub(crate) fn logical(mut self) -> Self {
+        self.options.capture = CaptureMethod::LogicalReplication;
+        self
+    }
+
     pub(crate) async fn try_open(&self) -> Result<Side> {
         let connector = Postgres::default();
         let schema = connector.describe(&self.endpoint).await?;
@@ -170,9 +180,10 @@ pub(crate) async fn drain(source: &mut dyn Source, after: &Position) -> (Vec<Cha
     let (mut changes, mut position) = (Vec::new(), after.clone());
     loop {
         let ChangeBatch { changes: part, through, more } = source.next_batch(&position, 100).await.unwrap();
+        let end = part.is_empty() && !more;
         changes.extend(part);
         position = through;
-        if !more {
+        if end {
             return (changes, position);
         }
     }

@@ -11,11 +11,11 @@ async fn tables(setup: &Setup, kinds: (Kind, Kind)) {
     let columns = |kind: Kind, price: &str| match kind {
         Kind::Sqlite => "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE NOCASE".to_owned(),
         Kind::Mysql => "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE utf8mb4_general_ci".to_owned(),
-        Kind::Postgres => format!("phone TEXT, price {price}, code TEXT COLLATE no_case"),
+        Kind::Postgres | Kind::PostgresLog => format!("phone TEXT, price {price}, code TEXT COLLATE no_case"),
     };
     for (database, kind) in [(&setup.source, kinds.0), (&setup.target, kinds.1)] {
         database.execute("CREATE TABLE writes (id INTEGER)").await;
-        if matches!(kind, Kind::Postgres) {
+        if kind.is_postgres() {
             let collation =
                 "CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
             database.execute(collation).await;
@@ -29,7 +29,7 @@ async fn tables(setup: &Setup, kinds: (Kind, Kind)) {
     let whisper = ("full_name", "lower(trim(NEW.full_name))");
     let strip = ("phone", "replace(NEW.phone, '-', '')");
     let mut altered = vec![whisper, strip];
-    if !matches!(kinds.1, Kind::Postgres) {
+    if !kinds.1.is_postgres() {
         // PostgreSQL's column does that by its own.
         altered.push(("price", "round(NEW.price, 1)"));
     }

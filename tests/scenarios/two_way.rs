@@ -79,7 +79,12 @@ pub async fn a_lost_stream_stops_until_a_resync(kinds: (Kind, Kind)) {
     setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, 'Bob')").await;
     setup.tidelock.once(0);
     // What a restored database comes to: the consumer that was registered is not known any more.
-    setup.source.execute("DELETE FROM tidelock_consumers").await;
+    let forgotten = if matches!(kinds.0, Kind::PostgresLog) {
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+    } else {
+        "DELETE FROM tidelock_consumers"
+    };
+    setup.source.execute(forgotten).await;
     setup.source.execute("DELETE FROM customers WHERE id = 1; UPDATE customers SET city = 'Bonn' WHERE id = 2").await;
     let before = setup.contents().await;
     for _ in 0..2 {
@@ -122,6 +127,10 @@ fn made(kind: Kind) -> &'static str {
         Kind::Mysql => "SELECT CAST((SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'tidelock%') \
             + (SELECT count(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()) AS TEXT)",
         Kind::Sqlite => "SELECT CAST(count(*) AS TEXT) FROM sqlite_master WHERE name LIKE 'tidelock%'",
+        Kind::PostgresLog => {
+            "SELECT CAST((SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots WHERE database = current_database())
+               + (SELECT count(*) FROM pg_class WHERE relname LIKE 'tidelock%') AS TEXT)"
+        }
         Kind::Postgres => {
             "SELECT CAST((SELECT count(*) FROM pg_class WHERE relname LIKE 'tidelock%') + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'tidelock%')
                + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tidelock%') AS TEXT)"

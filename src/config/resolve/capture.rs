@@ -8,6 +8,8 @@ use crate::change::{End, Ends};
 use crate::config::raw::{ChangeDetection, OngoingMode, Place, SyncType};
 use crate::config::{CaptureMethod, ConflictPolicy, Endpoint, Mappings, Problem, codes};
 
+/// Only PostgreSQL has it.
+const LOGICAL_REPLICATION: &str = "logical_replication";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) struct Capture {
@@ -25,18 +27,19 @@ pub(super) fn capture(
     (mappings, conflict): (&Mappings, &ConflictPolicy),
     sync_type: SyncType,
 ) -> Capture {
-    let method = method(context, scope);
     let ends = Ends { source, target };
-    let polled = match sync_type {
+    let followed = match sync_type {
         SyncType::OneWay => vec![End::Source],
         SyncType::Bidirectional => vec![End::Source, End::Target],
     };
+    let systems: Vec<&str> = followed.iter().map(|end| ends.get(*end).system_type.as_str()).collect();
+    let method = method(context, scope, &systems);
     let updated_at = Ends::from_fn(|end| {
         let timestamp = conflict.timestamp_field.as_deref();
         ends.get(end).updated_at.clone().or_else(|| name_at(end, timestamp?, mappings))
     });
     if method == CaptureMethod::Polling {
-        for end in polled {
+        for end in followed {
             if updated_at.get(end).is_none() {
                 let message = format!(
                     "changes are found by polling, but it is not said which column of the {} moves forward at each write",
@@ -56,7 +59,8 @@ pub(super) fn capture(
     Capture { method, interval: interval(scope), updated_at }
 }
 
-fn method(context: &mut Context<'_>, scope: &Scope<'_>) -> CaptureMethod {
+/// How changes are found in systems of these types.
+fn method(context: &mut Context<'_>, scope: &Scope<'_>, followed: &[&str]) -> CaptureMethod {
     let mode = scope.find(|keys| {
         let ongoing = keys.sync_settings.as_ref()?.ongoing_sync.as_ref()?;
         Some((ongoing.at, ongoing.mode?))
@@ -75,11 +79,12 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>) -> CaptureMethod {
     let name = match detection {
         ChangeDetection::Polling => return CaptureMethod::Polling,
         ChangeDetection::DatabaseTriggers => "database_triggers",
-        ChangeDetection::LogicalReplication => "logical_replication",
+        ChangeDetection::LogicalReplication => LOGICAL_REPLICATION,
         ChangeDetection::Binlog => "binlog",
         ChangeDetection::Cdc => "cdc",
     };
-    if detection != ChangeDetection::DatabaseTriggers {
+    let logical = detection == ChangeDetection::LogicalReplication && followed.contains(&"postgres");
+    if !logical && detection != ChangeDetection::DatabaseTriggers {
         let at = context.at_key(place, "change_detection");
         context.no_effect(&at, name, "changes are found by database_triggers");
     }
@@ -89,7 +94,7 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>) -> CaptureMethod {
         let suggestion = "set \"mode\": \"real_time\", or \"change_detection\": \"polling\"";
         context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest(suggestion));
     }
-    CaptureMethod::DatabaseTriggers
+    if logical { CaptureMethod::LogicalReplication } else { CaptureMethod::DatabaseTriggers }
 }
 
 fn interval(scope: &Scope<'_>) -> Duration {

@@ -58,7 +58,9 @@ impl Connector for Mysql {
         let collection = Arc::new(collection::Collection::new(server, table, endpoint.filter.clone(), options)?);
         collection.check(&mut connection).await?;
         let source: Box<dyn Source> = match collection.options.capture {
-            CaptureMethod::DatabaseTriggers => Box::new(source::LogSource::new(Arc::clone(&collection))),
+            CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication => {
+                Box::new(source::LogSource::new(Arc::clone(&collection)))
+            }
             CaptureMethod::Polling => Box::new(PollSource::new(polling::TablePages::new(Arc::clone(&collection))?)),
         };
         Ok(Side { source, target: Arc::new(target::MyTarget::new(collection)) })

@@ -43,7 +43,9 @@ impl MyTarget {
         let collection = &self.collection;
         let mut connection = collection.pool.acquire().await?;
         match (collection.options.capture, &collection.options.updated_at) {
-            (CaptureMethod::DatabaseTriggers, _) => tracking::times(&mut connection, collection, keys).await,
+            (CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication, _) => {
+                tracking::times(&mut connection, collection, keys).await
+            }
             (CaptureMethod::Polling, Some(name)) => polling::times(&mut connection, collection, name, keys).await,
             (CaptureMethod::Polling, None) => Ok(vec![None; keys.len()]),
         }
@@ -52,7 +54,7 @@ impl MyTarget {
 
 /// What both halves of an opened table can do.
 pub(super) fn capabilities(collection: &Collection) -> Capabilities {
-    let deletes = collection.options.capture == CaptureMethod::DatabaseTriggers;
+    let deletes = collection.options.capture != CaptureMethod::Polling;
     Capabilities { deletes, change_times: true, batch: BATCH }
 }
 

@@ -4,11 +4,14 @@ use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, ValueRef};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::errors::{Place, Sql};
+use super::logical::Stream;
 use super::options::Server;
 use super::table::{PgColumn, Table};
 use super::values;
+use crate::config::CaptureMethod;
 use crate::connector::OpenOptions;
 use crate::connector::change_log::{all, list};
 use crate::error::{ErrorKind, Result};
@@ -40,6 +43,8 @@ pub(super) struct Collection {
     pub(super) filter: Option<String>,
     /// How it was opened.
     pub(super) options: OpenOptions,
+    /// Its stream, where changes are read from the server's log.
+    pub(super) stream: Option<Arc<Stream>>,
     /// Whether there is a table of marks, once that is known.
     pub(super) marks: tokio::sync::OnceCell<bool>,
 }
@@ -53,8 +58,11 @@ impl Collection {
             (columns(&options.fields)?, columns(&table.key)?, columns(&options.correlation)?);
         let filter = filter.filter(|text| !text.trim().is_empty());
         let layout = layout(&options.fields);
+        let logical = options.capture == CaptureMethod::LogicalReplication;
+        let stream = logical.then(|| Arc::new(Stream::new(&server, &place, &table, (&key, &options.consumer))));
         Ok(Self {
             place,
+            stream,
             pool: server.pool(),
             server,
             fields,

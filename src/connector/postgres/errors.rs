@@ -111,6 +111,14 @@ impl Place {
         self.error(kind, code, format_args!("{doing}: {text}"))
     }
 
+    /// Translates what the server said on a connection that is not sqlx's.
+    pub(super) fn said(&self, doing: &str, state: &str, message: &str) -> SyncError {
+        let class = class_of_state(state);
+        let (kind, code) = kind_and_code(class);
+        let message = if class == Class::Data { redact(message) } else { message.to_owned() };
+        self.error(kind, code, format_args!("{doing}: {message} (SQLSTATE {state})"))
+    }
+
     /// Translates why there is no connection, with what to look at.
     pub(super) fn unconnected(&self, error: sqlx::Error) -> SyncError {
         let advice = match class(&error) {

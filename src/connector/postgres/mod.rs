@@ -2,8 +2,8 @@
 //!
 //! `options` says how a server is reached, `catalogue` and `table` what its tables look like, `values` and `copy` how values are
 //! printed. An opened table is a `collection`, which two halves share:
-//! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `listen`: when to look), or
-//!   `polling` goes by a column;
+//! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `listen`: when to look),
+//!   `logical` reads the server's log, or `polling` goes by a column;
 //! - the `target`: `scan`, `write` (`plan`, `creates`, `marks`) and `upsert`.
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ mod create;
 mod creates;
 mod errors;
 mod listen;
+mod logical;
 mod marks;
 mod options;
 mod plan;
@@ -64,6 +65,7 @@ impl Connector for Postgres {
         collection.check(&mut connection).await?;
         let source: Box<dyn Source> = match collection.options.capture {
             CaptureMethod::DatabaseTriggers => Box::new(source::LogSource::new(Arc::clone(&collection))),
+            CaptureMethod::LogicalReplication => Box::new(logical::StreamSource::new(Arc::clone(&collection))?),
             CaptureMethod::Polling => Box::new(PollSource::new(polling::TablePages::new(Arc::clone(&collection))?)),
         };
         Ok(Side { source, target: Arc::new(target::PgTarget::new(collection)) })

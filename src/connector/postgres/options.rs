@@ -1,5 +1,6 @@
 //! How a PostgreSQL server is reached (layer 4): endpoint → connection options, session settings, the pool.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::errors::{Place, Sql};
+use super::logical::{Address, Trust};
 use crate::config::Endpoint;
 use crate::error::{ErrorKind, Result};
 
@@ -102,6 +104,30 @@ impl Server {
         }
     }
 
+    /// How a connection of its own kind reaches the server: what sqlx's options say, for those that it cannot open.
+    pub(super) fn address(&self) -> Address {
+        let options = &self.options;
+        let url = options.to_url_lossy();
+        let file = url.query_pairs().find(|(name, _)| name == "sslrootcert").map(|(_, file)| PathBuf::from(&*file));
+        let trust = match options.get_ssl_mode() {
+            PgSslMode::Disable | PgSslMode::Allow => Trust::Plain,
+            PgSslMode::Prefer => Trust::Preferred,
+            PgSslMode::Require => Trust::Anybody,
+            PgSslMode::VerifyCa => Trust::Authority(file),
+            PgSslMode::VerifyFull => Trust::Host(file),
+        };
+        let folder = Some(options.get_host()).filter(|host| host.starts_with('/')).map(PathBuf::from);
+        Address {
+            host: options.get_host().to_owned(),
+            socket: options.get_socket().cloned().or(folder),
+            port: options.get_port(),
+            user: options.get_username().to_owned(),
+            password: url.password().map(percent_decoded),
+            database: options.get_database().unwrap_or_else(|| options.get_username()).to_owned(),
+            trust,
+        }
+    }
+
     /// A pool that connects when it is first used.
     pub(super) fn pool(&self) -> PgPool {
         self.pool_of(POOL_CONNECTIONS, "")
@@ -141,6 +167,26 @@ impl Server {
     }
 }
 
+/// Undoes what a URL does to the characters of a password.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let coded = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match coded.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 async fn set(connection: &mut PgConnection, settings: &'static str) -> Sql<()> {
     sqlx::raw_sql(settings).execute(connection).await.map(|_| ())
 }
@@ -172,6 +218,25 @@ mod tests {
         };
         let server = Server::of(&endpoint(credentials)).unwrap();
         assert_eq!(server.place.to_string(), "postgres db.example:6000/other");
+    }
+
+    #[test]
+    fn another_kind_of_connection_goes_to_the_same_place() {
+        let password = "p%40 ä'/:#?ü€&";
+        let credentials = Credentials {
+            url: Some(Secret::new("postgres://ann:x@db.example:6000/shop?sslmode=verify-ca&sslrootcert=/etc/ca.pem")),
+            password: Some(Secret::new(password)),
+            ..Credentials::default()
+        };
+        let address = Server::of(&endpoint(credentials)).unwrap().address();
+        assert_eq!((address.host.as_str(), address.port, address.socket), ("db.example", 6000, None));
+        assert_eq!((address.user.as_str(), address.database.as_str()), ("ann", "shop"));
+        assert_eq!(address.password.as_deref(), Some(password));
+        assert_eq!(address.trust, Trust::Authority(Some(PathBuf::from("/etc/ca.pem"))));
+        let folder =
+            Credentials { url: Some(Secret::new("postgres://ann@%2Frun%2Fpg/shop")), ..Credentials::default() };
+        let address = Server::of(&endpoint(folder)).unwrap().address();
+        assert_eq!((address.socket, address.trust), (Some(PathBuf::from("/run/pg")), Trust::Preferred));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::collection::{Collection, read};
 use super::errors::Sql;
 use super::table::PgColumn;
-use super::{target, tracking, values};
+use super::{logical, target, tracking, values};
 use crate::connector::Capabilities;
 use crate::connector::change_log::{list, quote};
 use crate::connector::polling::{Pages, Polled, PolledOf, PositionOf};
@@ -162,8 +162,14 @@ impl Pages for TablePages {
         self.read_page(position, max).await.map_err(|error| self.collection.place.failed("polling", error))
     }
 
+    async fn leave(&self) -> Result<()> {
+        let leaving = async { logical::leave(&mut *self.collection.pool.acquire().await?, &self.collection).await };
+        leaving.await.map_err(|error| self.collection.place.failed("preparing to poll", error))
+    }
+
     async fn remove(&self) -> Result<()> {
         let removing = async {
+            logical::leave(&mut *self.collection.pool.acquire().await?, &self.collection).await?;
             let mut transaction = self.collection.pool.begin().await?;
             tracking::remove(&mut transaction, &self.collection).await?;
             transaction.commit().await

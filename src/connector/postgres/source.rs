@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::collection::{Collection, read};
 use super::errors::{Class, Sql, class};
 use super::listen::Listener;
+use super::logical;
 use super::position::{self, LogPosition, Snapshot, Window};
 use super::target;
 use super::tracking::{self, Names};
@@ -193,6 +194,7 @@ impl Source for LogSource {
 
     async fn prepare(&mut self) -> Result<String> {
         let failed = |error| self.collection.place.failed("preparing change tracking", error);
+        logical::leave(&mut *self.pool.acquire().await.map_err(failed)?, &self.collection).await.map_err(failed)?;
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         let incarnation = match tracking::prepare(&mut transaction, &self.collection).await {
             Ok(incarnation) => incarnation,
@@ -210,6 +212,7 @@ impl Source for LogSource {
     async fn remove(&mut self) -> Result<()> {
         self.listener = None;
         let removing = async {
+            logical::leave(&mut *self.pool.acquire().await?, &self.collection).await?;
             let mut transaction = self.pool.begin().await?;
             tracking::remove(&mut transaction, &self.collection).await?;
             transaction.commit().await

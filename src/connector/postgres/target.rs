@@ -92,7 +92,7 @@ impl PgTarget {
                     time = column.of("t"),
                 )
             }
-            (CaptureMethod::Polling, None) => return Ok(times),
+            (CaptureMethod::Polling, None) | (CaptureMethod::LogicalReplication, _) => return Ok(times),
         };
         let rows = query(sql, columns_of(keys.iter(), width))
             .bind(&collection.options.consumer)
@@ -110,7 +110,7 @@ impl PgTarget {
 
 /// What both halves of an opened table can do.
 pub(super) fn capabilities(collection: &Collection) -> Capabilities {
-    let deletes = collection.options.capture == CaptureMethod::DatabaseTriggers;
+    let deletes = collection.options.capture != CaptureMethod::Polling;
     Capabilities { deletes, change_times: true, batch: BATCH }
 }
 
@@ -177,6 +177,9 @@ impl Target for PgTarget {
     }
 
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        if let Some(stream) = &self.collection.stream {
+            return stream.times(keys).await;
+        }
         let empty = vec![None; keys.len()];
         or_empty(self.times(keys).await, empty)
             .map_err(|error| self.collection.place.failed("asking for change times", error))

@@ -286,11 +286,18 @@ fn dropped(names: &Names) -> String {
 
 /// Unregisters the consumer and drops what nobody else uses, inside the caller's transaction.
 pub(super) async fn remove(connection: &mut PgConnection, collection: &Collection) -> Sql<()> {
-    let (table, names) = (&collection.table, Names::of(&collection.table));
+    let table = &collection.table;
     lock(connection).await?;
     if exists(connection, &marks::table(table)).await? {
         marks::forget_consumer(connection, collection).await?;
     }
+    leave(connection, collection).await
+}
+
+/// Unregisters a consumer whose creates go on, and drops what nobody else uses, inside the caller's transaction.
+pub(super) async fn leave(connection: &mut PgConnection, collection: &Collection) -> Sql<()> {
+    let (table, names) = (&collection.table, Names::of(&collection.table));
+    lock(connection).await?;
     if !exists(connection, &names.consumers).await? {
         return Ok(());
     }

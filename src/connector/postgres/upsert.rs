@@ -9,6 +9,7 @@ use super::collection::{Collection, query, unnest};
 use super::copy;
 use super::creates::overriding;
 use super::errors::{Class, Sql, class};
+use super::logical;
 use super::table::PgColumn;
 use super::values;
 use super::write::begin_sql;
@@ -129,6 +130,7 @@ impl Loader {
         for group in groups {
             written += copy_into(&mut transaction, group, &collection.table.quoted()).await?;
         }
+        logical::mark(&mut transaction, collection, written).await?;
         transaction.commit().await?;
         Ok(written)
     }
@@ -150,6 +152,7 @@ impl Loader {
                 _ => pass(&mut transaction, collection, group).await?,
             };
         }
+        logical::mark(&mut transaction, collection, written).await?;
         transaction.commit().await?;
         Ok(written)
     }

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Transaction};
 
 use super::collection::{Collection, Column, columns_of, matching, query, unnest};
 use super::errors::{Class, Sql, class};
+use super::logical;
 use super::plan::{Item, Plan, Step};
 use super::table::PgColumn;
 use super::tracking::literal;
@@ -90,16 +91,18 @@ async fn attempt(
         return Ok(outcomes);
     }
     let mut transaction = begin(collection).await?;
+    let mut rows = 0;
     for (step, items) in &plan.steps {
-        if careful {
-            halve(&mut transaction, collection, step, items, &mut outcomes).await?;
+        rows += if careful {
+            halve(&mut transaction, collection, step, items, &mut outcomes).await?
         } else {
-            take(&mut transaction, collection, step, items, &mut outcomes).await?;
-        }
+            take(&mut transaction, collection, step, items, &mut outcomes).await?
+        };
     }
     if let Some(mark) = mark {
         marks::keep(&mut transaction, collection, mark, (writes, &outcomes)).await?;
     }
+    logical::mark(&mut transaction, collection, rows).await?;
     transaction.commit().await?;
     Ok(outcomes)
 }
@@ -126,19 +129,22 @@ fn key_of(collection: &Collection, write: &Write) -> Option<Key> {
     }
 }
 
-/// Takes a step, and where a value is refused takes it in halves, so that only the guilty records fail.
+/// Takes a step, and where a value is refused takes it in halves, so that only the guilty records fail. Returns how many rows it wrote.
 async fn halve(
     connection: &mut PgConnection,
     collection: &Collection,
     step: &Step,
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
-) -> Sql<()> {
-    let mut waiting = vec![items];
+) -> Sql<u64> {
+    let (mut waiting, mut rows) = (vec![items], 0);
     while let Some(part) = waiting.pop() {
         savepoint(connection, "SAVEPOINT tidelock_part").await?;
         match take(connection, collection, step, part, outcomes).await {
-            Ok(()) => savepoint(connection, "RELEASE SAVEPOINT tidelock_part").await?,
+            Ok(written) => {
+                savepoint(connection, "RELEASE SAVEPOINT tidelock_part").await?;
+                rows += written;
+            }
             Err(error) if class(&error) == Class::Data => {
                 savepoint(connection, "ROLLBACK TO SAVEPOINT tidelock_part; RELEASE SAVEPOINT tidelock_part").await?;
                 if let [guilty] = part {
@@ -153,20 +159,21 @@ async fn halve(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 async fn savepoint(connection: &mut PgConnection, sql: &'static str) -> Sql<()> {
     sqlx::raw_sql(sql).execute(connection).await.map(|_| ())
 }
 
+/// Takes a step; how many rows it wrote.
 async fn take(
     connection: &mut PgConnection,
     collection: &Collection,
     step: &Step,
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
-) -> Sql<()> {
+) -> Sql<u64> {
     match step {
         Step::Delete { guard } => delete(connection, collection, guard.as_deref(), items, outcomes).await,
         Step::Update { set, guard } => {
@@ -240,7 +247,7 @@ async fn update(
     fields: &Fields<'_>,
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
-) -> Sql<()> {
+) -> Sql<u64> {
     let width = collection.key.len();
     let first_guard = width + fields.set.len();
     let from = unnest(first_guard + fields.guard.len(), 1);
@@ -268,7 +275,11 @@ async fn update(
             settle(outcomes, item.index, applied(collection, collection.record(row, 1)?)?);
         }
     }
-    Ok(())
+    Ok(if fields.set.is_empty() { 0 } else { count(rows.len()) })
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 fn applied(collection: &Collection, stored: Record) -> Sql<WriteOutcome> {
@@ -282,7 +293,7 @@ async fn delete(
     guard: Option<&[usize]>,
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
-) -> Sql<()> {
+) -> Sql<u64> {
     let width = collection.key.len();
     let guard_columns = pick(collection, guard.unwrap_or_default());
     let sql = format!(
@@ -295,14 +306,14 @@ async fn delete(
     let mut parameters = keys(collection, items);
     parameters
         .extend(guard_columns.iter().map(|field| column(items.iter().map(|item| guard_of(item.write)), field.name())));
-    query(sql, parameters).execute(&mut *connection).await?;
+    let rows = query(sql, parameters).execute(&mut *connection).await?.rows_affected();
     for item in items {
         if let Some(key) = key_of(collection, item.write) {
             settle(outcomes, item.index, WriteOutcome::Applied { key, stored: None });
         }
     }
     if guard_columns.is_empty() {
-        return Ok(());
+        return Ok(rows);
     }
     // What is still there was not as assumed.
     let left = format!(
@@ -316,7 +327,7 @@ async fn delete(
             settle(outcomes, item.index, WriteOutcome::Changed);
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 async fn create(
@@ -325,7 +336,7 @@ async fn create(
     columns: &[&PgColumn],
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
-) -> Sql<()> {
+) -> Sql<u64> {
     let records: Vec<&Record> = items.iter().filter_map(|item| fields_of(item.write)).collect();
     let stored = creates::insert_all(connection, collection, columns, &records).await?;
     let mut by_key: std::collections::HashMap<Key, usize> = std::collections::HashMap::with_capacity(items.len());
@@ -335,6 +346,7 @@ async fn create(
             by_key.insert(key, item.index);
         }
     }
+    let rows = count(stored.len());
     for record in stored {
         let index = match (items, collection.key_of(&record)) {
             ([only], _) => only.index,
@@ -343,7 +355,7 @@ async fn create(
         };
         settle(outcomes, index, applied(collection, record)?);
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// Inserts records whose key the server makes.
@@ -353,7 +365,7 @@ async fn create_generated(
     set: Option<&[usize]>,
     items: &[Item<'_>],
     outcomes: &mut Outcomes,
-) -> Sql<()> {
+) -> Sql<u64> {
     let creates: Vec<(usize, &Record)> =
         items.iter().filter_map(|item| Some((item.index, fields_of(item.write)?))).collect();
     // Rows without any value cannot be told from each other in one statement.
@@ -362,20 +374,23 @@ async fn create_generated(
         for (index, _) in &creates {
             settle(outcomes, *index, WriteOutcome::Changed);
         }
-        for (ord, stored) in creates::insert_generated(connection, collection, &pick(collection, set), &records).await?
-        {
+        let made = creates::insert_generated(connection, collection, &pick(collection, set), &records).await?;
+        let rows = count(made.len());
+        for (ord, stored) in made {
             let place = ord.and_then(|ord| usize::try_from(ord - 1).ok());
             let index = place.and_then(|place| creates.get(place)).ok_or(AMBIGUOUS)?.0;
             settle(outcomes, index, applied(collection, stored)?);
         }
-        return Ok(());
+        return Ok(rows);
     }
+    let mut rows = 0;
     for (index, record) in creates {
         let stored = creates::insert(connection, collection, record).await?;
+        rows += u64::from(stored.is_some());
         let outcome = stored.map_or(Ok(WriteOutcome::Changed), |stored| applied(collection, stored))?;
         settle(outcomes, index, outcome);
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// Deletes by correlation values, without a guard.
@@ -404,6 +419,7 @@ pub(super) async fn delete_by_correlation(collection: &Collection, values: &[Key
 async fn delete_once(collection: &Collection, sql: String, parameters: Vec<Column<'_>>) -> Sql<u64> {
     let mut transaction = begin(collection).await?;
     let done = query(sql, parameters).execute(&mut *transaction).await?;
+    logical::mark(&mut transaction, collection, done.rows_affected()).await?;
     transaction.commit().await?;
     Ok(done.rows_affected())
 }

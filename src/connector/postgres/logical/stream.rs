@@ -1,0 +1,364 @@
+//! The running stream of a table (layer 4): a task reads it ahead, for the source and for whoever asks when a record was changed.
+//!
+//! What waits is bounded: when it is full, the task stops reading but goes on answering the server, and the server keeps the rest in its log.
+//! A large transaction is handed on while it is read: it was committed before the server sends the first of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::decode::{Decoder, Message, Unfollowed};
+use super::objects::MARK;
+use super::wire::{Event, Wire, WireError};
+use crate::record::Key;
+
+/// Changes that may wait to be taken.
+const WAITING_MAX: usize = 20_000;
+/// A transaction with more changes than this is handed on before it is read to its end, and is not known for our own.
+const WHOLE_MAX: usize = 5_000;
+/// While we do not read, what was confirmed is repeated this often, so that the server knows that we are there.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// The server asks for a sign of life every 15 s: after this long the connection is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
+
+/// What happened to a row, or to all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// It was inserted or updated.
+    Upsert(Key),
+    /// It was deleted.
+    Delete(Key),
+    /// The table was emptied.
+    Truncated,
+    /// The stream cannot be followed any further.
+    Lost(&'static str),
+}
+
+/// A change in the stream's order.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Where the commit stands, and the number of the change in its transaction.
+    pub(super) place: (u64, u64),
+    /// The transaction, without its epoch.
+    pub(super) xid: u32,
+    /// When it was committed.
+    pub(super) at: i64,
+    /// What happened.
+    pub(super) what: What,
+    /// The end of the commit, at the last change of its transaction.
+    pub(super) end: Option<u64>,
+}
+
+/// What task and readers share.
+#[derive(Default)]
+pub(super) struct Shared {
+    buffer: Mutex<Buffer>,
+    /// Wakes the task: there is room, something is confirmed, or somebody waits for the end.
+    nudge: Notify,
+}
+
+#[derive(Default)]
+struct Buffer {
+    waiting: VecDeque<Entry>,
+    times: Times,
+    /// How far the reader was acknowledged.
+    confirmed: u64,
+    /// Somebody needs the times up to here, whether there is room or not.
+    wanted: u64,
+    /// Changes were read for their times and not kept: the stream has to be read once more.
+    overflowed: bool,
+}
+
+/// How far the task has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// Grows with everything that comes to wait.
+    pub(super) arrived: u64,
+    /// Everything committed before this has been read.
+    pub(super) read: u64,
+    /// Why the task has ended.
+    pub(super) failed: Option<Arc<WireError>>,
+}
+
+impl Shared {
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        // Nothing is left half-done under the lock.
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first changes that wait, at most `max`, those left out that `passed` holds.
+    pub(super) fn first(&self, max: usize, passed: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let mut buffer = self.buffer();
+        while buffer.waiting.front().is_some_and(&passed) {
+            buffer.waiting.pop_front();
+        }
+        buffer.waiting.iter().filter(|entry| !passed(entry)).take(max).cloned().collect()
+    }
+
+    /// Takes what waits up to this place; whether more is waiting.
+    pub(super) fn take(&self, through: (u64, u64)) -> bool {
+        let mut buffer = self.buffer();
+        while buffer.waiting.front().is_some_and(|entry| entry.place <= through) {
+            buffer.waiting.pop_front();
+        }
+        let more = !buffer.waiting.is_empty() || buffer.overflowed;
+        drop(buffer);
+        self.nudge.notify_one();
+        more
+    }
+
+    /// Whether changes were not kept, and none wait that come before them.
+    pub(super) fn is_spent(&self) -> bool {
+        let buffer = self.buffer();
+        buffer.overflowed && buffer.waiting.is_empty()
+    }
+
+    /// Everything committed before this will not be asked for again.
+    pub(super) fn confirm(&self, through: u64) {
+        let mut buffer = self.buffer();
+        buffer.confirmed = buffer.confirmed.max(through);
+        buffer.times.forget(through);
+        drop(buffer);
+        self.nudge.notify_one();
+    }
+
+    /// When each record last changed, as far as it was read and is not confirmed.
+    pub(super) fn times(&self, keys: &[Key]) -> Vec<Option<i64>> {
+        let buffer = self.buffer();
+        keys.iter().map(|key| buffer.times.of(key)).collect()
+    }
+
+    /// Has the task read up to here, even if nobody takes what it reads.
+    pub(super) fn want(&self, through: u64) {
+        let mut buffer = self.buffer();
+        buffer.wanted = buffer.wanted.max(through);
+        drop(buffer);
+        self.nudge.notify_one();
+    }
+}
+
+/// When records were changed by others, of what is not confirmed. By the hash of the key: a backlog of millions is some 40 bytes each.
+#[derive(Default)]
+struct Times {
+    hasher: RandomState,
+    last: HashMap<u64, (u64, i64)>,
+    /// In the order of the commits: what can be forgotten first.
+    order: VecDeque<(u64, u64)>,
+}
+
+impl Times {
+    fn note(&mut self, key: &Key, lsn: u64, at: i64) {
+        let hash = self.hasher.hash_one(key);
+        self.last.insert(hash, (lsn, at));
+        self.order.push_back((lsn, hash));
+    }
+
+    fn of(&self, key: &Key) -> Option<i64> {
+        self.last.get(&self.hasher.hash_one(key)).map(|(_, at)| *at)
+    }
+
+    fn forget(&mut self, before: u64) {
+        while let Some((lsn, hash)) = self.order.front().copied().filter(|(lsn, _)| *lsn < before) {
+            self.order.pop_front();
+            if self.last.get(&hash).is_some_and(|(last, _)| *last == lsn) {
+                self.last.remove(&hash);
+            }
+        }
+    }
+}
+
+/// A task that reads a stream. Dropping it ends it.
+pub(super) struct Running {
+    /// What it shares.
+    pub(super) shared: Arc<Shared>,
+    /// How far it has come.
+    pub(super) progress: watch::Receiver<Progress>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Running {
+    /// Reads a started stream of the slot `name`, which is confirmed up to `confirmed`.
+    pub(super) fn start(wire: Wire, decoder: Decoder, name: String, confirmed: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        shared.buffer().confirmed = confirmed;
+        let (sender, progress) = watch::channel(Progress { read: confirmed, ..Progress::default() });
+        let reader = Reader {
+            decoder,
+            own: format!("{name}:"),
+            shared: Arc::clone(&shared),
+            progress: sender,
+            open: Transaction::default(),
+        };
+        Self { shared, progress, task: tokio::spawn(reader.run(wire)) }
+    }
+}
+
+/// The transaction that is being read.
+#[derive(Default)]
+struct Transaction {
+    lsn: u64,
+    xid: u32,
+    at: i64,
+    /// Changes so far, and rows.
+    count: u64,
+    rows: u64,
+    /// How many rows it says that we wrote, where it is ours.
+    ours: Option<u64>,
+    entries: Vec<Entry>,
+    /// Some of it was handed on.
+    begun: bool,
+    /// Between begin and commit.
+    running: bool,
+}
+
+struct Reader {
+    decoder: Decoder,
+    own: String,
+    shared: Arc<Shared>,
+    progress: watch::Sender<Progress>,
+    open: Transaction,
+}
+
+impl Reader {
+    async fn run(mut self, mut wire: Wire) {
+        let Err(error) = self.read(&mut wire).await;
+        self.progress.send_modify(|progress| progress.failed = Some(Arc::new(error)));
+    }
+
+    async fn read(&mut self, wire: &mut Wire) -> Result<std::convert::Infallible, WireError> {
+        let (mut heard, mut reported, mut confirmed) = (Instant::now(), Instant::now(), None);
+        loop {
+            let (full, through) = self.standing();
+            if confirmed != Some(through) || (full && reported.elapsed() >= STATUS_INTERVAL) {
+                wire.confirm(through).await?;
+                (reported, confirmed) = (Instant::now(), Some(through));
+            }
+            let deadline = if full { reported + STATUS_INTERVAL } else { heard + SILENCE_MAX };
+            tokio::select! {
+                event = wire.next(), if !full => {
+                    heard = Instant::now();
+                    match event? {
+                        Event::Data(data) => self.message(&data),
+                        Event::Alive { end, answer } => {
+                            if !self.open.running {
+                                self.reached(end);
+                            }
+                            if answer {
+                                confirmed = None;
+                            }
+                        }
+                    }
+                }
+                () = self.shared.nudge.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    if !full {
+                        return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+                    }
+                }
+            }
+            if full {
+                heard = Instant::now();
+            }
+        }
+    }
+
+    /// Whether there is no room to read on, and what is confirmed.
+    fn standing(&self) -> (bool, u64) {
+        let mut buffer = self.shared.buffer();
+        let mut full = buffer.waiting.len() >= WAITING_MAX && !buffer.overflowed;
+        if full && buffer.wanted > self.progress.borrow().read {
+            (buffer.overflowed, full) = (true, false);
+        }
+        (full, buffer.confirmed)
+    }
+
+    fn reached(&self, end: u64) {
+        self.progress.send_if_modified(|progress| {
+            let further = end > progress.read;
+            progress.read = progress.read.max(end);
+            further
+        });
+    }
+
+    fn message(&mut self, data: &[u8]) {
+        match self.decoder.read(data) {
+            Ok(Message::Begin { lsn, at, xid }) => {
+                self.open = Transaction { lsn, xid, at, running: true, ..Transaction::default() };
+            }
+            Ok(Message::Row { old, new }) => {
+                self.open.rows += 1;
+                if let Some(gone) = old.filter(|old| new.as_ref() != Some(old)) {
+                    self.change(What::Delete(gone));
+                }
+                if let Some(key) = new {
+                    self.change(What::Upsert(key));
+                }
+            }
+            Ok(Message::Truncated) => self.change(What::Truncated),
+            Ok(Message::Said { prefix, content }) if prefix == MARK => {
+                if let Some(rows) = content.strip_prefix(&self.own).and_then(|rows| rows.parse().ok()) {
+                    self.open.ours = Some(rows);
+                }
+            }
+            Ok(Message::Commit { end }) => self.commit(end),
+            Ok(Message::Said { .. } | Message::Other) => {}
+            Err(why) => self.change(What::Lost(match why {
+                Unfollowed::Unreadable => "the server sent a change of a form that is not known",
+                Unfollowed::Renamed => "a key column of the table was renamed or dropped",
+                Unfollowed::Keyless => "a row was logged without its key (see REPLICA IDENTITY)",
+            })),
+        }
+    }
+
+    fn change(&mut self, what: What) {
+        let open = &mut self.open;
+        open.entries.push(Entry { place: (open.lsn, open.count), xid: open.xid, at: open.at, what, end: None });
+        open.count += 1;
+        if open.entries.len() >= WHOLE_MAX {
+            open.begun = true;
+            self.hand_on();
+        }
+    }
+
+    fn commit(&mut self, end: u64) {
+        let open = &mut self.open;
+        open.running = false;
+        if open.begun || open.ours != Some(open.rows) {
+            if let Some(last) = open.entries.last_mut() {
+                last.end = Some(end);
+            }
+            self.hand_on();
+        }
+        self.open.entries.clear();
+        self.reached(end);
+    }
+
+    fn hand_on(&mut self) {
+        let entries = std::mem::take(&mut self.open.entries);
+        if entries.is_empty() {
+            return;
+        }
+        let mut buffer = self.shared.buffer();
+        for entry in entries {
+            if let What::Upsert(key) | What::Delete(key) = &entry.what {
+                buffer.times.note(key, entry.place.0, entry.at);
+            }
+            if !buffer.overflowed {
+                buffer.waiting.push_back(entry);
+            }
+        }
+        drop(buffer);
+        self.progress.send_modify(|progress| progress.arrived += 1);
+    }
+}
