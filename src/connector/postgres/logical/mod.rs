@@ -231,7 +231,8 @@ impl StreamSource {
             return Err(self.stream.failed(&error));
         }
         if running.is_none() {
-            (self.progress, self.issued) = (None, None);
+            // What came before it began, nobody was told of.
+            (self.progress, self.issued, self.waits) = (None, None, false);
             *running = self.stream.start(Some(least)).await?.map(Arc::new);
         }
         let running = running.clone().ok_or_else(|| self.stream.lost("the replication slot is gone"))?;
