@@ -80,7 +80,10 @@ impl Decoder {
 
     fn relation(&mut self, bytes: &mut Bytes<'_>) -> Result<(), Unfollowed> {
         let id = bytes.u32()?;
-        (bytes.text()?, bytes.text()?, bytes.u8()?);
+        // Schema, name, and which kind of identity it has.
+        bytes.text()?;
+        bytes.text()?;
+        bytes.skip(1)?;
         let mut names = Vec::new();
         for _ in 0..bytes.u16()? {
             bytes.skip(1)?;
