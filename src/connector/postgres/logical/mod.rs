@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{Mutex, watch};
 
 use super::collection::Collection;
@@ -131,16 +131,22 @@ impl Stream {
         Ok(Some(Running::start(wire, decoder, self.name.clone(), slot.confirmed)))
     }
 
-    /// Waits until everything that is committed now has been read.
-    async fn catch_up(&self, mut progress: watch::Receiver<Progress>, want: impl FnOnce(u64)) -> Result<()> {
+    /// Waits until everything that is committed now has been read, or until `enough`. What is read waits to be taken, and the reader stops
+    /// where that is too much: who takes must not wait for the end.
+    async fn catch_up(
+        &self,
+        mut progress: watch::Receiver<Progress>,
+        want: impl FnOnce(u64),
+        enough: impl Fn(&Progress) -> bool,
+    ) -> Result<bool> {
         let failed = |error| self.place.failed("asking for the end of the log", error);
         let mut connection = self.connection().await?;
         let end = end(&mut connection).await.map_err(failed)?;
         drop(connection);
         want(end);
-        let reached = progress.wait_for(|progress| progress.read >= end || progress.failed.is_some());
+        let reached = progress.wait_for(|now| now.read >= end || now.failed.is_some() || enough(now));
         match tokio::time::timeout(READ_TIMEOUT, reached).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(now)) => Ok(now.read >= end),
             Ok(Err(_)) => Err(SyncError::internal("the reader of a replication stream is gone")),
             Err(_) => {
                 let message = format!("the server has not sent what it has written within {READ_TIMEOUT:?}");
@@ -164,25 +170,27 @@ impl Stream {
             return Ok(vec![None; keys.len()]);
         };
         drop(running);
-        self.catch_up(progress.clone(), |end| shared.want(end)).await?;
+        self.catch_up(progress.clone(), |end| shared.want(end), |_| false).await?;
         let failed = progress.borrow().failed.clone();
         failed.map_or_else(|| Ok(shared.times(keys)), |error| Err(self.failed(&error)))
     }
 }
 
-/// The end of the log as far as it is on disk, after what was committed without waiting for the disk was written, too.
+/// A place in the log behind everything that is visible now, which the stream is sure to reach. The end of what is on disk is none: it
+/// may lie within a record, whose rest nobody writes for minutes.
 async fn end(connection: &mut PgConnection) -> Sql<u64> {
-    let pending = "SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()";
-    if sqlx::query_scalar::<_, bool>(pending).fetch_one(&mut *connection).await? {
-        // A commit that is waited for takes all before it along.
-        sqlx::raw_sql(
-            "BEGIN; SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'tidelock', ''); COMMIT",
-        )
-        .execute(&mut *connection)
-        .await?;
-    }
-    let end = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
-    let end: i64 = sqlx::query_scalar(end).fetch_one(connection).await?;
+    let ends = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, (pg_current_wal_flush_lsn() - '0/0')::bigint";
+    let (inserted, flushed): (i64, i64) = sqlx::query_as(ends).fetch_one(&mut *connection).await?;
+    let end = if flushed >= inserted {
+        inserted
+    } else {
+        // A commit that is waited for takes all before it to the disk, and comes over the stream itself.
+        let mut marker = connection.begin_with("BEGIN; SET LOCAL synchronous_commit = local").await?;
+        let emit = "SELECT (pg_logical_emit_message(true, 'tidelock', '') - '0/0')::bigint";
+        let end: i64 = sqlx::query_scalar(emit).fetch_one(&mut *marker).await?;
+        marker.commit().await?;
+        end
+    };
     Ok(u64::try_from(end).unwrap_or_default())
 }
 
@@ -353,23 +361,27 @@ impl Source for StreamSource {
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
         let (position, passed) = self.position(after)?;
         self.look().await?;
-        let mut caught_up = self.waits;
+        let max = max.max(1);
+        let (mut caught_up, mut asked) = (false, false);
         let (changes, through, more) = loop {
             let running = self.running(after, position.lsn).await?;
             // Asked for before what waits: all that was committed before it waits, or was taken.
             let read = running.progress.borrow().read;
-            let (entries, hidden) = self.visible(&running, &passed, max.max(1)).await?;
+            let (entries, hidden) = self.visible(&running, &passed, max).await?;
+            let complete = caught_up || hidden || self.waits || entries.len() >= max;
+            if !complete && (entries.is_empty() || !asked) {
+                let enough = |_: &Progress| running.shared.has(max);
+                caught_up = self.stream.catch_up(running.progress.clone(), |_| (), enough).await?;
+                asked = true;
+                continue;
+            }
             if !entries.is_empty() {
                 let (changes, through, last) = self.changes(entries, &position)?;
                 break (changes, through, running.shared.take(last));
             }
-            if hidden || caught_up {
-                // An idle stream moves with the log, so that the server may forget what others wrote.
-                let further = !hidden && read > position.lsn;
-                break (Vec::new(), if further { position.moved(read, 0) } else { position }, false);
-            }
-            self.stream.catch_up(running.progress.clone(), |_| ()).await?;
-            caught_up = true;
+            // An idle stream moves with the log, so that the server may forget what others wrote.
+            let further = !hidden && read > position.lsn;
+            break (Vec::new(), if further { position.moved(read, 0) } else { position }, false);
         };
         let through = written::write(&through);
         self.issued = Some(through.clone());

@@ -100,6 +100,11 @@ impl Shared {
         buffer.waiting.iter().filter(|entry| !passed(entry)).take(max).cloned().collect()
     }
 
+    /// Whether so many changes wait, or as many as may.
+    pub(super) fn has(&self, count: usize) -> bool {
+        self.buffer().waiting.len() >= count.min(WAITING_MAX)
+    }
+
     /// Takes what waits up to this place; whether more is waiting.
     pub(super) fn take(&self, through: (u64, u64)) -> bool {
         let mut buffer = self.buffer();
