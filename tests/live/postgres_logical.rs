@@ -241,7 +241,7 @@ async fn what_a_trigger_writes_beside_us_is_seen() {
         .await;
         let (mut side, position) = start(&db).await;
         let record = |id| Record::of([("id", Value::Int(id)), ("v", text("ours"))]);
-        let create = |id| Write::Create { record: record(id), token: None };
+        let create = |id| Write::Create { record: record(id) };
         side.target.write(&[create(1), Write::Delete { key: key(7), guard: None }]).await.unwrap();
         side.target.write(&[create(2)]).await.unwrap();
         side.target.upsert(&[record(3)]).await.unwrap();

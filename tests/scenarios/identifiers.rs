@@ -63,7 +63,7 @@ pub async fn names_that_a_system_does_not_take_are_refused(kinds: (Kind, Kind)) 
     setup.source.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR(40))").await;
     let name = match kinds.1 {
         Kind::Sqlite => "sqlite_mine".to_owned(),
-        Kind::Postgres => "ü".repeat(40),
+        Kind::Postgres | Kind::PostgresLog => "ü".repeat(40),
         Kind::Mysql => "smile 😀".to_owned(),
     };
     setup.tidelock.configure(&json!({

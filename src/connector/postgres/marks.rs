@@ -93,6 +93,14 @@ pub(super) async fn forget_consumer(connection: &mut PgConnection, collection: &
     query.execute(connection).await.map(|_| ())
 }
 
+/// Drops the table of marks where nobody needs it and no change table is beside it, whose readers count on it.
+pub(super) async fn drop_if_unused(connection: &mut PgConnection, of: &Table) -> Sql<()> {
+    if tracking::exists(connection, &of.beside("tidelock_consumers")).await? {
+        return Ok(());
+    }
+    drop_if_empty(connection, of).await
+}
+
 /// Drops the table of marks where nobody needs it.
 pub(super) async fn drop_if_empty(connection: &mut PgConnection, of: &Table) -> Sql<()> {
     let name = table(of);

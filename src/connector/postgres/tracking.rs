@@ -294,7 +294,7 @@ pub(super) async fn remove(connection: &mut PgConnection, collection: &Collectio
     leave(connection, collection).await
 }
 
-/// Unregisters a consumer whose creates go on, and drops what nobody else uses, inside the caller's transaction.
+/// Unregisters a consumer whose marks stay, and drops what nobody else uses, inside the caller's transaction.
 pub(super) async fn leave(connection: &mut PgConnection, collection: &Collection) -> Sql<()> {
     let (table, names) = (&collection.table, Names::of(&collection.table));
     lock(connection).await?;

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::super::collection::Collection;
-use super::super::creates;
 use super::super::errors::{Class, Sql, class, sqlstate};
+use super::super::marks;
 use super::super::table::Table;
 use super::super::tracking::{self, literal};
 use crate::connector::change_log::quote;
@@ -151,7 +151,7 @@ pub(super) async fn remove(connection: &mut PgConnection, collection: &Collectio
     drop_both(connection, name).await?;
     let mut transaction = connection.begin().await?;
     tracking::remove(&mut transaction, collection).await?;
-    creates::drop_if_unused(&mut transaction, &collection.table).await?;
+    marks::drop_if_unused(&mut transaction, &collection.table).await?;
     transaction.commit().await
 }
 

@@ -1,5 +1,5 @@
 //! A connection in replication mode (layer 4): sqlx has none, for it knows no `COPY` in both directions. Messages and authentication are
-//! those of `postgres-protocol`, TLS is that of the other connections (`tls`); see docs/decisions/0006.
+//! those of `postgres-protocol`, TLS is that of the other connections (`tls`); see docs/decisions/0007.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-replication.html>
 
