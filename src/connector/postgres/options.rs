@@ -108,7 +108,11 @@ impl Server {
     pub(super) fn address(&self) -> Address {
         let options = &self.options;
         let url = options.to_url_lossy();
-        let file = url.query_pairs().find(|(name, _)| name == "sslrootcert").map(|(_, file)| PathBuf::from(&*file));
+        // sqlx writes down which kind of thing it is.
+        let file = url
+            .query_pairs()
+            .find(|(name, _)| name == "sslrootcert")
+            .map(|(_, file)| PathBuf::from(file.strip_prefix("file: ").unwrap_or(&file)));
         let trust = match options.get_ssl_mode() {
             PgSslMode::Disable | PgSslMode::Allow => Trust::Plain,
             PgSslMode::Prefer => Trust::Preferred,

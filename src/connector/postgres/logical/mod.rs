@@ -370,7 +370,7 @@ impl Source for StreamSource {
             let (entries, hidden) = self.visible(&running, &passed, max).await?;
             let complete = caught_up || hidden || self.waits || entries.len() >= max;
             if !complete && (entries.is_empty() || !asked) {
-                let enough = |_: &Progress| running.shared.has(max);
+                let enough = |_: &Progress| running.shared.has(max, |entry| passed.holds(entry.place, entry.xid));
                 caught_up = self.stream.catch_up(running.progress.clone(), |_| (), enough).await?;
                 asked = true;
                 continue;

@@ -74,6 +74,14 @@ struct Buffer {
     overflowed: bool,
 }
 
+impl Buffer {
+    fn drop_passed(&mut self, passed: impl Fn(&Entry) -> bool) {
+        while self.waiting.front().is_some_and(&passed) {
+            self.waiting.pop_front();
+        }
+    }
+}
+
 /// How far the task has come.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
@@ -94,15 +102,19 @@ impl Shared {
     /// The first changes that wait, at most `max`, those left out that `passed` holds.
     pub(super) fn first(&self, max: usize, passed: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut buffer = self.buffer();
-        while buffer.waiting.front().is_some_and(&passed) {
-            buffer.waiting.pop_front();
-        }
+        buffer.drop_passed(&passed);
         buffer.waiting.iter().filter(|entry| !passed(entry)).take(max).cloned().collect()
     }
 
-    /// Whether so many changes wait, or as many as may.
-    pub(super) fn has(&self, count: usize) -> bool {
-        self.buffer().waiting.len() >= count.min(WAITING_MAX)
+    /// Whether so many changes wait, those left out that `passed` holds; or as many as may wait at all.
+    pub(super) fn has(&self, count: usize, passed: impl Fn(&Entry) -> bool) -> bool {
+        let mut buffer = self.buffer();
+        buffer.drop_passed(&passed);
+        let found = buffer.waiting.iter().filter(|entry| !passed(entry)).take(count).count();
+        let full = found == count || buffer.waiting.len() >= WAITING_MAX;
+        drop(buffer);
+        self.nudge.notify_one();
+        full
     }
 
     /// Takes what waits up to this place; whether more is waiting.

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn messages_are_cut_wherever_the_network_cuts_them() {
-        let bytes = [b"d\0\0\0\x05k".as_slice(), b"Z\0\0\0\x04", b"E\0\0\0\x0bC42\0\0\0"].concat();
+        let bytes = [b"d\0\0\0\x05k".as_slice(), b"Z\0\0\0\x04", b"E\0\0\0\x0aC42\0\0\0"].concat();
         for size in 1..=bytes.len() {
             let (mut read, mut found) = (BytesMut::new(), Vec::new());
             for part in bytes.chunks(size) {
@@ -268,10 +268,7 @@ mod tests {
                     found.push((tag, body.to_vec()));
                 }
             }
-            assert_eq!(
-                found,
-                [(b'd', b"k".to_vec()), (b'Z', vec![]), (b'E', b"C42\0\0\0\0".get(..7).unwrap().to_vec())]
-            );
+            assert_eq!(found, [(b'd', b"k".to_vec()), (b'Z', vec![]), (b'E', b"C42\0\0\0".to_vec())]);
         }
         assert!(cut(&mut BytesMut::from(&b"d\0\0\0\x03"[..])).is_err(), "shorter than its own length");
     }
