@@ -47,7 +47,7 @@ pub(crate) async fn measure(systems: &Systems) {
     for (sync_type, asked) in [("one_way", 1.0), ("bidirectional", 0.5)] {
         systems.empty_targets().await;
         program::forget(systems.folder());
-        program::configure(systems.folder(), &program::config(systems, ["postgres"; 2], sync_type, 1));
+        program::configure(systems.folder(), &program::following(systems, sync_type, "logical_replication"));
         program::once(systems.folder(), systems.rows);
         replication::start(systems).await;
         for size in [1, 1_000] {
@@ -62,9 +62,16 @@ pub(crate) async fn measure(systems: &Systems) {
                 let mut reader = replication::connect(&systems.postgres[1]).await;
                 replication::until_there(&mut reader, "customers", rows, &format!("ours {size} {round}")).await;
             }
+            println!("  {}", rates("native", &anchor, rows));
+            println!("  {}", rates("tidelock", &seconds, rows));
             let name = format!("{sync_type}, {size} rows a transaction");
             println!("  {}", ratio(&name, (median(seconds), median(anchor)), rows, Some(asked)));
         }
         replication::stop(systems).await;
     }
+}
+
+fn rates(name: &str, seconds: &[f64], rows: u32) -> String {
+    let rates: Vec<String> = seconds.iter().map(|seconds| format!("{:.0}", f64::from(rows) / seconds)).collect();
+    format!("  {name}: {} rows/s", rates.join(", "))
 }

@@ -29,6 +29,13 @@ pub(crate) fn config(systems: &Systems, [source, target]: [&str; 2], sync_type: 
            "sync_type": sync_type, "field_mappings": mappings, "performance_settings": {"parallelism": parallelism}})
 }
 
+/// A pair of both PostgreSQL databases that finds its changes in this way.
+pub(crate) fn following(systems: &Systems, sync_type: &str, change_detection: &str) -> Value {
+    let mut config = config(systems, ["postgres"; 2], sync_type, 1);
+    config["performance_settings"]["change_detection"] = change_detection.into();
+    config
+}
+
 /// Forgets earlier runs.
 pub(crate) fn forget(folder: &Path) {
     for file in STATE {

@@ -1,6 +1,7 @@
 //! A TCP proxy in the test's own process: lets traffic through, delays it, holds it back without a word (half-open), or cuts it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +17,10 @@ pub enum Traffic {
     Slow(Duration),
     /// It is held back; connections stay open and new ones are accepted.
     Silent,
+    /// What the server sends on PostgreSQL's replication connections is held back, and nothing else.
+    DeafStream,
+    /// What the server is sent there is held back, and nothing else.
+    MuteStream,
     /// Connections are closed, new ones too.
     Cut,
 }
@@ -62,26 +67,36 @@ async fn carry(client: TcpStream, upstream: String, traffic: watch::Receiver<Tra
     let (mut from_server, mut to_server) = server.into_split();
     let mut watching = traffic.clone();
     // Whichever ends first ends both: neither half outlives the other.
+    let replicates = AtomicBool::new(false);
     tokio::select! {
-        () = pump(&mut from_client, &mut to_server, traffic.clone()) => {}
-        () = pump(&mut from_server, &mut to_client, traffic) => {}
+        () = pump(&mut from_client, &mut to_server, (traffic.clone(), Traffic::MuteStream, &replicates)) => {}
+        () = pump(&mut from_server, &mut to_client, (traffic, Traffic::DeafStream, &replicates)) => {}
         _ = watching.wait_for(|traffic| *traffic == Traffic::Cut) => {}
     }
 }
 
+/// How a start-up message asks for a replication connection.
+const REPLICATES: &[u8] = b"replication\0database\0";
+
 async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
-    mut traffic: watch::Receiver<Traffic>,
+    (mut traffic, held, replicates): (watch::Receiver<Traffic>, Traffic, &AtomicBool),
 ) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        if traffic.wait_for(|traffic| *traffic != Traffic::Silent).await.is_err() {
+        if piece[..length].windows(REPLICATES.len()).any(|part| part == REPLICATES) {
+            replicates.store(true, Ordering::Relaxed);
+        }
+        let passes = |traffic: &Traffic| {
+            *traffic != Traffic::Silent && !(*traffic == held && replicates.load(Ordering::Relaxed))
+        };
+        if traffic.wait_for(passes).await.is_err() {
             return;
         }
         let slow = match *traffic.borrow() {
             Traffic::Slow(delay) => Some(delay),
-            Traffic::Passes | Traffic::Silent | Traffic::Cut => None,
+            Traffic::Passes | Traffic::Silent | Traffic::DeafStream | Traffic::MuteStream | Traffic::Cut => None,
         };
         if let Some(delay) = slow {
             tokio::time::sleep(delay).await;

@@ -2,16 +2,14 @@
 //! what is wrong while it is, goes on by itself, and nothing is lost, doubled or looping. Tests with a proxy have threads for it: it runs on
 //! while a command is waited for.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::Connection;
 
+use crate::cluster::Cluster;
 use crate::harness::proxy::{Proxy, Traffic};
-use crate::harness::{Database, Service, Tidelock};
-use crate::scenarios::{Kind, Setup};
+use crate::harness::{Database, Service};
+use crate::scenarios::{Kind, Setup, program};
 
 /// Tries without end, so that only the fault decides when the pair goes on.
 fn patient() -> serde_json::Value {
@@ -20,7 +18,7 @@ fn patient() -> serde_json::Value {
 }
 
 /// Host and port of a server's URL.
-fn server_of(url: &str) -> String {
+pub(crate) fn server_of(url: &str) -> String {
     let after = url.rsplit_once('@').unwrap().1;
     after.split_once('/').unwrap().0.to_owned()
 }
@@ -97,8 +95,14 @@ async fn connections_to_the_source_are_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_to_a_source_that_is_read_from_its_log_are_cut() {
+    connections_are_cut((Kind::PostgresLog, Kind::Sqlite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_to_the_target_are_cut() {
     connections_are_cut((Kind::Sqlite, Kind::Postgres)).await;
+    connections_are_cut((Kind::Sqlite, Kind::PostgresLog)).await;
 }
 
 /// Nothing is forwarded any more, and nothing is reset: the one at the other end cannot be told from one that thinks.
@@ -129,6 +133,12 @@ async fn half_open(kinds: (Kind, Kind)) {
 async fn a_half_open_source_is_given_up() {
     half_open((Kind::Postgres, Kind::Sqlite)).await;
     half_open((Kind::Mysql, Kind::Sqlite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_source_that_is_read_from_its_log_is_given_up() {
+    half_open((Kind::PostgresLog, Kind::Sqlite)).await;
+    half_open((Kind::Sqlite, Kind::PostgresLog)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,112 +180,9 @@ async fn a_slow_target_costs_no_memory() {
     setup.settled().await;
 }
 
-/// A server of the test's own, to stop and kill.
-struct Cluster {
-    folder: tempfile::TempDir,
-    port: u16,
-    server: Option<Child>,
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the live tests through tests/run"))
-}
-
-/// A program of PostgreSQL, as the user that may run it.
-fn program(name: &str) -> Command {
-    let path = PathBuf::from(variable("TIDELOCK_TEST_POSTGRES_BIN")).join(name);
-    match variable("TIDELOCK_TEST_POSTGRES_USER").as_str() {
-        "" => Command::new(path),
-        user => {
-            let group = Command::new("id").args(["-g", user]).output().unwrap().stdout;
-            let group = String::from_utf8(group).unwrap();
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid", user, "--regid", group.trim(), "--init-groups", "--"]).arg(path);
-            command
-        }
-    }
-}
-
-impl Cluster {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let user = variable("TIDELOCK_TEST_POSTGRES_USER");
-        if !user.is_empty() {
-            assert!(Command::new("chown").arg(user).arg(folder.path()).status().unwrap().success());
-        }
-        let made = program("initdb")
-            .arg(format!("--pgdata={}", folder.path().join("data").display()))
-            .args(["--username=tidelock", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut cluster = Self { folder, port, server: None };
-        cluster.start().await;
-        cluster
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://tidelock@127.0.0.1:{}/postgres", self.port)
-    }
-
-    /// Starts it and waits until it answers. After a crash the first tries may find what is left of the old one.
-    async fn start(&mut self) {
-        let begin = std::time::Instant::now();
-        loop {
-            let folder = self.folder.path();
-            let server = self.server.get_or_insert_with(|| {
-                program("postgres")
-                    .arg("-D")
-                    .arg(folder.join("data"))
-                    .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
-                    .args(["-c", &format!("unix_socket_directories={}", folder.display())])
-                    .current_dir(folder)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .unwrap()
-            });
-            if server.try_wait().unwrap().is_some() {
-                self.server = None;
-            } else if let Ok(connection) = sqlx::PgConnection::connect(&self.url()).await {
-                connection.close().await.unwrap();
-                return;
-            }
-            assert!(begin.elapsed() < Duration::from_secs(60), "PostgreSQL does not start");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// `pg_ctl stop -m fast`: sessions are ended.
-    fn stop(&mut self) {
-        let mut server = self.server.take().unwrap();
-        assert!(Command::new("kill").args(["-INT", &server.id().to_string()]).status().unwrap().success());
-        server.wait().unwrap();
-    }
-
-    /// `kill -9` of the postmaster.
-    fn crash(&mut self) {
-        let mut server = self.server.take().unwrap();
-        server.kill().unwrap();
-        server.wait().unwrap();
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if self.server.is_some() {
-            self.stop();
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_server_is_restarted_and_crashes() {
+async fn the_server_is_restarted_and_crashes(kinds: (Kind, Kind)) {
     let mut cluster = Cluster::new().await;
-    let tidelock = Tidelock::new();
+    let tidelock = program(&[kinds.0, kinds.1]);
     let target = Database::sqlite(tidelock.folder.path(), "target.db").await;
     let source = Database::Postgres { url: cluster.url(), admin: cluster.url(), name: "none".to_owned() };
     let setup = Setup { source, target, tidelock };
@@ -299,6 +206,45 @@ async fn the_server_is_restarted_and_crashes() {
         setup.source.await_value("SELECT city FROM customers WHERE id = 1", &format!("town {id}")).await;
         service.ready().await;
     }
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    setup.settled().await;
+}
+
+#[tokio::test]
+async fn a_server_is_restarted_and_crashes() {
+    the_server_is_restarted_and_crashes((Kind::Postgres, Kind::Sqlite)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_read_from_its_log_is_restarted_and_crashes() {
+    the_server_is_restarted_and_crashes((Kind::PostgresLog, Kind::Sqlite)).await;
+}
+
+/// The server hands a transaction on as it was committed, in one piece: it is not held here.
+#[tokio::test]
+async fn a_large_transaction_costs_no_memory() {
+    const ROWS: u32 = 200_000;
+    const GROWTH_MAX_KIB: u64 = 64 * 1024;
+    let setup = Setup::new((Kind::PostgresLog, Kind::Sqlite)).await;
+    setup.tables().await;
+    setup.configure(json!({"sync_type": "one_way"}));
+    setup.source.execute("INSERT INTO customers (id, name) VALUES (0, 'first')").await;
+    let mut service = setup.tidelock.serve();
+    setup.target.await_value("SELECT CAST(count(*) AS TEXT) FROM clients", "1").await;
+    service.ready().await;
+    let before = service.memory_kib();
+    // 80 MB, more than the growth that is allowed.
+    let rows = format!(
+        "INSERT INTO customers (id, name, city) SELECT i, 'n' || i, repeat(md5(i::text), 12) FROM generate_series(1, {ROWS}) i"
+    );
+    setup.source.execute(&rows).await;
+    let mut most = before;
+    let count = "SELECT CAST(count(*) AS TEXT) FROM clients";
+    while setup.target.value(count).await != Some((ROWS + 1).to_string()) {
+        most = most.max(service.memory_kib());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(most - before <= GROWTH_MAX_KIB, "{before} KiB before, {most} KiB at most");
     assert_eq!(service.stop(), 0, "{}", service.log());
     setup.settled().await;
 }

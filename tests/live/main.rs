@@ -27,6 +27,7 @@ mod harness;
 mod scenarios;
 
 mod bad_input;
+mod cluster;
 mod faults;
 mod looking;
 mod mysql;
@@ -38,6 +39,8 @@ mod postgres_describe;
 mod postgres_errors;
 mod postgres_load;
 mod postgres_logical;
+mod postgres_logical_keys;
+mod postgres_logical_network;
 mod postgres_polling;
 mod postgres_tracking;
 mod postgres_values;

@@ -110,7 +110,15 @@ async fn a_table_that_was_taken_out_of_the_publication_is_another_stream() {
         let first = side.source.prepare().await.unwrap();
         db.run(&format!("DROP TABLE t; {TABLE}")).await;
         let mut again = db.table("t", &["id", "v"]).logical().open().await;
-        assert_ne!(again.source.prepare().await.unwrap(), first);
+        let second = again.source.prepare().await.unwrap();
+        assert_ne!(second, first);
+        assert_eq!(again.source.prepare().await.unwrap(), second, "nothing has happened");
+        let name = db.text("SELECT pubname::text FROM pg_publication").await.unwrap();
+        for altered in ["SET TABLE t WHERE (id > 5)", "SET TABLE t (id)", "SET (publish = 'insert')"] {
+            let before = again.source.prepare().await.unwrap();
+            db.run(&format!("ALTER PUBLICATION {name} {altered}")).await;
+            assert_ne!(again.source.prepare().await.unwrap(), before, "{altered}");
+        }
     })
     .await;
 }

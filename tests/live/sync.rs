@@ -9,3 +9,4 @@ crate::scenarios::suite::suite!(postgres_to_mysql, Kind::Postgres, Kind::Mysql);
 crate::scenarios::suite::suite!(mysql_to_sqlite, Kind::Mysql, Kind::Sqlite);
 crate::scenarios::suite::hub_suite!(postgres_hub, Kind::Postgres, Kind::Sqlite, Kind::Postgres);
 crate::scenarios::suite::hub_suite!(sqlite_hub, Kind::Sqlite, Kind::Postgres, Kind::Sqlite);
+crate::scenarios::suite::hub_suite!(log_hub, Kind::PostgresLog, Kind::PostgresLog, Kind::Sqlite);

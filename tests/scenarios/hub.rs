@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Kind;
+use super::{Kind, program};
 use crate::harness::{Database, Tidelock};
 
 /// The databases, in this order everywhere: hub, crm, desk.
@@ -21,7 +21,7 @@ const SEEN: [&str; 3] = [
 
 impl Hub {
     async fn new(kinds: [Kind; 3]) -> Self {
-        let tidelock = Tidelock::new();
+        let tidelock = program(&kinds);
         let folder = tidelock.folder.path().to_owned();
         let mut databases = Vec::new();
         for (kind, name) in kinds.into_iter().zip(NAMES) {

@@ -81,11 +81,17 @@ impl Kind {
     }
 }
 
+/// The program, as these databases need it.
+pub fn program(kinds: &[Kind]) -> Tidelock {
+    let mut tidelock = Tidelock::new();
+    tidelock.logical = kinds.iter().any(|kind| matches!(kind, Kind::PostgresLog));
+    tidelock
+}
+
 impl Setup {
     /// Empty databases.
     pub async fn new(kinds: (Kind, Kind)) -> Self {
-        let mut tidelock = Tidelock::new();
-        tidelock.logical = [kinds.0, kinds.1].iter().any(|kind| matches!(kind, Kind::PostgresLog));
+        let tidelock = program(&[kinds.0, kinds.1]);
         let folder = tidelock.folder.path().to_owned();
         let (source, target) = (kinds.0.open(&folder, "source.db").await, kinds.1.open(&folder, "target.db").await);
         Self { source, target, tidelock }

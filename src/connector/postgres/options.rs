@@ -41,6 +41,8 @@ pub(super) struct Server {
     pub(super) place: Place,
     /// The schema that a table without one is looked up in.
     pub(super) schema: String,
+    /// How long the server may be silent.
+    timeout: Option<Duration>,
 }
 
 impl Server {
@@ -84,7 +86,7 @@ impl Server {
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let server = format!("{}:{}/{database}", options.get_host(), options.get_port());
         let schema = credentials.schema.clone().unwrap_or_else(|| "public".to_owned());
-        Ok(Self { options, place: Place { server, table: None }, schema })
+        Ok(Self { options, place: Place { server, table: None }, schema, timeout: endpoint.timeout })
     }
 
     /// Opens one connection, with a clear error where that fails.
@@ -129,6 +131,7 @@ impl Server {
             password: url.password().map(percent_decoded),
             database: options.get_database().unwrap_or_else(|| options.get_username()).to_owned(),
             trust,
+            timeout: self.timeout,
         }
     }
 

@@ -104,8 +104,16 @@ impl Stream {
         self.pool.acquire().await.map_err(|error| self.place.failed("asking for the replication slot", error))
     }
 
+    /// An error where a stream that begins at `confirmed` leaves out what comes behind `least`.
+    fn reaches_back(&self, confirmed: u64, least: u64) -> Result<()> {
+        if confirmed > least {
+            return Err(self.lost("the replication slot stands behind the stored position"));
+        }
+        Ok(())
+    }
+
     /// Begins to read where the slot was confirmed. `None` where there is no slot, or somebody else reads it who must be left alone.
-    async fn start(&self, least: Option<u64>) -> Result<Option<Running>> {
+    async fn start(&self, least: u64) -> Result<Option<Running>> {
         let failed = |error| self.place.failed("asking for the replication slot", error);
         let mut connection = self.connection().await?;
         let slot = objects::slot(&mut connection, &self.name).await.map_err(failed)?;
@@ -116,9 +124,7 @@ impl Stream {
             }
             objects::vacate(&mut connection, &self.name).await.map_err(failed)?;
         }
-        if least.is_some_and(|least| slot.confirmed > least) {
-            return Err(self.lost("the replication slot stands behind the stored position"));
-        }
+        self.reaches_back(slot.confirmed, least)?;
         let opening = async {
             let mut wire = Wire::open(&self.server.address()).await?;
             wire.start(&self.name, &self.name).await?;
@@ -128,7 +134,7 @@ impl Stream {
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(timed_out()));
         let wire = opened.map_err(|error| self.failed(&error))?;
         let decoder = Decoder::new(self.key.clone());
-        Ok(Some(Running::start(wire, decoder, self.name.clone(), slot.confirmed)))
+        Ok(Some(Running::start(wire, decoder, &self.name, slot.confirmed)))
     }
 
     /// Waits until everything that is committed now has been read, or until `enough`. What is read waits to be taken, and the reader stops
@@ -162,7 +168,7 @@ impl Stream {
         }
         let mut running = self.running.lock().await;
         if running.is_none() {
-            *running = self.start(None).await?.map(Arc::new);
+            *running = self.start(u64::MAX).await?.map(Arc::new);
         }
         let Some((shared, progress)) =
             running.as_ref().map(|running| (Arc::clone(&running.shared), running.progress.clone()))
@@ -241,9 +247,10 @@ impl StreamSource {
         if running.is_none() {
             // What came before it began, nobody was told of.
             (self.progress, self.issued, self.waits) = (None, None, false);
-            *running = self.stream.start(Some(least)).await?.map(Arc::new);
+            *running = self.stream.start(least).await?.map(Arc::new);
         }
         let running = running.clone().ok_or_else(|| self.stream.lost("the replication slot is gone"))?;
+        self.stream.reaches_back(running.began, least)?;
         // What comes from now on ends the next wait.
         self.arrived = self.progress.get_or_insert_with(|| running.progress.clone()).borrow().arrived;
         Ok(running)

@@ -91,10 +91,13 @@ pub(super) async fn prepare(connection: &mut PgConnection, collection: &Collecti
     }
 }
 
-/// Whether publication and slot are as they were made, and the comment.
+/// Whether publication and slot are as they were made, and the comment. A filter of rows or a list of columns, which somebody may have added,
+/// is known from version 15 on.
 async fn state(connection: &mut PgConnection, collection: &Collection, name: &str) -> Sql<(bool, Option<String>)> {
     let sql = "SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot \
-           AND (SELECT array_agg(r.prrelid::bigint) FROM pg_publication_rel r WHERE r.prpubid = p.oid) = ARRAY[to_regclass($2)::oid::bigint], \
+           AND (SELECT array_agg(r.prrelid::bigint) FROM pg_publication_rel r WHERE r.prpubid = p.oid) = ARRAY[to_regclass($2)::oid::bigint] \
+           AND NOT EXISTS (SELECT FROM pg_publication_rel r, jsonb_each_text(to_jsonb(r)) AS part (name, value) \
+             WHERE r.prpubid = p.oid AND part.name IN ('prqual', 'prattrs') AND part.value IS NOT NULL), \
          obj_description(p.oid, 'pg_publication') FROM pg_publication p WHERE p.pubname = $1";
     let row = sqlx::query(sql).bind(name).bind(collection.table.quoted()).fetch_optional(&mut *connection).await?;
     let Some(row) = row else { return Ok((false, None)) };

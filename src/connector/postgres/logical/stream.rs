@@ -23,8 +23,12 @@ const WAITING_MAX: usize = 20_000;
 const WHOLE_MAX: usize = 5_000;
 /// While we do not read, what was confirmed is repeated this often, so that the server knows that we are there.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
-/// The server asks for a sign of life every 15 s: after this long the connection is lost.
-const SILENCE_MAX: Duration = Duration::from_secs(40);
+/// A server that has been silent for half of this is asked for an answer, after all of it the connection is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// The server asks for an answer each 15 s. Where it asks so often and so fast one after the other, it is being stopped, and waits until we
+/// have acknowledged everything or leave.
+const PRESSED_MAX: u32 = 5;
+const PRESSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What happened to a row, or to all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +199,8 @@ pub(super) struct Running {
     pub(super) shared: Arc<Shared>,
     /// How far it has come.
     pub(super) progress: watch::Receiver<Progress>,
+    /// Where it began: everything committed before was acknowledged.
+    pub(super) began: u64,
     task: JoinHandle<()>,
 }
 
@@ -206,18 +212,20 @@ impl Drop for Running {
 
 impl Running {
     /// Reads a started stream of the slot `name`, which is confirmed up to `confirmed`.
-    pub(super) fn start(wire: Wire, decoder: Decoder, name: String, confirmed: u64) -> Self {
+    pub(super) fn start(wire: Wire, decoder: Decoder, name: &str, confirmed: u64) -> Self {
         let shared = Arc::new(Shared::default());
         shared.buffer().confirmed = confirmed;
         let (sender, progress) = watch::channel(Progress { read: confirmed, ..Progress::default() });
         let reader = Reader {
             decoder,
             own: format!("{name}:"),
+            silence: wire.timeout().map_or(SILENCE_MAX, |timeout| timeout.min(SILENCE_MAX)),
             shared: Arc::clone(&shared),
             progress: sender,
             open: Transaction::default(),
+            pressed: None,
         };
-        Self { shared, progress, task: tokio::spawn(reader.run(wire)) }
+        Self { shared, progress, began: confirmed, task: tokio::spawn(reader.run(wire)) }
     }
 }
 
@@ -242,9 +250,13 @@ struct Transaction {
 struct Reader {
     decoder: Decoder,
     own: String,
+    /// How long the server may be silent.
+    silence: Duration,
     shared: Arc<Shared>,
     progress: watch::Sender<Progress>,
     open: Transaction,
+    /// How often the server has asked for an answer without a break, and when it last did.
+    pressed: Option<(u32, Instant)>,
 }
 
 impl Reader {
@@ -254,40 +266,63 @@ impl Reader {
     }
 
     async fn read(&mut self, wire: &mut Wire) -> Result<std::convert::Infallible, WireError> {
-        let (mut heard, mut reported, mut confirmed) = (Instant::now(), Instant::now(), None);
+        let (mut heard, mut told, mut confirmed) = (Instant::now(), Instant::now(), None);
+        // Whether an answer is waited for.
+        let mut asked = false;
         loop {
             let (full, through) = self.standing();
-            if confirmed != Some(through) || (full && reported.elapsed() >= STATUS_INTERVAL) {
-                wire.confirm(through).await?;
-                (reported, confirmed) = (Instant::now(), Some(through));
+            if confirmed != Some(through) {
+                wire.confirm(through, asked).await?;
+                (told, confirmed) = (Instant::now(), Some(through));
             }
-            let deadline = if full { reported + STATUS_INTERVAL } else { heard + SILENCE_MAX };
+            if full {
+                (heard, asked) = (Instant::now(), false);
+            }
+            let deadline = match (full, asked) {
+                (true, _) => told + STATUS_INTERVAL,
+                (false, false) => heard + self.silence / 2,
+                (false, true) => heard + self.silence,
+            };
             tokio::select! {
                 event = wire.next(), if !full => {
-                    heard = Instant::now();
-                    match event? {
-                        Event::Data(data) => self.message(&data),
-                        Event::Alive { end, answer } => {
-                            if !self.open.running {
-                                self.reached(end);
-                            }
-                            if answer {
-                                confirmed = None;
-                            }
-                        }
+                    (heard, asked) = (Instant::now(), false);
+                    if self.event(event?)? {
+                        confirmed = None;
                     }
                 }
                 () = self.shared.nudge.notified() => {}
                 () = tokio::time::sleep_until(deadline) => {
-                    if !full {
+                    if asked {
                         return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
                     }
+                    (asked, confirmed) = (!full, None);
                 }
             }
-            if full {
-                heard = Instant::now();
-            }
         }
+    }
+
+    /// Takes an event; whether the server wants an answer.
+    fn event(&mut self, event: Event) -> Result<bool, WireError> {
+        let (end, answer) = match event {
+            Event::Data(data) => {
+                self.pressed = None;
+                self.message(&data);
+                return Ok(false);
+            }
+            Event::Alive { end, answer } => (end, answer),
+        };
+        if !self.open.running {
+            self.reached(end);
+        }
+        if answer {
+            let (times, last) = self.pressed.unwrap_or((0, Instant::now()));
+            let times = if last.elapsed() < PRESSED_WITHIN { times + 1 } else { 0 };
+            if times > PRESSED_MAX {
+                return Err(std::io::Error::other("the server is being stopped").into());
+            }
+            self.pressed = Some((times, Instant::now()));
+        }
+        Ok(answer)
     }
 
     /// Whether there is no room to read on, and what is confirmed.

@@ -116,3 +116,74 @@ impl ServerCertVerifier for Lenient {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority() -> Issuer {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// What a client with this trust says of a server that shows a certificate of `name`.
+    async fn meets(trust: &Trust, issuer: &Issuer, name: &str) -> io::Result<()> {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, issuer).unwrap();
+        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = builder.with_single_cert(vec![certificate.der().clone()], private).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (_, met) = tokio::join!(acceptor.accept(server), encrypt(client, "db.example", trust));
+        met.map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn each_mode_asks_for_what_it_says() {
+        let (known, unknown) = (authority(), authority());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, known.pem()).unwrap();
+        let file = Some(path);
+        let accepted = [
+            (Trust::Preferred, &unknown, "other.example"),
+            (Trust::Anybody, &unknown, "other.example"),
+            (Trust::Authority(file.clone()), &known, "db.example"),
+            (Trust::Authority(file.clone()), &known, "other.example"),
+            (Trust::Host(file.clone()), &known, "db.example"),
+        ];
+        for (trust, issuer, name) in accepted {
+            meets(&trust, issuer, name).await.unwrap_or_else(|error| panic!("{trust:?} {name}: {error}"));
+        }
+        let refused = [
+            (Trust::Authority(file.clone()), &unknown, "db.example"),
+            (Trust::Authority(None), &known, "db.example"),
+            (Trust::Host(file.clone()), &known, "other.example"),
+            (Trust::Host(file), &unknown, "db.example"),
+            (Trust::Host(None), &known, "db.example"),
+        ];
+        for (trust, issuer, name) in refused {
+            assert!(meets(&trust, issuer, name).await.is_err(), "{trust:?} {name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_root_certificate_that_cannot_be_read_is_named() {
+        let trust = Trust::Host(Some(PathBuf::from("/nowhere/ca.pem")));
+        let error = meets(&trust, &authority(), "db.example").await.unwrap_err();
+        assert!(error.to_string().contains("sslrootcert /nowhere/ca.pem"), "{error}");
+    }
+}

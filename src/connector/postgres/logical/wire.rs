@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::authentication::md5_hash;
@@ -18,7 +19,7 @@ use super::tls::{self, Trust};
 /// The server's clock begins in 2000: microseconds from 1970 to there.
 pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const READ_BYTES: usize = 64 << 10;
-/// The server gives up on us after this long without a word, and asks us for one after half of it: so an idle connection is never silent.
+/// The server gives up on us after this long without a word, and asks us for one after half of it.
 const SERVER_TIMEOUT: &str = "30s";
 /// As in the sessions of `options`: a value has one text.
 const SETTINGS: [(&str, &str); 6] = [
@@ -46,6 +47,8 @@ pub(in super::super) struct Address {
     pub(in super::super) database: String,
     /// Whether and how the connection is encrypted.
     pub(in super::super) trust: Trust,
+    /// How long the server may be silent, where that was said.
+    pub(in super::super) timeout: Option<Duration>,
 }
 
 /// What went wrong on the connection.
@@ -79,13 +82,15 @@ pub(super) struct Wire {
     stream: Box<dyn Duplex>,
     read: BytesMut,
     out: BytesMut,
+    timeout: Option<Duration>,
 }
 
 impl Wire {
     /// Connects and logs in.
     pub(super) async fn open(address: &Address) -> Result<Self, WireError> {
         let stream = connect(address).await?;
-        let mut wire = Self { stream, read: BytesMut::with_capacity(READ_BYTES), out: BytesMut::new() };
+        let read = BytesMut::with_capacity(READ_BYTES);
+        let mut wire = Self { stream, read, out: BytesMut::new(), timeout: address.timeout };
         let own = [
             ("user", address.user.as_str()),
             ("database", &address.database),
@@ -147,6 +152,11 @@ impl Wire {
         Ok(())
     }
 
+    /// How long the server may be silent, where that was said.
+    pub(super) const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// The next event of a started stream. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Event, WireError> {
         loop {
@@ -158,15 +168,16 @@ impl Wire {
         }
     }
 
-    /// Tells the server what it may forget: what was committed before `through`.
-    pub(super) async fn confirm(&mut self, through: u64) -> Result<(), WireError> {
+    /// Tells the server what it may forget: what was committed before `through`; and asks it for an answer, or does not.
+    pub(super) async fn confirm(&mut self, through: u64, answer: bool) -> Result<(), WireError> {
         let mut status = Vec::with_capacity(34);
         status.push(b'r');
         for _ in ["written", "flushed", "applied"] {
             status.extend_from_slice(&through.to_be_bytes());
         }
-        // Our clock is of no use to anybody, and no answer is asked for: the server asks us.
-        status.extend_from_slice(&[0; 9]);
+        // Our clock is of no use to anybody.
+        status.extend_from_slice(&[0; 8]);
+        status.push(u8::from(answer));
         frontend::CopyData::new(status.as_slice())?.write(&mut self.out);
         self.flush().await
     }
@@ -287,5 +298,39 @@ mod tests {
         assert!(event(&Bytes::from_static(b"k123")).is_err());
         let error = said(b"SERROR\0C55006\0Mslot is active\0\0");
         assert_eq!(error.to_string(), "slot is active (SQLSTATE 55006)");
+    }
+
+    /// Connects to a server that does not encrypt.
+    async fn meets_plain_server(trust: Trust) -> Result<(), WireError> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address {
+            host: "127.0.0.1".to_owned(),
+            socket: None,
+            port: listener.local_addr().unwrap().port(),
+            user: "ann".to_owned(),
+            password: None,
+            database: "shop".to_owned(),
+            trust,
+            timeout: None,
+        };
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47], "a request for TLS, and nothing before the answer");
+            stream.write_all(b"N").await.unwrap();
+            stream
+        };
+        let (_stream, met) = tokio::join!(server, connect(&address));
+        met.map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_in_the_open_where_that_is_not_wanted() {
+        for trust in [Trust::Anybody, Trust::Authority(None), Trust::Host(None)] {
+            let refused = meets_plain_server(trust).await;
+            assert!(matches!(&refused, Err(WireError::Refused(why)) if why.contains("sslmode")), "{refused:?}");
+        }
+        meets_plain_server(Trust::Preferred).await.unwrap();
     }
 }
