@@ -293,6 +293,12 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
+    /// Records that may have come of these creates, given with their places in the intention, whose outcome nobody was told: same order and
+    /// length, oldest first. Asked where no marks are kept; none where the system cannot tell.
+    async fn made(&self, _of: Mark<'_>, creates: &[(usize, Record)]) -> Result<Vec<Vec<Record>>> {
+        Ok(vec![Vec::new(); creates.len()])
+    }
+
     /// Inserts or updates by the correlation fields (which have a unique constraint), without a guard, as fast as the system can;
     /// writes nothing where a record is equal already. Correlation values do not repeat within `records`. Outer errors as in `write`.
     async fn upsert(&self, records: &[Record]) -> Result<Upserted>;

@@ -161,6 +161,10 @@ impl Target for Limited<Arc<dyn Target>> {
         self.limit.on("writing", self.inner.write_marked(writes, mark)).await
     }
 
+    async fn made(&self, of: Mark<'_>, creates: &[(usize, Record)]) -> Result<Vec<Vec<Record>>> {
+        self.limit.on("looking for what was created", self.inner.made(of, creates)).await
+    }
+
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
         self.limit.on("writing", self.inner.upsert(records)).await
     }

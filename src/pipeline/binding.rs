@@ -13,6 +13,7 @@ mod digest;
 mod functions;
 mod lookup;
 mod match_on;
+mod read_only;
 mod rules;
 
 pub use ask::{Answered, ask};
@@ -60,6 +61,8 @@ pub struct BoundMapping {
     pub value_map: Vec<(String, Value)>,
     /// Part of the correlation: the source's value rules.
     pub correlation: bool,
+    /// The source's system alone makes the source's field: a created record does not carry it.
+    pub generated: bool,
     /// The values are keys of another pair's records.
     pub lookup: Option<BoundLookup>,
 }
@@ -344,9 +347,8 @@ impl Binder<'_> {
                 Problem::error("mapping.key_transformed", &mapping.at, text).suggest("remove \"transformation\" here"),
             );
         }
-        let backward = backward.filter(|_| source.writable || !correlation);
-        self.check_writable(&target, forward.is_some(), mapping);
-        self.check_writable(&source, backward.is_some() && !correlation, mapping);
+        let (forward, backward) = self.writable_ways((&source, &target), (forward, backward), mapping, correlation);
+        let source_writable = source.writable;
         let fields = Ends {
             source: BoundField {
                 position: self.place(End::Source, &source.name),
@@ -360,6 +362,7 @@ impl Binder<'_> {
             },
         };
         let kind = fields.target.kind;
+        let generated = correlation && !source_writable;
         let default = mapping.default.as_ref().and_then(|json| self.literal(json, kind, mapping));
         let value_map = mapping
             .value_map
@@ -374,6 +377,7 @@ impl Binder<'_> {
             default,
             value_map,
             correlation,
+            generated,
             lookup: None,
         })
     }
@@ -392,16 +396,6 @@ impl Binder<'_> {
         );
         self.problems.push(suggested(problem, name, &names));
         None
-    }
-
-    fn check_writable(&mut self, column: &Column, written: bool, mapping: &FieldMapping) {
-        if written && !column.writable {
-            let text = format!("column \"{}\" is computed by its system and cannot be written", column.name);
-            self.problems.push(
-                Problem::error("mapping.read_only_field", &mapping.at, text)
-                    .suggest("set \"direction\" so that nothing flows into it"),
-            );
-        }
     }
 
     fn literal(&mut self, json: &serde_json::Value, kind: Kind, mapping: &FieldMapping) -> Option<Value> {

@@ -248,12 +248,17 @@ impl Pipeline {
         let mark = Mark { run: &begun.run, number: begun.number, since: begun.since, first: 0 };
         let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes, Some(mark)).await?;
         written(end).pass();
+        let hands_on = self.binding.made(end).next().is_some();
         for ((item, write), outcome) in writers.into_iter().zip(&writes).zip(outcomes) {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
+            let before = hands_on.then(|| item.image(end).cloned()).flatten();
             item.fold(end, write, outcome, done);
             if let (true, Write::Update { key, fields, .. }) = (applied, write) {
                 item.advance(&self.binding, end, fields);
                 self.note_write(end, key, fields);
+            }
+            if applied && hands_on {
+                item.hand_on(&self.binding, end, before.as_ref());
             }
         }
         Ok(())

@@ -206,8 +206,9 @@ fn created(binding: &Binding, at: End, images: &Images<'_>) -> Decision {
     for (mapping, cell) in binding.mappings.iter().zip(images.mapped.get(at.other()).iter().copied().flatten()) {
         match cell {
             Err(rejection) => decision.rejection = decision.rejection.or_else(|| Some((at.other(), rejection.clone()))),
-            // A key that is null is left to the system that generates it.
-            Ok(Some(Value::Null)) if mapping.correlation => {}
+            // A key that is null, or may not be given, is left to the system that generates it.
+            Ok(Some(value)) if mapping.correlation && (value.is_null() || (mapping.generated && at == End::Source)) => {
+            }
             Ok(Some(value)) => fields.push((mapping.fields.get(at).position, value)),
             Ok(None) => {}
         }

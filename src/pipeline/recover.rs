@@ -2,8 +2,11 @@
 //! agreed before anything else is decided, so that whatever people did since is told from it (docs/decisions/0006).
 
 use super::Pipeline;
-use super::apply::key_names;
+use std::collections::{HashMap, HashSet};
+
+use super::apply::{key_names, key_of};
 use crate::change::End;
+use crate::connector::Mark;
 use crate::connector::marks::fates;
 use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
@@ -32,20 +35,51 @@ impl Pipeline {
         let target = self.targets.get(open.intention.end);
         match target.marks(&open.run, open.number).await? {
             Some(marks) => fates(&marks, writes.len()).map_err(|error| SyncError::internal(error.to_string())),
-            None => self.compared(open.intention.end, writes).await,
+            None => self.compared(open).await,
         }
     }
 
     /// Where a system keeps no marks, a write counts as done where what it wrote is there.
-    async fn compared(&self, end: End, writes: &[Intended<i64>]) -> Result<Vec<Fate>> {
+    async fn compared(&self, open: &Open) -> Result<Vec<Fate>> {
+        let (end, writes) = (open.intention.end, &open.intention.writes);
+        let mut made = self.made(open).await?;
         let keys: Vec<Key> = writes.iter().filter_map(|write| write.keys.get(end).clone()).collect();
         let mut images = self.targets.get(end).fetch(&keys).await?.into_iter();
-        let mut fate = |write: &Intended<i64>| -> Fate {
-            // A key that the system makes cannot be told.
-            write.keys.get(end).as_ref()?;
+        let mut fate = |(place, write): (usize, &Intended<i64>)| -> Fate {
+            if write.keys.get(end).is_none() {
+                return made.remove(&place).map(Some);
+            }
             is_there(write, end, images.next().flatten().as_ref()).then_some(None)
         };
-        Ok(writes.iter().map(&mut fate).collect())
+        Ok(writes.iter().enumerate().map(&mut fate).collect())
+    }
+
+    /// What came of creates whose key the system makes, by their places: records that the system takes for theirs and that no link has.
+    async fn made(&self, open: &Open) -> Result<HashMap<usize, Record>> {
+        let end = open.intention.end;
+        let creates: Vec<(usize, Record)> = (0..)
+            .zip(&open.intention.writes)
+            .filter(|(_, write)| write.op == WriteOp::Create && write.keys.get(end).is_none())
+            .filter_map(|(place, write)| Some((place, write.base.as_ref()?.get(end).clone())))
+            .collect();
+        if creates.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let of = Mark { run: &open.run, number: open.number, since: open.number, first: 0 };
+        let found = self.targets.get(end).made(of, &creates).await?;
+        let mut taken: HashSet<Key> = self.taken(end, &found).await?.into_keys().collect();
+        let mut made = HashMap::new();
+        for ((place, _), candidates) in creates.into_iter().zip(found) {
+            let mut free = candidates
+                .into_iter()
+                .filter_map(|record| Some((key_of(&self.binding, end, &record)?, record)))
+                .filter(|(key, _)| !taken.contains(key));
+            if let Some((key, record)) = free.next() {
+                taken.insert(key);
+                made.insert(place, record);
+            }
+        }
+        Ok(made)
     }
 
     /// What is committed of an intention.

@@ -92,6 +92,21 @@ impl Item {
         base
     }
 
+    /// What its system made of fields beside those that were written, where they flow to the other side only, is still to be carried there: the time
+    /// of the last change, for one. Only once: a side whose fields change with each write must not keep the other busy for ever.
+    pub(in crate::pipeline) fn hand_on(&mut self, binding: &Binding, end: End, before: Option<&Record>) {
+        let (Some(stored), Some(base), true) = (self.image(end).cloned(), self.base.as_mut(), self.rounds <= 1) else {
+            return;
+        };
+        for of in binding.made(end) {
+            let was = before.map_or(Some(&Value::Null), |before| reconcile::field(before, of));
+            if let (Some(was), true) = (was, reconcile::field(&stored, of) != was) {
+                base.get_mut(end).set(&of.name, was.clone());
+                self.fresh = true;
+            }
+        }
+    }
+
     /// What has reached `end` is agreed.
     pub(in crate::pipeline) fn advance(&mut self, binding: &Binding, end: End, fields: &Record) {
         let written = |of: &BoundField| fields.get(&of.name).is_some();

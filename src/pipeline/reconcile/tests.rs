@@ -25,6 +25,7 @@ pub(crate) fn binding(rule: Rule) -> Binding {
             default: None,
             value_map: Vec::new(),
             correlation: *name == "id",
+            generated: false,
             lookup: None,
         }
     };

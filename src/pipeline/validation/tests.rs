@@ -103,6 +103,7 @@ fn binding(kinds: [Kind; 2], rules: Vec<BoundRule>) -> Binding {
             default: None,
             value_map: Vec::new(),
             correlation: false,
+            generated: false,
             lookup: None,
         }
     };
