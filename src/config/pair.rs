@@ -96,6 +96,8 @@ pub struct Endpoint {
     pub filter: Option<String>,
     /// The column that moves forward at each write: polling goes by it.
     pub updated_at: Option<String>,
+    /// The field by which a SaaS upserts, or that names what was created.
+    pub external_id: Option<String>,
     /// How long it may be silent before it is given up; `None`: for ever.
     pub timeout: Option<Duration>,
     /// How to reach it.

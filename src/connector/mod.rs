@@ -25,6 +25,7 @@ pub mod registry;
 
 pub mod mysql;
 pub mod postgres;
+pub mod salesforce;
 pub mod sqlite;
 
 pub use blueprint::{Blueprint, Creation, NewColumn, columns_by_index, without_index};

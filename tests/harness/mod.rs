@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the real program on real databases, in a folder of their own. No sleeps: states are awaited.
 
 pub mod proxy;
+pub mod sandbox;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -194,6 +195,12 @@ async fn mysql_run(url: &str, sql: &str) -> Result<(), sqlx::Error> {
     done
 }
 
+/// An HTTP client. TLS needs to be told whose arithmetic it is to use, even where nothing is encrypted.
+pub fn http() -> reqwest::Client {
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A name that nothing else has.
 pub fn unique() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -341,7 +348,7 @@ impl Service {
         let url = format!("http://{}/readyz", self.address().await);
         let begin = Instant::now();
         loop {
-            let body = match reqwest::get(&url).await {
+            let body = match http().get(&url).send().await {
                 Ok(answer) if answer.status().is_success() => return,
                 Ok(answer) => answer.text().await.unwrap_or_default(),
                 Err(error) => error.to_string(),
@@ -356,7 +363,7 @@ impl Service {
         let url = format!("http://{}/readyz", self.address().await);
         let begin = Instant::now();
         loop {
-            let answer = reqwest::get(&url).await.unwrap();
+            let answer = http().get(&url).send().await.unwrap();
             let (code, body) = (answer.status().as_u16(), answer.text().await.unwrap());
             if code == 503 && body.contains(text) {
                 return;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The first words of codes.
-const AREAS: [&str; 16] = [
+const AREAS: [&str; 17] = [
     "capture",
     "conflict",
     "connector",
@@ -18,6 +18,7 @@ const AREAS: [&str; 16] = [
     "resync",
     "rollout",
     "run",
+    "salesforce",
     "source",
     "sqlite",
     "state",

@@ -50,7 +50,7 @@ async fn a_bad_version_leaves_nothing_behind() {
     assert!(service.log().contains("a plugin is rolled back"), "{}", service.log());
     // The service says so.
     let url = format!("http://{}/api/v1/plugins", service.address().await);
-    let said: serde_json::Value = reqwest::get(&url).await.unwrap().json().await.unwrap();
+    let said: serde_json::Value = crate::harness::http().get(&url).send().await.unwrap().json().await.unwrap();
     let refused = &said["refused"][0];
     assert_eq!((&refused["plugin"], &refused["state"]), (&json!("suffix"), &json!("rolled_back")), "{said}");
     let listed = said["plugins"].as_array().unwrap();

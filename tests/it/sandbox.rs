@@ -1,73 +1,11 @@
 //! `tidelock sandbox salesforce` as a process, over HTTP; what it answers is held in `src/sandbox/org/tests.rs`, and by other people's clients in
 //! tests/clients.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::Tidelock;
-
-/// A running sandbox; ended when dropped.
-struct Sandbox {
-    process: Child,
-    said: Value,
-    client: Client,
-    token: String,
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Sandbox {
-    async fn start(tidelock: &Tidelock, arguments: &[&str]) -> Self {
-        let mut command = tidelock.command(&["sandbox", "salesforce", "--port", "0", "--json"]);
-        let mut process = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        let mut sandbox = Self { process, said, client: Client::new(), token: String::new() };
-        sandbox.log_in().await;
-        sandbox
-    }
-
-    async fn log_in(&mut self) {
-        let text = |name: &str| self.said[name].as_str().unwrap();
-        let body = format!(
-            "grant_type=client_credentials&client_id={}&client_secret={}",
-            text("client_id"),
-            text("client_secret")
-        );
-        let request = self.client.post(self.url("/services/oauth2/token")).body(body);
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        assert_eq!(answer["instance_url"], self.said["url"]);
-        self.token = answer["access_token"].as_str().unwrap().to_owned();
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.said["url"].as_str().unwrap())
-    }
-
-    fn api(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        let url = self.url(&format!("/services/data/v60.0/{path}"));
-        self.client.request(method.parse().unwrap(), url).bearer_auth(&self.token)
-    }
-
-    async fn count(&self, object: &str) -> u64 {
-        let answer = self.api("GET", &format!("query?q=SELECT+COUNT()+FROM+{object}")).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()["totalSize"].as_u64().unwrap()
-    }
-
-    async fn script(&self, script: Value) {
-        let answer = self.client.put(self.url("/sandbox/faults")).body(script.to_string()).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-    }
-}
+use crate::harness::sandbox::Sandbox;
 
 #[tokio::test]
 async fn it_serves_records_of_its_own_and_a_page() {

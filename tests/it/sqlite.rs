@@ -67,6 +67,7 @@ impl Fixture for SqliteFixture {
             collection: TABLE.to_owned(),
             filter: None,
             updated_at: None,
+            external_id: None,
             timeout: None,
             credentials: Credentials { path: Some(self.path()), ..Credentials::default() },
         }

@@ -23,6 +23,7 @@ fn endpoint(database: &Database, collection: &str) -> Endpoint {
         collection: collection.to_owned(),
         filter: None,
         updated_at: None,
+        external_id: None,
         timeout: None,
         credentials: Credentials { url: Some(Secret::new(url)), ..Credentials::default() },
     }

@@ -37,6 +37,7 @@ impl Fixture for MysqlFixture {
             collection: TABLE.to_owned(),
             filter: None,
             updated_at: None,
+            external_id: None,
             timeout: None,
             credentials: Credentials { url: Some(Secret::new(url)), ..Credentials::default() },
         }

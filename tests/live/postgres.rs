@@ -111,6 +111,7 @@ pub(crate) fn endpoint(url: &str, collection: &str) -> Endpoint {
         collection: collection.to_owned(),
         filter: None,
         updated_at: None,
+        external_id: None,
         timeout: None,
         credentials: Credentials { url: Some(Secret::new(url)), ..Credentials::default() },
     }

@@ -10,3 +10,4 @@ crate::scenarios::suite::suite!(mysql_to_sqlite, Kind::Mysql, Kind::Sqlite);
 crate::scenarios::suite::hub_suite!(postgres_hub, Kind::Postgres, Kind::Sqlite, Kind::Postgres);
 crate::scenarios::suite::hub_suite!(sqlite_hub, Kind::Sqlite, Kind::Postgres, Kind::Sqlite);
 crate::scenarios::suite::hub_suite!(log_hub, Kind::PostgresLog, Kind::PostgresLog, Kind::Sqlite);
+crate::scenarios::suite::salesforce_suite!(salesforce_to_postgres, Kind::Postgres);

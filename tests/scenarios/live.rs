@@ -35,7 +35,7 @@ pub async fn pause_and_resume(kinds: (Kind, Kind)) {
     setup.target.await_value("SELECT full_name FROM clients WHERE client_id = 1", "Ada").await;
     assert_eq!(setup.tidelock.run(&["pause", "customers", "sync.json"]).code, 0);
     let url = format!("http://{}/readyz", service.address().await);
-    while reqwest::get(&url).await.unwrap().status().is_success() {
+    while crate::harness::http().get(&url).send().await.unwrap().status().is_success() {
         tokio::task::yield_now().await;
     }
     setup.source.execute("UPDATE customers SET phone = '2' WHERE id = 1").await;

@@ -25,6 +25,7 @@ pub mod resync;
 pub mod review;
 pub mod review_http;
 pub mod rollout;
+pub mod salesforce;
 pub mod schema_drift;
 pub mod suite;
 pub mod two_way;

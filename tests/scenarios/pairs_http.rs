@@ -39,7 +39,7 @@ pub async fn http_tells_and_switches_pairs(kinds: (Kind, Kind)) {
     setup.configure(json!({"sync_type": "bidirectional", "server": {"token": "secret"}}));
     setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, 'Bob')").await;
     let mut service = setup.tidelock.serve();
-    let api = Api { client: reqwest::Client::new(), root: format!("http://{}/api/v1", service.address().await) };
+    let api = Api { client: crate::harness::http(), root: format!("http://{}/api/v1", service.address().await) };
     api.awaits("live").await;
     let (status, all) = api.get("/pairs").await;
     let pair = &all["pairs"][0];
@@ -88,7 +88,7 @@ pub async fn http_refuses_strangers_and_nonsense(kinds: (Kind, Kind)) {
     setup.tables().await;
     setup.configure(json!({"server": {"token": "secret"}}));
     let mut service = setup.tidelock.serve();
-    let api = Api { client: reqwest::Client::new(), root: format!("http://{}/api/v1", service.address().await) };
+    let api = Api { client: crate::harness::http(), root: format!("http://{}/api/v1", service.address().await) };
     api.awaits("live").await;
     for path in ["pause", "resume", "resync", "plan", "audit"] {
         refuses(&api, path).await;

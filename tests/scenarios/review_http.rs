@@ -14,7 +14,7 @@ type Said = (u16, Value);
 
 impl Api {
     fn new(address: &str) -> Self {
-        Self { client: reqwest::Client::new(), root: format!("http://{address}/api/v1/reviews") }
+        Self { client: crate::harness::http(), root: format!("http://{address}/api/v1/reviews") }
     }
 
     async fn said(request: reqwest::RequestBuilder) -> Said {

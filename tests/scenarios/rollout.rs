@@ -93,7 +93,7 @@ async fn only_looks(setup: &Setup) {
     let mut service = setup.tidelock.serve();
     let api = format!("http://{}/api/v1/pairs/customers", service.address().await);
     let told: Value = loop {
-        let told: Value = reqwest::get(&api).await.unwrap().json().await.unwrap();
+        let told: Value = crate::harness::http().get(&api).send().await.unwrap().json().await.unwrap();
         if told["phase"] == "read_only" {
             break told;
         }

@@ -73,6 +73,24 @@ macro_rules! hub_suite {
     };
 }
 
+/// The same for Salesforce (the sandbox) and one database: `salesforce_suite!(salesforce_to_sqlite, Kind::Sqlite);`
+macro_rules! salesforce_suite {
+    ($name:ident, $kind:expr) => {
+        mod $name {
+            use crate::scenarios::{Kind, salesforce};
+
+            crate::scenarios::suite::scenarios! {
+                $kind
+                salesforce: both_sides_are_brought_together, edits_conflicts_and_deletes_converge, ids_are_written_back_and_values_settle,
+                    a_copy_goes_by_its_external_id, refused_records_wait_and_the_others_flow, lost_answers_make_no_duplicate,
+                    sessions_limits_and_locks_pass, pages_that_break_off_lose_nothing, late_commits_are_found,
+                    purged_deletes_stop_the_pair, a_crash_after_creating_makes_no_duplicate, at_rest_nothing_is_written,
+                    other_grants_log_in_and_wrong_ones_do_not, a_filter_lets_some_through;
+            }
+        }
+    };
+}
+
 macro_rules! scenarios {
     ($kinds:tt $($module:ident : $($test:ident),+ ;)+) => {
         $($(
@@ -84,4 +102,4 @@ macro_rules! scenarios {
     };
 }
 
-pub(crate) use {hub_suite, scenarios, suite};
+pub(crate) use {hub_suite, salesforce_suite, scenarios, suite};

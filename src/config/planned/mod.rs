@@ -1,7 +1,5 @@
 //! Parts of the configuration that are read and checked but have no effect yet (layer 2). Each module is named like its key.
 
-use crate::change::Ends;
-
 mod mapping_options;
 mod monitoring;
 mod notifications;
@@ -19,6 +17,4 @@ pub struct Planned {
     pub notifications: Notifications,
     /// `mapping_options.timestamp_format`.
     pub timestamp_format: TimestampFormat,
-    /// `external_id` of the endpoints.
-    pub external_id: Ends<Option<String>>,
 }

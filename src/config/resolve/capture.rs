@@ -34,7 +34,11 @@ pub(super) fn capture(
     };
     let systems: Vec<&str> = followed.iter().map(|end| ends.get(*end).system_type.as_str()).collect();
     let method = method(context, scope, &systems);
+    refuse_cdc(context, scope, ends);
     let updated_at = Ends::from_fn(|end| {
+        if is_salesforce(ends.get(end)) {
+            return Some("SystemModstamp".to_owned());
+        }
         let timestamp = conflict.timestamp_field.as_deref();
         ends.get(end).updated_at.clone().or_else(|| name_at(end, timestamp?, mappings))
     });
@@ -95,6 +99,25 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>, followed: &[&str]) -> Ca
         context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest(suggestion));
     }
     if logical { CaptureMethod::LogicalReplication } else { CaptureMethod::DatabaseTriggers }
+}
+
+fn is_salesforce(endpoint: &Endpoint) -> bool {
+    endpoint.system_type == "salesforce"
+}
+
+/// Who asks for change events of Salesforce must not take polling for them.
+fn refuse_cdc(context: &mut Context<'_>, scope: &Scope<'_>, ends: Ends<&Endpoint>) {
+    let said = scope.find(|keys| {
+        let settings = keys.performance_settings.as_ref()?;
+        Some((settings.at, settings.change_detection?))
+    });
+    let Some((_, (place, ChangeDetection::Cdc))) = said else { return };
+    if is_salesforce(ends.source) || is_salesforce(ends.target) {
+        let at = context.at_key(place, "change_detection");
+        let message = "change data capture of Salesforce (Pub/Sub API) is not available yet";
+        let suggestion = "leave \"change_detection\" out: Salesforce is polled, every \"polling_interval_seconds\"";
+        context.report(Problem::error(codes::NOT_AVAILABLE, &at, message).suggest(suggestion));
+    }
 }
 
 fn interval(scope: &Scope<'_>) -> Duration {

@@ -41,9 +41,10 @@ pub(super) fn credentials(context: &mut Context<'_>, reach: &Reach<'_>) -> Crede
         schema: raw.schema.clone(),
         user: user.cloned(),
         password: raw.password.as_deref().map(Secret::new),
-        other: other(raw),
+        other: other(context, reach, raw),
     };
     require(context, reach, &resolved);
+    warn_no_org(context, reach, &resolved);
     resolved
 }
 
@@ -65,7 +66,9 @@ fn either<'a>(
 }
 
 /// What only some systems ask for, by its key.
-fn other(raw: &raw::Credentials) -> BTreeMap<String, Secret> {
+fn other(context: &Context<'_>, reach: &Reach<'_>, raw: &raw::Credentials) -> BTreeMap<String, Secret> {
+    let in_folder = |file: &String| context.documents.path(reach.at, file).to_string_lossy().into_owned();
+    let private_key_file = raw.private_key_file.as_ref().map(in_folder);
     let all = [
         ("socket", &raw.socket),
         ("ssl_mode", &raw.ssl_mode),
@@ -78,7 +81,7 @@ fn other(raw: &raw::Credentials) -> BTreeMap<String, Secret> {
         ("refresh_token", &raw.refresh_token),
         ("access_token", &raw.access_token),
         ("api_token", &raw.api_token),
-        ("private_key_file", &raw.private_key_file),
+        ("private_key_file", &private_key_file),
         ("api_version", &raw.api_version),
         ("account", &raw.account),
         ("subdomain", &raw.subdomain),
@@ -158,6 +161,18 @@ fn require(context: &mut Context<'_>, reach: &Reach<'_>, resolved: &Credentials)
             context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest("keep one of them"));
         }
     }
+}
+
+/// The article's snippets leave the login out: they are accepted, and cannot run.
+fn warn_no_org(context: &mut Context<'_>, reach: &Reach<'_>, resolved: &Credentials) {
+    let is_said = resolved.url.is_some() || resolved.other.contains_key("instance_url");
+    if reach.system_type != "salesforce" || is_said {
+        return;
+    }
+    let at = context.at_key(reach.at, "credentials");
+    let message = "it is not said where the Salesforce org is: the sync cannot run like this";
+    let suggestion = "add \"credentials\" with \"instance_url\": \"https://YOURS.my.salesforce.com\", \"client_id\" and \"client_secret\"";
+    context.report(Problem::warning(codes::MISSING_KEY, &at, message).suggest(suggestion));
 }
 
 /// What a database server is called, and the variable that its URL is usually in.

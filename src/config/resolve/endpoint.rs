@@ -16,7 +16,7 @@ pub(super) fn endpoint(
 ) -> Endpoint {
     let Some(raw) = raw else { return nowhere(context, sync, default_name) };
     check_type(context, raw.at, &raw.system_type);
-    if raw.external_id.is_some() && context.registry.system_types.contains(&raw.system_type.as_str()) {
+    if raw.external_id.is_some() && raw.system_type != "salesforce" {
         let at = context.at_key(raw.at, "external_id");
         context.no_effect(&at, "external_id", "records are upserted by the key");
     }
@@ -34,6 +34,7 @@ pub(super) fn endpoint(
         collection: collection(context, raw),
         filter: None,
         updated_at: raw.updated_at.clone(),
+        external_id: raw.external_id.clone(),
         timeout: timeout(raw.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
     }
@@ -56,6 +57,7 @@ pub(super) fn of_system(context: &mut Context<'_>, name: &str, system: &raw::Sys
         collection: collection.to_owned(),
         filter: None,
         updated_at: None,
+        external_id: None,
         timeout: timeout(system.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
     }
@@ -78,6 +80,7 @@ pub(super) fn nowhere(context: &Context<'_>, at: Place, name: &str) -> Endpoint 
         collection: String::new(),
         filter: None,
         updated_at: None,
+        external_id: None,
         timeout: None,
         credentials: crate::config::Credentials::default(),
     }

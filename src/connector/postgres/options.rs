@@ -211,6 +211,7 @@ mod tests {
             collection: "t".to_owned(),
             filter: None,
             updated_at: None,
+            external_id: None,
             timeout: None,
             credentials,
         }

@@ -112,6 +112,7 @@ mod tests {
             collection: "t".to_owned(),
             filter: None,
             updated_at: None,
+            external_id: None,
             timeout: None,
             credentials,
         }

@@ -1,0 +1,222 @@
+//! An opened object (layer 4): what source and target share, and how its records are read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::catalogue::{Field, Object};
+use super::errors::Place;
+use super::org::{Ask, Org};
+use super::{ids, soql, values};
+use crate::config::Endpoint;
+use crate::connector::OpenOptions;
+use crate::error::{ErrorKind, Result, SyncError};
+use crate::record::{Key, Layout, Record, layout};
+use crate::value::Value;
+
+/// Records that one request reads by their ids.
+const READ_MAX: usize = 2000;
+
+/// A record as it is answered: fields by name, beside `attributes`.
+pub(super) type Row = HashMap<String, Box<RawValue>>;
+
+/// One page of a query.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page {
+    /// Pages may be smaller than asked: only this says whether it was the last.
+    pub(super) done: bool,
+    #[serde(default)]
+    next_records_url: Option<String>,
+    pub(super) records: Vec<Row>,
+    total_size: u64,
+    /// The server's clock, microseconds since 1970.
+    #[serde(skip)]
+    pub(super) at: Option<i64>,
+}
+
+/// An opened object.
+#[derive(Debug)]
+pub(super) struct Collection {
+    pub(super) org: Arc<Org>,
+    pub(super) object: Arc<Object>,
+    pub(super) place: Place,
+    /// The opened fields, in the order of the layout.
+    pub(super) fields: Vec<Field>,
+    pub(super) layout: Layout,
+    pub(super) correlation: Vec<String>,
+    /// Row filter, in parentheses.
+    pub(super) filter: Option<String>,
+    /// The external id that tidelock may fill with a name of its own for a create.
+    pub(super) token_field: Option<Field>,
+    pub(super) overlap: Duration,
+}
+
+impl Collection {
+    /// Opens an object.
+    ///
+    /// # Errors
+    /// Where a field is not there, or the filter is no condition.
+    pub(super) async fn open(endpoint: &Endpoint, options: OpenOptions) -> Result<Self> {
+        let org = Org::of(endpoint)?;
+        let object = org.object(&endpoint.collection).await?;
+        let place = org.place(&object.name);
+        let no_field = |name: &str| {
+            let text = format!("there is no field {name} that this user may see");
+            place.error(ErrorKind::SchemaMismatch, "salesforce.no_field", text)
+        };
+        let field = |name: &String| object.field(name).cloned().ok_or_else(|| no_field(name));
+        let fields = options.fields.iter().map(field).collect::<Result<Vec<_>>>()?;
+        let external_id = endpoint.external_id.as_ref().map(field).transpose()?;
+        if let Some(field) = external_id.as_ref().filter(|field| !field.is_external_id() || !field.is_writable()) {
+            let text =
+                format!("\"external_id\" names {}, which is no external id that this user may write", field.name);
+            return Err(place.error(ErrorKind::SchemaMismatch, "salesforce.external_id", text));
+        }
+        let token_field =
+            external_id.filter(|field| !options.fields.contains(&field.name) && field.kind == crate::value::Kind::Text);
+        let filter = endpoint.filter.as_ref().map(|filter| format!("({filter})"));
+        let collection = Self {
+            layout: layout(&options.fields),
+            correlation: options.correlation,
+            overlap: options.overlap,
+            org,
+            object: Arc::clone(&object),
+            place: place.clone(),
+            fields,
+            filter,
+            token_field,
+        };
+        collection.check_filter().await?;
+        Ok(collection)
+    }
+
+    async fn check_filter(&self) -> Result<()> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        let soql = format!("SELECT Id FROM {} WHERE {filter} LIMIT 1", self.object.name);
+        match self.query("trying the filter", &soql, false).await {
+            Err(error) if error.kind == ErrorKind::SchemaMismatch => {
+                let text = "the filter is not a SOQL condition on this object";
+                Err(self.place.error(error.kind, "salesforce.filter", text).caused_by(error))
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// `SELECT … FROM …` of the opened fields and these.
+    pub(super) fn select(&self, more: &[&str]) -> String {
+        let opened = self.fields.iter().map(|field| field.name.as_str());
+        let more = more.iter().copied().filter(|name| !self.layout.iter().any(|field| **field == **name));
+        format!("SELECT {} FROM {}", opened.chain(more).collect::<Vec<_>>().join(", "), self.object.name)
+    }
+
+    /// ` AND (filter)`, or nothing.
+    pub(super) fn and_filter(&self) -> String {
+        self.filter.as_ref().map(|filter| format!(" AND {filter}")).unwrap_or_default()
+    }
+
+    /// The first page of a query; `deleted` ones too where that is asked.
+    pub(super) async fn query(&self, doing: &'static str, soql: &str, deleted: bool) -> Result<Page> {
+        let path = format!("{}?q={}", if deleted { "queryAll" } else { "query" }, soql::encoded(soql));
+        self.page(doing, &path).await
+    }
+
+    /// The page behind this one, if there is one.
+    pub(super) async fn next_page(&self, doing: &'static str, page: &Page) -> Result<Option<Page>> {
+        match &page.next_records_url {
+            Some(path) if !page.done && path.starts_with("/services/data/") => self.page(doing, path).await.map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    async fn page(&self, doing: &'static str, path: &str) -> Result<Page> {
+        let answer = self.org.read(&self.place, Ask::get(doing, path)).await?;
+        let mut page: Page = serde_json::from_slice(&answer.body).map_err(|error| self.place.garbled(doing, error))?;
+        page.at = answer.at;
+        Ok(page)
+    }
+
+    /// All rows of a query that finds few.
+    pub(super) async fn rows(&self, doing: &'static str, soql: &str) -> Result<Vec<Row>> {
+        let mut page = self.query(doing, soql, false).await?;
+        let mut rows = std::mem::take(&mut page.records);
+        while let Some(next) = self.next_page(doing, &page).await? {
+            page = next;
+            rows.append(&mut page.records);
+        }
+        Ok(rows)
+    }
+
+    /// How many records a condition lets through.
+    pub(super) async fn count(&self) -> Result<u64> {
+        let filter = self.filter.as_ref().map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
+        let soql = format!("SELECT COUNT() FROM {}{filter}", self.object.name);
+        Ok(self.query("counting records", &soql, false).await?.total_size)
+    }
+
+    /// A field of a row as text.
+    pub(super) fn text(row: &Row, name: &str) -> Option<String> {
+        serde_json::from_str(row.get(name)?.get()).ok()
+    }
+
+    /// A row's id, in 18 characters.
+    pub(super) fn id(&self, row: &Row) -> Result<String> {
+        let id = Self::text(row, "Id").and_then(|id| ids::long(&id));
+        id.ok_or_else(|| self.unreadable("Id"))
+    }
+
+    /// A record with the opened fields.
+    pub(super) fn record(&self, row: &Row) -> Result<Record> {
+        let value = |field: &Field| {
+            // Where a query names a field that is null, it is answered as null.
+            let raw = row.get(&field.name).ok_or_else(|| self.unreadable(&field.name))?;
+            values::read(field, raw).map(Some).ok_or_else(|| self.unreadable(&field.name))
+        };
+        let values = self.fields.iter().map(value).collect::<Result<Vec<_>>>()?;
+        Ok(Record::new(Layout::clone(&self.layout), values))
+    }
+
+    pub(super) fn unreadable(&self, field: &str) -> SyncError {
+        let text = format!("an answer holds no value of its type for {field}");
+        self.place.error(ErrorKind::Internal, "salesforce.answer", text)
+    }
+
+    /// A key of one id; `None` where it is none: nothing has it.
+    pub(super) fn id_of(key: &Key) -> Option<String> {
+        match key.0.as_slice() {
+            [Value::Text(id)] => ids::long(id.trim()),
+            _ => None,
+        }
+    }
+
+    /// The current rows of these ids, the filter not applied, with these fields; ids without a record are left out.
+    pub(super) async fn retrieve(&self, ids: &[String], fields: &[&str]) -> Result<HashMap<String, Row>> {
+        let doing = "reading records";
+        let mut rows = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(READ_MAX) {
+            let body = json!({"ids": ids, "fields": fields}).to_string();
+            let path = format!("composite/sobjects/{}", self.object.name);
+            let ask = Ask { doing, method: Method::POST, path: &path, body: Some(body) };
+            let answer = self.org.read(&self.place, ask).await?;
+            let found: Vec<Option<Row>> =
+                serde_json::from_slice(&answer.body).map_err(|error| self.place.garbled(doing, error))?;
+            for row in found.into_iter().flatten() {
+                rows.insert(self.id(&row)?, row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The current records of these ids, the filter not applied.
+    pub(super) async fn current(&self, ids: &[String]) -> Result<HashMap<String, Record>> {
+        let fields: Vec<&str> = self.layout.iter().map(|name| &**name).collect();
+        let rows = self.retrieve(ids, &fields).await?;
+        rows.into_iter().map(|(id, row)| Ok((id, self.record(&row)?))).collect()
+    }
+}

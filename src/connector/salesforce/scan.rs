@@ -1,0 +1,124 @@
+//! Reads a whole object (layer 4). By key: page by page, by a task of its own; a page that cannot be had any more is asked for anew, from behind
+//! the last record. By other fields: Salesforce orders texts by the user's language, so all is read and sorted here, in memory.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::Sender;
+
+use super::collection::Collection;
+use super::soql;
+use crate::connector::chunked_scan::{Chunk, ChunkedScan, send, send_full};
+use crate::connector::{Scan, ScanOrder};
+use crate::error::Result;
+use crate::record::{Key, Record};
+use crate::value::Value;
+
+const DOING: &str = "scanning";
+/// Locators that are lost in a row before that is an error.
+const LOST_MAX: u32 = 5;
+
+/// Starts a scan.
+pub(super) fn open(collection: Arc<Collection>, order: ScanOrder) -> Box<dyn Scan> {
+    let (sender, scan) = ChunkedScan::new();
+    tokio::spawn(async move {
+        let done = match order {
+            ScanOrder::Key => by_key(&collection, &sender).await,
+            ScanOrder::Fields { fields, as_text } => sorted(&collection, &sender, &fields, as_text).await,
+        };
+        if let Err(error) = done {
+            // Nobody reads any more: nobody is to be told.
+            let _told = send(&sender, Err(error)).await;
+        }
+    });
+    Box::new(scan)
+}
+
+async fn by_key(collection: &Collection, sender: &Sender<Chunk>) -> Result<()> {
+    let mut walk = Walk::new(collection);
+    let mut waiting = Vec::new();
+    while let Some(mut records) = walk.next().await? {
+        waiting.append(&mut records);
+        if send_full(sender, &mut waiting).await.is_none() {
+            return Ok(());
+        }
+    }
+    let _told = send(sender, Ok(waiting)).await;
+    Ok(())
+}
+
+async fn sorted(collection: &Collection, sender: &Sender<Chunk>, fields: &[String], as_text: bool) -> Result<()> {
+    let mut walk = Walk::new(collection);
+    let mut all: Vec<(Key, Record)> = Vec::new();
+    while let Some(records) = walk.next().await? {
+        let with_key = |record: Record| {
+            let key = record.key(fields)?;
+            let as_text_of = |value: &Value| Value::Text(value.to_text().unwrap_or_default());
+            let key = if as_text { Key(key.0.iter().map(as_text_of).collect()) } else { key };
+            Some((key, record))
+        };
+        all.extend(records.into_iter().filter_map(with_key));
+    }
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut waiting = Vec::new();
+    for (_, record) in all {
+        waiting.push(record);
+        if send_full(sender, &mut waiting).await.is_none() {
+            return Ok(());
+        }
+    }
+    let _told = send(sender, Ok(waiting)).await;
+    Ok(())
+}
+
+/// All records in the order of their ids, a page at a time.
+struct Walk<'a> {
+    collection: &'a Collection,
+    page: Option<super::collection::Page>,
+    last: Option<String>,
+    lost: u32,
+    ended: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(collection: &'a Collection) -> Self {
+        Self { collection, page: None, last: None, lost: 0, ended: false }
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<Record>>> {
+        while !self.ended {
+            let page = match &self.page {
+                Some(page) => self.collection.next_page(DOING, page).await,
+                None => self.begin().await.map(Some),
+            };
+            match page {
+                Ok(Some(page)) => {
+                    (self.lost, self.ended) = (0, page.done);
+                    let records =
+                        page.records.iter().map(|row| self.collection.record(row)).collect::<Result<Vec<_>>>()?;
+                    if let Some(row) = page.records.last() {
+                        self.last = Some(self.collection.id(row)?);
+                    }
+                    self.page = Some(page);
+                    return Ok(Some(records));
+                }
+                Ok(None) => self.ended = true,
+                Err(error) if error.code == "salesforce.locator" && self.lost < LOST_MAX => {
+                    self.lost += 1;
+                    self.page = None;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first page behind the last record.
+    async fn begin(&self) -> Result<super::collection::Page> {
+        let after = self.last.as_ref().map(|id| format!("Id > {}", soql::quoted(id)));
+        let conditions: Vec<&str> = after.iter().chain(&self.collection.filter).map(String::as_str).collect();
+        let condition =
+            if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let soql = format!("{}{condition} ORDER BY Id", self.collection.select(&["Id"]));
+        self.collection.query(DOING, &soql, false).await
+    }
+}
