@@ -13,6 +13,7 @@ pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod init;
 pub mod output;
 pub mod plan;
 pub mod plugin;
@@ -67,6 +68,8 @@ enum Command {
     Review(review::ReviewArgs),
     /// Show what became of a record and why: its link, and every write and conflict within retention
     Explain(explain::ExplainArgs),
+    /// Write a configuration for two collections, its mappings proposed by the names and kinds of their fields
+    Init(init::InitArgs),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Make, build, check, call and list plugins
@@ -123,6 +126,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resync(args) => status::resync(args, json).await,
         Command::Review(args) => review::run(args, json).await,
         Command::Explain(args) => explain::run(args, json).await,
+        Command::Init(args) => init::run(args, json).await,
         Command::Schema => schema::run(),
         Command::Plugin(args) => plugin::run(args, json).await,
         Command::Demo(args) => demo::run(args, json).await,
