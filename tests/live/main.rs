@@ -46,4 +46,5 @@ mod postgres_tracking;
 mod postgres_values;
 mod postgres_write;
 mod refusals;
+mod salesforce;
 mod sync;
