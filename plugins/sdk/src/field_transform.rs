@@ -154,6 +154,10 @@ fn refuse(row: usize, failure: Failure, present: &mut Bits, errors: &mut Vec<Row
     // The rows of a column are counted in 32 bits.
     let row = u32::try_from(row).unwrap_or(u32::MAX);
     present.clear(row);
+    if errors.is_empty() {
+        // Where one value fails others do: they get their room at once.
+        errors.reserve(64);
+    }
     errors.push(failure.at(row));
 }
 
