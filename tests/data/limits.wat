@@ -1,6 +1,7 @@
 ;; A plugin of simple transforms, each of which wants much of one thing. `tests/it/plugin_limits.rs` fills in its description
 ;; ($INFO: the address of its `plugin-info`, $DATA: the bytes at 1,024) and makes it a component.
 (module
+  (import "tidelock:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
   (memory (export "memory") 2)
   (table $table 1 funcref)
   (global $top (mut i32) (i32.const 32768))
@@ -28,10 +29,30 @@
       (if (i32.eq (table.grow $table (ref.null func) (i32.const 1)) (i32.const -1)) (then unreachable))
       (br_if $more (i32.lt_u (table.size $table) (i32.const 20000)))))
 
+  ;; A second of a processor or more.
+  (func $burn (local $left i64)
+    (local.set $left (i64.const 3000000000))
+    (loop $more
+      (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+      (br_if $more (i64.ne (local.get $left) (i64.const 0)))))
+
+  ;; Writes a text to the log, 1,000 times.
+  (func $chat (param $text i32) (param $bytes i32) (local $left i32)
+    (local.set $left (i32.const 1000))
+    (loop $more
+      (call $log (i32.const 2) (local.get $text) (local.get $bytes))
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (br_if $more (local.get $left))))
+
   (func (export "tidelock:plugin/simple-transform@0.1.0#apply")
     (param $now i64) (param i32 i32 i32 i32 i32 i32 i32 i32) (param $name i32) (param $length i32)
     (param i32 i32 i32) (param $values i32) (param $rows i32) (result i32)
     (local $answer i32) (local $list i32) (local $text i32) (local $bytes i32) (local $row i32)
+    ;; burn
+    (if (i32.and (i32.eq (local.get $length) (i32.const 4)) (local.get $rows)) (then (call $burn)))
+    ;; chats: its own name
+    (if (i32.and (i32.eq (local.get $length) (i32.const 5)) (local.get $rows))
+      (then (call $chat (local.get $name) (local.get $length))))
     ;; grow_table
     (if (i32.eq (local.get $length) (i32.const 10))
       (then (if (i32.eq (table.grow $table (ref.null func) (i32.const 20000)) (i32.const -1)) (then unreachable))))
@@ -43,10 +64,10 @@
       (then (drop (call $recurse (i32.const 5000)))))
     ;; grow_table_by_steps
     (if (i32.eq (local.get $length) (i32.const 19)) (then (call $grow_by_steps)))
-    ;; say_much and say_rows: 40,000 bytes, or one for each row of the call
+    ;; say_much and say_rows: 65,530 bytes, or one for each row of the call
     (if (i32.eq (local.get $length) (i32.const 8))
       (then (local.set $bytes
-        (select (i32.const 40000) (local.get $rows) (i32.eq (i32.load8_u offset=4 (local.get $name)) (i32.const 109))))))
+        (select (i32.const 65530) (local.get $rows) (i32.eq (i32.load8_u offset=4 (local.get $name)) (i32.const 109))))))
     (local.set $text (call $allocate (local.get $bytes)))
     (memory.fill (local.get $text) (i32.const 121) (local.get $bytes))
     ;; Memory is zero where nothing was written: ok(none) everywhere, to begin with.

@@ -1,4 +1,5 @@
-//! Limits at other values than their defaults: the same call passes by default and fails under the limit, with the code that names it.
+//! Limits at other values than their defaults, each as a configuration file says it: what passes by default fails under the limit, with the code that
+//! names it, or the other way round.
 //!
 //! The guest is text here, as no language of the other guests can grow a table.
 
@@ -6,17 +7,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use tidelock::config::PluginLimits;
+use serde_json::{Value, json};
+use tidelock::config::{PluginLimits, Registry, load_with_environment};
+use tidelock::connector::registry::{PLANNED_SYSTEM_TYPES, SYSTEM_TYPES};
 use tidelock::plugin::Catalogue;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use crate::harness::{Database, Tidelock};
 use crate::plugin::{cache_dir, call, start_with};
 
 /// Where the description lies in the guest's memory.
 const DATA: u32 = 1_024;
 /// Names of the functions: the guest tells them apart by their length.
-const FUNCTIONS: [&str; 6] = ["grow_table", "grow_memory", "recurse", "say_much", "say_rows", "grow_table_by_steps"];
+const FUNCTIONS: [&str; 8] =
+    ["grow_table", "grow_memory", "recurse", "say_much", "say_rows", "grow_table_by_steps", "burn", "chats"];
 
 /// Texts and lists as they lie in memory.
 #[derive(Default)]
@@ -88,30 +93,100 @@ async fn lengths(component: &[u8], limits: PluginLimits, name: &str, rows: usize
     answers.into_iter().map(|answer| answer.map(|text| text.map_or(0, |text| text.len()))).collect()
 }
 
+/// `plugins.limits` of a configuration file.
+pub(crate) fn configured(limits: &Value) -> PluginLimits {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sync.json");
+    let config = json!({"syncs": [sync()], "plugins": {"limits": limits}});
+    std::fs::write(&path, config.to_string()).unwrap();
+    let registry = Registry { system_types: SYSTEM_TYPES, planned_system_types: PLANNED_SYSTEM_TYPES };
+    load_with_environment(&[path], &registry, &|_| None).unwrap().config.plugins.limits
+}
+
+fn sync() -> Value {
+    let end = |path: &str| json!({"type": "sqlite", "path": path, "table": "notes"});
+    json!({"connection_name": "notes", "source": end("a.db"), "target": end("b.db"), "field_mappings": [
+        {"source": "id", "target": "id"},
+        {"source": "text", "target": "text", "transformation": "chats"},
+    ]})
+}
+
 #[tokio::test]
 async fn every_limit_of_a_call_holds_at_the_value_that_is_configured() {
     let component = component();
-    let by_default = PluginLimits::default();
-    let cases: [(&str, PluginLimits, &str, &str); 6] = [
-        ("table_elements", PluginLimits { table_elements: 10_000, ..by_default }, "grow_table", "memory"),
-        ("table_elements", PluginLimits { table_elements: 10_000, ..by_default }, "grow_table_by_steps", "memory"),
-        ("memory_bytes", PluginLimits { memory_bytes: 16 << 20, ..by_default }, "grow_memory", "memory"),
-        ("stack_bytes", PluginLimits { stack_bytes: 64 << 10, ..by_default }, "recurse", "trap"),
-        ("value_bytes", PluginLimits { value_bytes: 10_000, ..by_default }, "say_much", "output-limit"),
-        ("output_bytes", PluginLimits { output_bytes: 30_000, ..by_default }, "say_much", "output-limit"),
+    let cases = [
+        (json!({"table_elements": 10_000}), "grow_table", "memory"),
+        (json!({"table_elements": 10_000}), "grow_table_by_steps", "memory"),
+        (json!({"memory_bytes": 16 << 20}), "grow_memory", "memory"),
+        (json!({"stack_bytes": 64 << 10}), "recurse", "trap"),
+        (json!({"value_bytes": 10_000}), "say_much", "output-limit"),
+        (json!({"output_bytes": 64 << 10}), "say_much", "output-limit"),
     ];
-    for (key, limits, function, code) in cases {
-        let length = if function == "say_much" { 40_000 } else { 0 };
-        assert_eq!(lengths(&component, by_default, function, 1).await, [Ok(length)], "{function} by default");
-        assert_eq!(lengths(&component, limits, function, 1).await, [Err(code.to_owned())], "{function} with {key}");
+    for (limits, function, code) in cases {
+        let length = if function == "say_much" { 65_530 } else { 0 };
+        let by_default = lengths(&component, configured(&json!({})), function, 1).await;
+        assert_eq!(by_default, [Ok(length)], "{function} by default");
+        let limited = lengths(&component, configured(&limits), function, 1).await;
+        assert_eq!(limited, [Err(code.to_owned())], "{function} with {limits}");
     }
+}
+
+/// Work that no machine does within the time that it has by default. It passes where it has a minute, whichever key says so.
+#[tokio::test]
+async fn a_call_has_the_time_that_is_configured() {
+    let component = component();
+    let minute = 60_000;
+    let a_second_a_row = 1_000_000;
+    let cases = [
+        (json!({}), 1, false),
+        (json!({"max_call_ms": minute}), 1, false),
+        (json!({"max_call_ms": minute, "call_ms": minute}), 1, true),
+        (json!({"max_call_ms": minute, "row_us": a_second_a_row}), 60, true),
+        (json!({"max_call_ms": 400, "call_ms": minute, "row_us": a_second_a_row}), 1, false),
+    ];
+    for (limits, rows, passes) in cases {
+        let expected = if passes { Ok(0) } else { Err("deadline".to_owned()) };
+        assert_eq!(lengths(&component, configured(&limits), "burn", rows).await, vec![expected; rows], "{limits}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_logs_as_much_as_is_configured() {
+    for (limits, lines) in
+        [(json!({}), 20), (json!({"log_lines": 4}), 4), (json!({"log_bytes": 12}), 3), (json!({"log_lines": 0}), 0)]
+    {
+        let tidelock = Tidelock::new();
+        let folder = tidelock.folder.path();
+        std::fs::create_dir(folder.join("plugins")).unwrap();
+        std::fs::write(folder.join("plugins/limits.wasm"), component()).unwrap();
+        for name in ["a.db", "b.db"] {
+            let database = Database::sqlite(folder, name).await;
+            database.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)").await;
+            database.execute(if name == "a.db" { "INSERT INTO notes VALUES (1, 'x')" } else { "SELECT 1" }).await;
+        }
+        tidelock.configure(&json!({"syncs": [sync()], "plugins": {"limits": limits}}));
+        let log = tidelock.once(0).errors;
+        let said: Vec<&str> = log.lines().filter(|line| line.contains("chats")).collect();
+        assert_eq!(said.len(), lines, "{limits}: {log}");
+        let last = said.last().is_none_or(|line| line.contains("further lines of this call are dropped"));
+        assert!(last, "{limits}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_as_large_as_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("limits.wasm"), component()).unwrap();
+    let catalog = start_with(dir.path(), configured(&json!({"file_bytes": 1_000})), cache_dir()).await;
+    let error = catalog.failures()["limits"].error.clone();
+    assert!(error.code == "plugin.too_large" && error.message.contains("`plugins.limits` allows 1000"), "{error}");
 }
 
 #[tokio::test]
 async fn a_table_bomb_harms_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("limits.wasm"), component()).unwrap();
-    let limits = PluginLimits { table_elements: 1_000, ..PluginLimits::default() };
+    let limits = configured(&json!({"table_elements": 1_000}));
     let catalog = start_with(dir.path(), limits, cache_dir()).await;
     let set = catalog.snapshot();
     let context = tidelock::plugin::CallContext::none();
@@ -125,7 +200,7 @@ async fn a_table_bomb_harms_nobody_else() {
 
 #[tokio::test]
 async fn calls_have_the_rows_that_are_configured() {
-    let limits = PluginLimits { call_rows: 10, ..PluginLimits::default() };
+    let limits = configured(&json!({"call_rows": 10}));
     let (component, mut seen) = (component(), BTreeMap::new());
     for length in lengths(&component, limits, "say_rows", 25).await {
         *seen.entry(length.unwrap()).or_insert(0) += 1;
@@ -146,7 +221,7 @@ async fn violations_and_messages_are_bounded_as_is_configured() {
     // 150 violations of the first record, with messages of thousands of characters.
     for (row_violations, message_chars) in [(by_default.row_violations, by_default.message_chars), (149, 40), (150, 40)]
     {
-        let limits = PluginLimits { row_violations, message_chars, ..by_default };
+        let limits = configured(&json!({"row_violations": row_violations, "message_chars": message_chars}));
         let catalog = start_with(dir.path(), limits, cache_dir()).await;
         let set = catalog.snapshot();
         let record = |value: &str| {
@@ -167,7 +242,7 @@ async fn violations_and_messages_are_bounded_as_is_configured() {
         }
     }
     // So is the message of a failed value.
-    let limits = PluginLimits { message_chars: 6, ..by_default };
+    let limits = configured(&json!({"message_chars": 6}));
     let catalog = start_with(dir.path(), limits, cache_dir()).await;
     let odd = crate::plugin::function("error_rows", "{}");
     let rows = catalog.snapshot().transform(&odd, &context, vec![tidelock::value::Value::Text("x".into())]).await;

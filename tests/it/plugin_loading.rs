@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tempfile::TempDir;
-use tidelock::config::{PluginLimits, PluginRollback, PluginSettings};
+use tidelock::config::{PluginRollback, PluginSettings};
 use tidelock::plugin::{
     CallContext, Catalog, CatalogSettings, Catalogue, FunctionRef, Happened, PluginError, Plugins, ValueError,
 };
@@ -15,6 +16,7 @@ use tidelock::value::Value;
 
 use crate::harness::Tidelock;
 use crate::plugin::{cache_dir, call, guest, start};
+use crate::plugin_limits::configured;
 
 async fn start_on(plugins: PluginSettings, cache_dir: PathBuf) -> Arc<Catalog> {
     let compiler = PathBuf::from(env!("CARGO_BIN_EXE_tidelock"));
@@ -274,7 +276,7 @@ async fn a_component_that_is_dear_to_compile_is_refused_and_nobody_waits_for_it(
     put(dir.path(), "suffix", &guest("suffix_v1"));
     let mut plugins = PluginSettings::new(dir.path());
     drop(start_on(plugins.clone(), cache.path().to_owned()).await);
-    plugins.limits = PluginLimits { compile_seconds: 1, ..plugins.limits };
+    plugins.limits = configured(&json!({"compile_seconds": 1}));
     let catalog = start_on(plugins.clone(), cache.path().to_owned()).await;
     // Some hundred kilobytes that take many seconds.
     put(dir.path(), "dear", &dear(20, 20_000));
@@ -292,7 +294,7 @@ async fn a_component_that_is_dear_to_compile_is_refused_and_nobody_waits_for_it(
     let error = catalog.failures()["dear"].error.clone();
     assert!(error.code == "plugin.compile_limit" && error.message.contains("1 s of CPU"), "{error}");
     // And one that takes more memory than it may.
-    plugins.limits = PluginLimits { compile_seconds: 60, compile_memory_bytes: 96 << 20, ..plugins.limits };
+    plugins.limits = configured(&json!({"compile_memory_bytes": 96 << 20}));
     put(dir.path(), "dear", &dear(1, 400_000));
     let catalog = start_on(plugins, cache.path().to_owned()).await;
     let error = catalog.failures()["dear"].error.clone();
@@ -387,8 +389,9 @@ async fn a_new_version_takes_over_while_batches_run() {
 /// What `check` says of a configuration whose transformation has these parameters: code, pointer, line, message, suggestion.
 fn checked(params: &serde_json::Value) -> Vec<(String, String, u64, String, String)> {
     let tidelock = Tidelock::new();
-    let endpoint = |name: &str| serde_json::json!({"type": "sqlite", "name": name, "path": format!("{name}.db"), "table": "people"});
-    tidelock.configure(&serde_json::json!({
+    let endpoint =
+        |name: &str| json!({"type": "sqlite", "name": name, "path": format!("{name}.db"), "table": "people"});
+    tidelock.configure(&json!({
         "source": endpoint("a"),
         "target": endpoint("b"),
         "field_mappings": [
@@ -414,8 +417,8 @@ fn checked(params: &serde_json::Value) -> Vec<(String, String, u64, String, Stri
 
 #[test]
 fn parameters_are_checked_when_the_configuration_is_read() {
-    assert!(checked(&serde_json::json!({"region": "US"})).is_empty());
-    let problems = checked(&serde_json::json!({"regoin": "US"}));
+    assert!(checked(&json!({"region": "US"})).is_empty());
+    let problems = checked(&json!({"regoin": "US"}));
     assert_eq!(problems.len(), 1, "{problems:?}");
     let (code, pointer, line, message, suggestion) = &problems[0];
     let place = "/field_mappings/1/transformation/params/regoin";
@@ -423,7 +426,7 @@ fn parameters_are_checked_when_the_configuration_is_read() {
     assert!(*line > 5 && message.contains("`regoin`"), "{line} {message}");
     assert_eq!(suggestion, "did you mean \"region\"?");
     // All at once, and no value of them is shown.
-    let problems = checked(&serde_json::json!({"region": 7_654_321, "colour": "red"}));
+    let problems = checked(&json!({"region": 7_654_321, "colour": "red"}));
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(!format!("{problems:?}").contains("7654321"), "{problems:?}");
 }
