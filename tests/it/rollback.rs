@@ -58,7 +58,14 @@ async fn a_bad_version_leaves_nothing_behind() {
     assert_eq!((&plugin["digest"], &plugin["state"]), (&refused["kept"], &json!("in_use")), "{said}");
     let counts = &plugin["functions"][0]["counts"];
     assert!(counts["values"].as_u64().unwrap() >= 400 && counts["errors"] == 0, "{counts}");
+    // So does the command that asks it.
+    let asked = tidelock.run(&["plugin", "list", "--json", "--service", &service.address().await]);
+    let function = asked.lines[0].as_array().unwrap().iter().find(|function| function["plugin"] == "suffix").unwrap();
+    assert_eq!((&function["digest"], &function["counts"]["errors"]), (&refused["kept"], &json!(0)), "{function}");
+    assert!(asked.code == 0 && asked.errors.contains("suffix.wasm is rolled_back"), "{}", asked.errors);
     assert_eq!(service.stop(), 0, "{}", service.log());
+    let nobody = tidelock.run(&["plugin", "list", "--service", "127.0.0.1:1"]);
+    assert!(nobody.code == 1 && nobody.errors.contains("no service answers at 127.0.0.1:1"), "{}", nobody.errors);
     // Nothing waits for a person, and nothing differs.
     std::fs::write(plugins.join("suffix.wasm"), guest("suffix_v1")).unwrap();
     let audit = tidelock.audit(0);

@@ -36,6 +36,10 @@ pub struct PluginArgs {
 enum PluginCommand {
     /// List the functions that can be used
     List {
+        /// Ask the service that listens there what it uses, and what its functions did: calls, values, errors, time; its token is
+        /// taken from TIDELOCK_TOKEN
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "plugins")]
+        service: Option<String>,
         #[command(flatten)]
         folder: Folder,
     },
@@ -92,7 +96,7 @@ struct Cache {
 /// Where the plugin host does not start, or the output is closed.
 pub async fn run(args: PluginArgs, json: bool) -> anyhow::Result<ExitCode> {
     match args.command {
-        PluginCommand::List { folder } => list::run(folder, json).await,
+        PluginCommand::List { service, folder } => list::run(folder, service, json).await,
         PluginCommand::Check { file, grants, cache } => check::run(file, grants, cache, json).await,
         PluginCommand::New(args) => new::run(&args, json),
         PluginCommand::Build(args) => build::run(args, json).await,
