@@ -12,15 +12,13 @@ use super::errors::{Class, Sql, class};
 use super::logical;
 use super::table::PgColumn;
 use super::values;
-use super::write::begin_sql;
+use super::write::{SMALL, begin_sql, is_seen_early, reach_disk};
 use crate::connector::Upserted;
 use crate::connector::change_log::{all, list, quote};
 use crate::error::{ErrorKind, Result};
 use crate::record::Record;
 use crate::value::Value;
 
-/// Batches of fewer records are not worth a COPY.
-const STAGED_MIN: usize = 50;
 /// COPY data is sent in pieces of about this size, so that the server reads while we write.
 const PIECE_BYTES: usize = 128 << 10;
 /// How often a batch that lost a deadlock is begun again.
@@ -125,7 +123,7 @@ impl Loader {
 
     /// Inserts only: fails where a record with the same unique values exists.
     async fn fill(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
-        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection))).await?;
+        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection, false))).await?;
         let mut written = 0;
         for group in groups {
             written += copy_into(&mut transaction, group, &collection.table.quoted()).await?;
@@ -137,16 +135,17 @@ impl Loader {
 
     async fn write(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
         for group in groups {
-            if group.records.len() >= STAGED_MIN {
+            if group.records.len() >= SMALL {
                 self.stage(collection, group).await?;
             }
         }
-        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection))).await?;
+        let early = is_seen_early(groups.iter().map(|group| group.records.len()).sum());
+        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection, early))).await?;
         let mut written = 0;
         for group in groups {
             let names: Vec<String> = group.columns.iter().map(|column| column.name().to_owned()).collect();
             written += match self.staged.get(&names) {
-                Some(stage) if group.records.len() >= STAGED_MIN => {
+                Some(stage) if group.records.len() >= SMALL => {
                     copy_through(&mut transaction, collection, group, stage).await?
                 }
                 _ => pass(&mut transaction, collection, group).await?,
@@ -154,6 +153,9 @@ impl Loader {
         }
         logical::mark(&mut transaction, collection, written).await?;
         transaction.commit().await?;
+        if early && written > 0 {
+            reach_disk(&mut self.connection).await?;
+        }
         Ok(written)
     }
 

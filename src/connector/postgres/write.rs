@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::collection::{Collection, Column, columns_of, matching, query, unnest};
 use super::errors::{Class, Sql, class};
@@ -20,6 +20,8 @@ use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Record};
 
+/// Batches of fewer records are not worth a COPY, and go as parameters.
+pub(super) const SMALL: usize = 50;
 /// How often a transaction that lost a deadlock or a race is begun again.
 const TRIES_MAX: u32 = 5;
 const RETRY_DELAY: Duration = Duration::from_millis(20);
@@ -64,14 +66,22 @@ pub(super) async fn write(
     outcomes.into_iter().map(|outcome| outcome.ok_or_else(missing)).collect()
 }
 
-/// Begins a transaction whose changes carry the consumer as their origin.
-pub(super) async fn begin(collection: &Collection) -> Sql<Transaction<'static, Postgres>> {
-    collection.pool.begin_with(AssertSqlSafe(begin_sql(collection))).await
+/// Whether a transaction of so many records is seen by others before it is on disk, which is waited for afterwards (see [`reach_disk`]): the
+/// same time goes by for us, and less for whoever waits for a single change.
+pub(super) const fn is_seen_early(records: usize) -> bool {
+    records < SMALL
 }
 
-/// The statements that begin such a transaction.
-pub(super) fn begin_sql(collection: &Collection) -> String {
-    format!("BEGIN; SET LOCAL tidelock.origin = {}", literal(&collection.options.consumer))
+/// The statements that begin a transaction whose changes carry the consumer as their origin.
+pub(super) fn begin_sql(collection: &Collection, early: bool) -> String {
+    let early = if early { "; SET LOCAL synchronous_commit = off" } else { "" };
+    format!("BEGIN; SET LOCAL tidelock.origin = {}{early}", literal(&collection.options.consumer))
+}
+
+/// Waits until what was committed before is on disk, and on the standbys that the server waits for: a commit that is waited for takes all before
+/// it along. Until then nobody may count on it.
+pub(super) async fn reach_disk(connection: &mut PgConnection) -> Sql<()> {
+    sqlx::query("SELECT pg_logical_emit_message(true, 'tidelock', '')").execute(connection).await.map(|_| ())
 }
 
 async fn attempt(
@@ -90,7 +100,9 @@ async fn attempt(
     if plan.steps.is_empty() {
         return Ok(outcomes);
     }
-    let mut transaction = begin(collection).await?;
+    let early = is_seen_early(writes.len());
+    let mut connection = collection.pool.acquire().await?;
+    let mut transaction = connection.begin_with(AssertSqlSafe(begin_sql(collection, early))).await?;
     let mut rows = 0;
     for (step, items) in &plan.steps {
         rows += if careful {
@@ -104,6 +116,9 @@ async fn attempt(
     }
     logical::mark(&mut transaction, collection, rows).await?;
     transaction.commit().await?;
+    if early && (rows > 0 || mark.is_some()) {
+        reach_disk(&mut connection).await?;
+    }
     Ok(outcomes)
 }
 
@@ -417,7 +432,7 @@ pub(super) async fn delete_by_correlation(collection: &Collection, values: &[Key
 }
 
 async fn delete_once(collection: &Collection, sql: String, parameters: Vec<Column<'_>>) -> Sql<u64> {
-    let mut transaction = begin(collection).await?;
+    let mut transaction = collection.pool.begin_with(AssertSqlSafe(begin_sql(collection, false))).await?;
     let done = query(sql, parameters).execute(&mut *transaction).await?;
     logical::mark(&mut transaction, collection, done.rows_affected()).await?;
     transaction.commit().await?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::collection::Collection;
 use super::errors::{Place, Sql};
@@ -58,6 +58,8 @@ pub(super) struct Stream {
     name: String,
     /// A source that was prepared: it alone may take the slot from whoever reads it.
     prepared: AtomicBool,
+    /// Whether there was a slot when somebody first wrote: the target of a pair that goes one way has none.
+    followed: OnceCell<bool>,
     running: Mutex<Option<Arc<Running>>>,
 }
 
@@ -71,6 +73,7 @@ impl Stream {
             server: server.clone(),
             key: key.to_vec(),
             prepared: AtomicBool::new(false),
+            followed: OnceCell::new(),
             running: Mutex::default(),
         }
     }
@@ -78,6 +81,17 @@ impl Stream {
     /// Name of the slot and the publication.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether anybody reads the stream, who has to know what we write.
+    async fn is_followed(&self, connection: &mut PgConnection) -> Sql<bool> {
+        if self.prepared.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let look = self
+            .followed
+            .get_or_try_init(|| async move { objects::slot(connection, &self.name).await.map(|slot| slot.is_some()) });
+        look.await.copied()
     }
 
     fn lost(&self, why: &str) -> SyncError {

@@ -257,6 +257,9 @@ async fn explain(connection: &mut PgConnection, collection: &Collection, error: 
 /// more rows, a trigger has written too, and nothing is left out. A replication origin would need a superuser.
 pub(in super::super) async fn mark(connection: &mut PgConnection, collection: &Collection, rows: u64) -> Sql<()> {
     let Some(stream) = collection.stream.as_ref().filter(|_| rows > 0) else { return Ok(()) };
+    if !stream.is_followed(connection).await? {
+        return Ok(());
+    }
     sqlx::query("SELECT pg_logical_emit_message(true, $1, $2)")
         .bind(MARK)
         .bind(format!("{}:{rows}", stream.name()))
