@@ -7,6 +7,10 @@ use crate::record::Key;
 
 /// One change per key, in the order of each key's first change, with the last change's content.
 pub fn coalesce(changes: Vec<Change>) -> Vec<Change> {
+    // Records that are scanned come in the order of their keys, so that no two are equal.
+    if changes.is_sorted_by(|one, next| one.key < next.key) {
+        return changes;
+    }
     let mut places: HashMap<Key, usize> = HashMap::with_capacity(changes.len());
     let mut kept: Vec<Change> = Vec::with_capacity(changes.len());
     for change in changes {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::delete_guard::DeleteWatch;
 use super::item::{Item, Step};
+use super::keyed::Copied;
 use super::loop_prevention::LoopWatch;
 use super::ruling::SetValue;
 use super::{Done, Pipeline};
@@ -96,7 +97,7 @@ impl Pipeline {
     /// begins anew.
     pub(super) fn stop_copied_loops(
         &self,
-        (keys, rows): (&mut Vec<(Key, Record)>, &mut Vec<Record>),
+        (copies, rows): (&mut Vec<Copied>, &mut Vec<Record>),
         set: &HashMap<Key, Vec<SetValue>>,
         done: &mut Done,
     ) {
@@ -106,20 +107,20 @@ impl Pipeline {
             self.watch.loops.forget(End::Target, key);
         }
         let stopped: Vec<Option<String>> =
-            keys.iter().map(|(key, _)| self.loops(settings, (End::Target, key), now)).collect();
+            copies.iter().map(|copied| self.loops(settings, (End::Target, &copied.key), now)).collect();
         if stopped.iter().all(Option::is_none) {
             return;
         }
-        let all = std::mem::take(keys).into_iter().zip(std::mem::take(rows)).zip(stopped);
-        for (((key, image), row), stopped) in all {
+        let all = std::mem::take(copies).into_iter().zip(std::mem::take(rows)).zip(stopped);
+        for ((copied, row), stopped) in all {
             match stopped {
                 Some(text) => {
-                    let other = row.key(&self.binding.correlation.target);
+                    let Copied { key, image, target, .. } = copied;
                     let finding = Finding::new(End::Source, key, ReviewKind::Loop, LOOP, text).with_image(image);
-                    done.file(Finding { other, ..finding });
+                    done.file(Finding { other: Some(target), ..finding });
                 }
                 None => {
-                    keys.push((key, image));
+                    copies.push(copied);
                     rows.push(row);
                 }
             }

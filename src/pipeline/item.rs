@@ -90,7 +90,7 @@ pub(super) struct Item {
     /// It waits in a circle, and goes first without what it waits for.
     untied: bool,
     /// What it still waits for then.
-    waits: Option<(End, Rejection)>,
+    waits: Option<(End, Box<Rejection>)>,
 }
 
 impl Item {

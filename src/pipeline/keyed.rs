@@ -55,40 +55,30 @@ impl Pipeline {
         let unmarked = mark.map(Mark::unset);
         let names = columns.iter().map(|(_, name)| name).chain(mark.map(|mark| &mark.0.name));
         let names = layout(names);
-        let (mut keys, mut rows) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
-        let mut seen: HashMap<Key, Key> = HashMap::new();
+        let (mut copies, mut rows) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
         for ((key, image), (cells, warnings)) in images.into_iter().zip(checked.into_cells()) {
-            let ambiguous = |key, image, code, message: &str| {
-                Finding::new(End::Source, key, ReviewKind::Ambiguous, code, message).with_image(image)
-            };
             match row(&names, &columns, cells, unmarked.clone()) {
-                Err(rejection) => done.reject(End::Source, key, image, rejection),
+                Err(rejection) => done.reject(End::Source, key, image, *rejection),
                 Ok(record) => match record.key(&self.binding.correlation.target) {
                     None => {
                         let text = "a field of its key is null after mapping";
                         done.file(ambiguous(key, image, "match.no_key", text));
                     }
-                    Some(target) => match seen.insert(target, key.clone()) {
-                        Some(other) => {
-                            let text = format!("maps to the same target key as source record {other}");
-                            done.file(ambiguous(key, image, "match.ambiguous", &text));
-                        }
-                        None => {
-                            done.commit.counts.warnings += warnings;
-                            keys.push((key, image));
-                            rows.push(record);
-                        }
-                    },
+                    Some(target) => {
+                        copies.push(Copied { key, image, target, warnings });
+                        rows.push(record);
+                    }
                 },
             }
         }
-        self.stop_copied_loops((&mut keys, &mut rows), set, &mut done);
-        self.upsert((&rows, live), keys, &mut done).await?;
+        let (mut copies, mut rows) = without_repeats(copies, rows, &mut done);
+        self.stop_copied_loops((&mut copies, &mut rows), set, &mut done);
+        self.upsert((&rows, live), copies, &mut done).await?;
         self.delete(gone, set, plugins, &mut done).await?;
         Ok(done)
     }
 
-    async fn upsert(&self, (rows, live): (&[Record], bool), keys: Vec<(Key, Record)>, done: &mut Done) -> Result<()> {
+    async fn upsert(&self, (rows, live): (&[Record], bool), copies: Vec<Copied>, done: &mut Done) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -99,7 +89,8 @@ impl Pipeline {
         done.wrote(End::Target, upserted.written);
         done.commit.counts.skipped += upserted.unchanged;
         let mut failed = failed.into_iter().peekable();
-        for (place, (key, image)) in keys.into_iter().enumerate() {
+        for (place, Copied { key, image, target, warnings }) in copies.into_iter().enumerate() {
+            done.commit.counts.warnings += warnings;
             match failed.next_if(|(failed, _)| *failed == place) {
                 Some((_, error)) => {
                     let kind = refusal(error.code);
@@ -107,8 +98,7 @@ impl Pipeline {
                 }
                 None => {
                     if let Some(row) = rows.get(place).filter(|_| upserted.written > 0) {
-                        let target = row.key(&self.binding.correlation.target);
-                        put_down(WriteOp::Upsert, &key, target.as_ref(), done);
+                        put_down(WriteOp::Upsert, &key, Some(&target), done);
                         // Of which rows it was, only this is known.
                         if live && upserted.unchanged == 0 {
                             self.note_copy(&key, row);
@@ -235,15 +225,50 @@ fn columns(binding: &Binding) -> Vec<(usize, String)> {
     flows.map(|(place, mapping)| (place, mapping.fields.target.name.clone())).chain(made).collect()
 }
 
+/// The cells come in the order of their columns.
 fn row(
     names: &Layout,
     columns: &[(usize, String)],
-    mut cells: Mapped,
+    cells: Mapped,
     unmarked: Option<Value>,
-) -> std::result::Result<Record, transform::Rejection> {
-    let values = columns
-        .iter()
-        .map(|(place, _)| cells.get_mut(*place).map_or(Ok(None), |cell| std::mem::replace(cell, Ok(None))));
-    let unmarked = unmarked.map(|value| Ok(Some(value)));
-    Ok(Record::new(Arc::clone(names), values.chain(unmarked).collect::<std::result::Result<Vec<_>, _>>()?))
+) -> std::result::Result<Record, Box<transform::Rejection>> {
+    let mut places = columns.iter().map(|(place, _)| *place).peekable();
+    let wanted = cells.into_iter().enumerate().filter(|(place, _)| places.next_if_eq(place).is_some());
+    let mut values = wanted.map(|(_, cell)| cell).collect::<std::result::Result<Vec<_>, _>>()?;
+    values.extend(unmarked.map(Some));
+    Ok(Record::new(Layout::clone(names), values))
+}
+
+/// A record of the source on its way to the target.
+pub(super) struct Copied {
+    pub(super) key: Key,
+    pub(super) image: Record,
+    /// The target's key.
+    pub(super) target: Key,
+    /// Rules that only warn.
+    warnings: u64,
+}
+
+fn ambiguous(key: Key, image: Record, code: &str, message: &str) -> Finding {
+    Finding::new(End::Source, key, ReviewKind::Ambiguous, code, message).with_image(image)
+}
+
+/// Of records with the same target key the first goes on, the others go to review.
+fn without_repeats(copies: Vec<Copied>, rows: Vec<Record>, done: &mut Done) -> (Vec<Copied>, Vec<Record>) {
+    // The usual order of a scan: no two can be equal.
+    if copies.is_sorted_by(|one, next| one.target < next.target) {
+        return (copies, rows);
+    }
+    let mut seen: HashMap<Key, Key> = HashMap::with_capacity(copies.len());
+    let mut first = |(copy, _): &(Copied, Record)| match seen.get(&copy.target) {
+        Some(_) => false,
+        None => seen.insert(copy.target.clone(), copy.key.clone()).is_none(),
+    };
+    let (kept, repeats): (Vec<_>, Vec<_>) = copies.into_iter().zip(rows).partition(&mut first);
+    for (Copied { key, image, target, .. }, _) in repeats {
+        let other = seen.get(&target).map(Key::to_string).unwrap_or_default();
+        let text = format!("maps to the same target key as source record {other}");
+        done.file(ambiguous(key, image, "match.ambiguous", &text));
+    }
+    kept.into_iter().unzip()
 }

@@ -97,7 +97,7 @@ pub struct Decision {
     /// What waits for a person: nothing is written.
     pub manual: Vec<Subject>,
     /// The record of this end was refused: nothing is written, it waits in review (I8).
-    pub rejection: Option<(End, Rejection)>,
+    pub rejection: Option<(End, Box<Rejection>)>,
 }
 
 impl Decision {

@@ -10,7 +10,7 @@ use crate::plugin::{CallContext, FunctionRef, PluginError, Plugins, ValueError};
 use crate::record::Record;
 use crate::state::{Parent, ReviewKind};
 use crate::telemetry::clock;
-use crate::value::Value;
+use crate::value::{ConvertError, Value};
 
 mod lookup;
 mod reshape;
@@ -53,8 +53,8 @@ impl Rejection {
     }
 }
 
-/// One field in the other side's terms: a value, absent, or refused.
-pub type Cell = std::result::Result<Option<Value>, Rejection>;
+/// One field in the other side's terms: a value, absent, or refused. Refusals are rare, so that cells are as small as values.
+pub type Cell = std::result::Result<Option<Value>, Box<Rejection>>;
 
 /// A record in the other side's terms: one cell per mapping, `Ok(None)` where nothing flows that way; then one for each field that the
 /// record transforms of its side make.
@@ -97,7 +97,7 @@ impl<'a> Stage<'a> {
         let output = output.map_err(|error| unusable(function, &error))?;
         for (row, result) in rows.into_iter().zip(output) {
             if let Some(cell) = cells.get_mut(row) {
-                let refused = |error| Rejection::by(self.plugins.as_ref(), function, Some(field), error);
+                let refused = |error| Box::new(Rejection::by(self.plugins.as_ref(), function, Some(field), error));
                 *cell = result.map(Some).map_err(refused);
             }
         }
@@ -119,15 +119,12 @@ pub async fn map_records(
     let stage = Stage::new(binding, from, plugins);
     let mut out: Vec<Mapped> = records.iter().map(|_| Vec::with_capacity(binding.mappings.len())).collect();
     for (place, mapping) in binding.mappings.iter().enumerate() {
-        let column = match mapping.functions.get(from) {
-            None => records.iter().map(|_| Ok(None)).collect(),
+        match mapping.functions.get(from) {
+            None => out.iter_mut().for_each(|cells| cells.push(Ok(None))),
             Some(functions) => {
                 let lookup = mapping.lookup.as_ref().map(|lookup| (place, lookup, translations));
-                Column { mapping, stage: &stage, lookup }.map(records, functions).await?
+                Column { mapping, stage: &stage, lookup }.map(records, functions, &mut out).await?;
             }
-        };
-        for (record, cell) in out.iter_mut().zip(column) {
-            record.push(cell);
         }
     }
     for computed in binding.computed.iter().filter(|computed| computed.from == from) {
@@ -144,13 +141,21 @@ struct Column<'a> {
 }
 
 impl Column<'_> {
-    async fn map(&self, records: &[&Record], functions: &[FunctionRef]) -> Result<Vec<Cell>> {
-        let mut cells: Vec<Cell> =
-            records.iter().map(|record| Ok(self.original(record)?.map(|value| self.literals(value)))).collect();
-        for function in functions {
-            self.stage.call(function, &self.mapping.fields.get(self.stage.from).name, &mut cells).await?;
+    /// Adds a cell to each of `out`.
+    async fn map(&self, records: &[&Record], functions: &[FunctionRef], out: &mut [Mapped]) -> Result<()> {
+        let begun = |record: &&Record| -> Cell { Ok(self.original(record)?.map(|value| self.literals(value))) };
+        if functions.is_empty() {
+            out.iter_mut().zip(records).for_each(|(cells, record)| cells.push(self.finish(begun(record), record)));
+            return Ok(());
         }
-        Ok(cells.into_iter().zip(records).map(|(cell, record)| self.finish(cell, record)).collect())
+        let mut column: Vec<Cell> = records.iter().map(begun).collect();
+        for function in functions {
+            self.stage.call(function, &self.mapping.fields.get(self.stage.from).name, &mut column).await?;
+        }
+        for ((cells, cell), record) in out.iter_mut().zip(column).zip(records) {
+            cells.push(self.finish(cell, record));
+        }
+        Ok(())
     }
 
     /// The value as it comes; a key of another pair as the other side has it.
@@ -159,7 +164,7 @@ impl Column<'_> {
         let value = record.values().get(of.position).cloned().flatten();
         match (value, self.lookup) {
             (Some(value), Some((place, lookup, translations))) => {
-                translations.translate((place, lookup), (self.stage.from, &of.name), value).map(Some)
+                Ok(Some(translations.translate((place, lookup), (self.stage.from, &of.name), value)?))
             }
             (value, _) => Ok(value),
         }
@@ -199,14 +204,17 @@ impl Column<'_> {
 
 /// A value in the kind of the field that takes it.
 pub(super) fn fit(value: Option<Value>, from: &str, to: &BoundField) -> Cell {
-    value.map(|value| value.convert(to.kind)).transpose().map_err(|error| Rejection {
-        code: "value.does_not_fit".to_owned(),
-        message: format!("\"{from}\" cannot become \"{}\": {error}", to.name),
-        field: Some(from.to_owned()),
-        digest: None,
-        skipped: false,
-        waits_for: None,
-    })
+    let refuse = |error: ConvertError| {
+        Box::new(Rejection {
+            code: "value.does_not_fit".to_owned(),
+            message: format!("\"{from}\" cannot become \"{}\": {error}", to.name),
+            field: Some(from.to_owned()),
+            digest: None,
+            skipped: false,
+            waits_for: None,
+        })
+    };
+    value.map(|value| value.convert(to.kind)).transpose().map_err(refuse)
 }
 
 pub(super) fn unusable(function: &FunctionRef, error: &PluginError) -> SyncError {

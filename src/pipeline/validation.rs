@@ -27,7 +27,7 @@ impl Checked {
     /// The records with their warnings. Every cell of a refused record carries the refusal, so that no field of it is written anywhere.
     pub fn into_cells(mut self) -> impl Iterator<Item = (Mapped, u64)> {
         for (cells, refused) in self.mapped.iter_mut().zip(self.refused) {
-            if let Some(rejection) = refused {
+            if let Some(rejection) = refused.map(Box::new) {
                 cells.iter_mut().for_each(|cell| *cell = Err(rejection.clone()));
             }
         }

@@ -27,7 +27,7 @@ impl Item {
             }
             Some((end, rejection)) => {
                 let kind = rejection.kind();
-                let Rejection { code, message, field, digest, waits_for, .. } = rejection;
+                let Rejection { code, message, field, digest, waits_for, .. } = *rejection;
                 let found = self.found(end, kind, &code, message);
                 let waits_for = waits_for.map(|parent| *parent);
                 found.map(|found| Finding { field, digest, waits_for, ..found })

@@ -278,14 +278,14 @@ fn a_one_way_pair_never_writes_to_its_source() {
 fn a_refused_field_stops_the_whole_record() {
     let base = both(&record("x", "y"));
     let (now, target) = (record("x2", "y2"), record("x", "y"));
-    let rejection = Rejection {
+    let rejection = Box::new(Rejection {
         code: "invalid-phone".into(),
         message: "no".into(),
         field: Some("a".into()),
         digest: None,
         skipped: false,
         waits_for: None,
-    };
+    });
     let mut mapped = cells(&now);
     mapped[1] = Err(rejection.clone());
     let images = Images {

@@ -24,18 +24,19 @@ impl Stage<'_> {
                     fit(record.get(&of.name).cloned(), &function.name, of)
                 })),
                 Ok(Reshaped::Skip) => {
-                    let rejection =
-                        Rejection { skipped: true, ..self.said(computed, "plugin.skipped", "leaves it out") };
+                    let said = self.said(computed, "plugin.skipped", "leaves it out");
+                    let rejection = Box::new(Rejection { skipped: true, ..said });
                     cells.iter_mut().for_each(|cell| *cell = Err(rejection.clone()));
-                    cells.extend(refused(computed, &rejection));
+                    cells.extend(refused(computed, rejection));
                 }
                 Ok(Reshaped::Review) => {
-                    let rejection = self.said(computed, "plugin.review", "wants a person to look at it");
+                    let rejection = Box::new(self.said(computed, "plugin.review", "wants a person to look at it"));
                     cells.iter_mut().for_each(|cell| *cell = Err(rejection.clone()));
-                    cells.extend(refused(computed, &rejection));
+                    cells.extend(refused(computed, rejection));
                 }
                 Err(error) => {
-                    cells.extend(refused(computed, &Rejection::by(self.plugins.as_ref(), function, None, error)));
+                    let rejection = Rejection::by(self.plugins.as_ref(), function, None, error);
+                    cells.extend(refused(computed, Box::new(rejection)));
                 }
             }
         }
@@ -48,7 +49,6 @@ impl Stage<'_> {
     }
 }
 
-fn refused(computed: &Computed, rejection: &Rejection) -> impl Iterator<Item = Cell> {
-    let rejection = rejection.clone();
+fn refused(computed: &Computed, rejection: Box<Rejection>) -> impl Iterator<Item = Cell> {
     computed.outputs.iter().map(move |_| Err(rejection.clone()))
 }
