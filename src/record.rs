@@ -82,6 +82,15 @@ impl Record {
         self.layout.iter().zip(&self.values).filter_map(|(name, value)| value.as_ref().map(|value| (&**name, value)))
     }
 
+    /// Whether both carry the same fields, in the same order.
+    pub fn has_same_fields(&self, other: &Self) -> bool {
+        let present = |(one, other): (&Option<Value>, &Option<Value>)| one.is_some() == other.is_some();
+        if Arc::ptr_eq(&self.layout, &other.layout) {
+            return self.values.iter().zip(&other.values).all(present);
+        }
+        self.iter().map(|(name, _)| name).eq(other.iter().map(|(name, _)| name))
+    }
+
     /// Whether no field is present.
     pub fn is_empty(&self) -> bool {
         self.values.iter().all(Option::is_none)

@@ -17,7 +17,6 @@ use crate::connector::Upserted;
 use crate::connector::change_log::{all, list, quote};
 use crate::error::{ErrorKind, Result};
 use crate::record::Record;
-use crate::value::Value;
 
 /// COPY data is sent in pieces of about this size, so that the server reads while we write.
 const PIECE_BYTES: usize = 128 << 10;
@@ -84,7 +83,7 @@ pub(super) async fn upsert(collection: &Collection, loaders: &Loaders, records: 
     }
 }
 
-/// Records that carry the same fields.
+/// Records that carry the same fields, in the order of the columns.
 struct Group<'a> {
     columns: Vec<&'a PgColumn>,
     records: Vec<&'a Record>,
@@ -92,12 +91,13 @@ struct Group<'a> {
 
 fn group<'a>(collection: &'a Collection, records: &'a [Record]) -> Result<Vec<Group<'a>>> {
     let mut groups: BTreeMap<Vec<&str>, Vec<&Record>> = BTreeMap::new();
-    for record in records {
-        if let Some((name, _)) = record.iter().find(|(_, value)| values::has_nul(value)) {
+    for run in records.chunk_by(Record::has_same_fields) {
+        if let Some((name, _)) = run.iter().flat_map(Record::iter).find(|(_, value)| values::has_nul(value)) {
             let message = format!("upserting: PostgreSQL cannot store the character U+0000 of field {name} in text");
             return Err(collection.place.error(ErrorKind::InvalidRecord, "postgres.nul_character", message));
         }
-        groups.entry(record.iter().map(|(name, _)| name).collect()).or_default().push(record);
+        let names = run.first().into_iter().flat_map(Record::iter).map(|(name, _)| name).collect();
+        groups.entry(names).or_default().extend(run);
     }
     groups.into_iter().map(|(names, records)| Ok(Group { columns: columns(collection, &names)?, records })).collect()
 }
@@ -183,10 +183,7 @@ async fn copy_into(connection: &mut PgConnection, group: &Group<'_>, table: &str
     let mut copy = connection.copy_in_raw(&format!("COPY {table} ({names}) FROM STDIN")).await?;
     let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
     for record in &group.records {
-        copy::push_row(
-            &mut piece,
-            group.columns.iter().map(|column| record.get(column.name()).unwrap_or(&Value::Null)),
-        );
+        copy::push_row(&mut piece, record.iter().map(|(_, value)| value));
         if piece.len() >= PIECE_BYTES {
             copy.send(piece.as_slice()).await?;
             piece.clear();

@@ -69,7 +69,7 @@ pub(super) fn input(value: &Value) -> Option<Cow<'_, str>> {
         Value::Float(value) => Cow::Owned(float_text(*value)),
         Value::Decimal(text) | Value::Text(text) | Value::Json(text) => Cow::Borrowed(text),
         Value::Bytes(bytes) => Cow::Owned(bytes_text(bytes)),
-        Value::Date(days) => Cow::Owned(date_text(i64::from(*days), "")),
+        Value::Date(days) => Cow::Owned(date_text(i64::from(*days))),
         Value::Time(micros) => Cow::Owned(time_text(*micros)),
         Value::Instant(micros) => Cow::Owned(stamp_text(*micros, "+00")),
         Value::Local(micros) => Cow::Owned(stamp_text(*micros, "")),
@@ -205,23 +205,79 @@ fn stamp_from(text: &str) -> Option<i64> {
     cursor.0.is_empty().then(|| days.checked_mul(MICROS_PER_DAY)?.checked_add(micros)).flatten()
 }
 
-fn date_text(days: i64, rest: &str) -> String {
-    let (year, month, day) = civil_from_days(days);
-    if year > 0 {
-        format!("{year:04}-{month:02}-{day:02}{rest}")
-    } else {
-        format!("{:04}-{month:02}-{day:02}{rest} BC", 1 - year)
+/// Adds a number of two digits; formatting by the standard library takes several times as long, and a load writes millions. Another number,
+/// which no time of a day has, is added as it is: the server refuses it.
+fn push_two(out: &mut String, number: i64) {
+    match u8::try_from(number) {
+        Ok(number @ 0..=99) => {
+            out.push(char::from(b'0' + number / 10));
+            out.push(char::from(b'0' + number % 10));
+        }
+        Ok(_) | Err(_) => out.push_str(&number.to_string()),
     }
 }
 
-fn time_text(micros: i64) -> String {
+/// Adds `YYYY-MM-DD`; true where the year is before Christ, which is said at the end.
+fn push_date(out: &mut String, days: i64) -> bool {
+    let (year, month, day) = civil_from_days(days);
+    let before_christ = year <= 0;
+    let year = if before_christ { 1 - year } else { year };
+    if year < 10_000 {
+        push_two(out, year / 100);
+        push_two(out, year % 100);
+    } else {
+        out.push_str(&year.to_string());
+    }
+    for part in [month, day] {
+        out.push('-');
+        push_two(out, part);
+    }
+    before_christ
+}
+
+/// Adds `HH:MM:SS.ffffff`.
+fn push_time(out: &mut String, micros: i64) {
     let (seconds, fraction) = (micros.div_euclid(MICROS_PER_SECOND), micros.rem_euclid(MICROS_PER_SECOND));
-    format!("{:02}:{:02}:{:02}.{fraction:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    push_two(out, seconds / 3600);
+    for part in [seconds / 60 % 60, seconds % 60] {
+        out.push(':');
+        push_two(out, part);
+    }
+    out.push('.');
+    for part in [fraction / 10_000, fraction / 100 % 100, fraction % 100] {
+        push_two(out, part);
+    }
+}
+
+/// Bytes of the longest usual stamp.
+const STAMP_BYTES: usize = "2000-01-01 00:00:00.000000+00".len();
+const BEFORE_CHRIST: &str = " BC";
+
+fn date_text(days: i64) -> String {
+    let mut out = String::with_capacity(STAMP_BYTES);
+    if push_date(&mut out, days) {
+        out.push_str(BEFORE_CHRIST);
+    }
+    out
+}
+
+fn time_text(micros: i64) -> String {
+    let mut out = String::with_capacity(STAMP_BYTES);
+    push_time(&mut out, micros);
+    out
 }
 
 fn stamp_text(micros: i64, zone: &str) -> String {
     let (days, rest) = (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY));
-    date_text(days, &format!(" {}{zone}", time_text(rest)))
+    let mut out = String::with_capacity(STAMP_BYTES);
+    let before_christ = push_date(&mut out, days);
+    out.push(' ');
+    push_time(&mut out, rest);
+    out.push_str(zone);
+    if before_christ {
+        out.push_str(BEFORE_CHRIST);
+    }
+    out
 }
 
 /// Days since 1970-01-01 in the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible low-level date algorithms"), for the
@@ -282,6 +338,12 @@ mod tests {
             assert_eq!(read, value, "{text}");
             assert_eq!(input(&read).as_deref(), Some(written));
         }
+    }
+
+    #[test]
+    fn what_is_no_time_of_a_day_is_not_made_one() {
+        assert_eq!(input(&Value::Time(-1)).as_deref(), Some("00:00:-1.999999"));
+        assert_eq!(input(&Value::Time(400_000 * MICROS_PER_SECOND)).as_deref(), Some("111:06:40.000000"));
     }
 
     #[test]
