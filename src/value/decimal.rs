@@ -15,6 +15,9 @@ struct Parts {
 /// The one text of a decimal number: no exponent, no superfluous zeros, no `+`, `0` for every zero. `NaN`, `Infinity` and
 /// `-Infinity` stay; text that is no decimal stays as it is.
 pub fn canonical_decimal(text: &str) -> String {
+    if is_canonical(text.as_bytes()) {
+        return text.to_owned();
+    }
     match parse(text) {
         Some(parts) => {
             let sign = if parts.negative { "-" } else { "" };
@@ -23,6 +26,22 @@ pub fn canonical_decimal(text: &str) -> String {
         }
         None => special(text).map_or_else(|| text.to_owned(), str::to_owned),
     }
+}
+
+/// Whether finite digits are in canonical form as they are, which most are.
+fn is_canonical(text: &[u8]) -> bool {
+    let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    let mut parts = text.strip_prefix(b"-").unwrap_or(text).splitn(2, |byte| *byte == b'.');
+    let whole = match parts.next() {
+        Some([first, rest @ ..]) => first.is_ascii_digit() && digits(rest) && (*first != b'0' || rest.is_empty()),
+        Some([]) | None => false,
+    };
+    let fraction = match parts.next() {
+        Some([rest @ .., last]) => (b'1'..=b'9').contains(last) && digits(rest),
+        Some([]) => false,
+        None => true,
+    };
+    whole && fraction && text != b"-0"
 }
 
 /// Whether the text is a decimal number, an exponent allowed, or `NaN` or an infinity.
@@ -134,6 +153,14 @@ mod tests {
             ("NAN", "NaN"),
             ("-inf", "-Infinity"),
             ("abc", "abc"),
+            ("12.34", "12.34"),
+            ("-0.5", "-0.5"),
+            ("0", "0"),
+            ("-0", "0"),
+            ("00", "0"),
+            ("1.", "1"),
+            (".", "."),
+            ("-", "-"),
         ] {
             assert_eq!(canonical_decimal(text), canonical, "{text}");
         }

@@ -3,7 +3,7 @@
 use super::Opened;
 use super::lookup;
 use super::statement::Statement;
-use super::table::Fields;
+use super::table::{Fields, LiteColumn};
 use super::values::Raw;
 use super::writing::{Attempt, Refused, Writing};
 use crate::connector::change_log::{list, quote};
@@ -44,12 +44,24 @@ fn gone(key: &Key) -> WriteOutcome {
 }
 
 /// What is stored for a field's value.
-pub(super) fn encode(opened: &Opened, key: Option<&Key>, name: &str, value: &Value) -> Attempt<Raw> {
-    let Some(column) = opened.table.column(name) else {
-        let message = format!("{}: there is no column {name}", opened.place());
-        return Err(Refused::Unfit(SyncError::internal(message)));
-    };
-    column.codec.encode(value).map_err(|why| Refused::Unfit(opened.place().unfit(key, name, why)))
+fn encode(opened: &Opened, key: Option<&Key>, name: &str, value: &Value) -> Attempt<Raw> {
+    opened.encode(|| key.cloned(), opened.column(name)?, value)
+}
+
+impl Opened {
+    /// The column of that name.
+    pub(super) fn column(&self, name: &str) -> Attempt<&LiteColumn> {
+        self.table.column(name).ok_or_else(|| {
+            let message = format!("{}: there is no column {name}", self.place());
+            Refused::Unfit(SyncError::internal(message))
+        })
+    }
+
+    /// What is written for a value of the record of that key.
+    pub(super) fn encode(&self, key: impl FnOnce() -> Option<Key>, column: &LiteColumn, value: &Value) -> Attempt<Raw> {
+        let unfit = |why| Refused::Unfit(self.place().unfit(key().as_ref(), column.name(), why));
+        column.codec.encode(value).map_err(unfit)
+    }
 }
 
 fn insert(opened: &Opened, record: &Record) -> Attempt<Statement> {

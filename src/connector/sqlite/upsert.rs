@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::Opened;
 use super::connection::execute;
 use super::errors::{Class, class};
-use super::guarded::encode;
 use super::lookup::{Asked, joined};
 use super::statement::arguments;
 use super::writing::{Attempt, Refused, Writing};
@@ -13,6 +12,7 @@ use crate::connector::Upserted;
 use crate::connector::change_log::{list, quote};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
+use crate::value::Value;
 
 /// Records in one statement. Few sizes, so that few statements have to be prepared.
 const SIZES: [usize; 3] = [64, 8, 1];
@@ -27,7 +27,7 @@ pub(super) async fn upsert(opened: &Opened, records: &[Record]) -> Result<Upsert
     }
     check_unique(opened)?;
     let mut writing = Writing::begin(opened).await?;
-    for run in records.chunk_by(|a, b| present(a).eq(present(b))) {
+    for run in records.chunk_by(Record::has_same_fields) {
         let written = upsert_run(&mut writing, run).await.map_err(|refused| translate(opened, refused))?;
         upserted.written += written;
         upserted.unchanged += (run.len() as u64).saturating_sub(written);
@@ -39,7 +39,9 @@ pub(super) async fn upsert(opened: &Opened, records: &[Record]) -> Result<Upsert
 /// Records that carry the same fields.
 async fn upsert_run(writing: &mut Writing<'_>, run: &[Record]) -> Attempt<u64> {
     let opened = writing.opened;
-    let names: Vec<&str> = run.first().map(|record| present(record).collect()).unwrap_or_default();
+    let names: Vec<&str> = run.first().into_iter().flat_map(Record::iter).map(|(name, _)| name).collect();
+    let columns = names.iter().map(|name| opened.column(name)).collect::<Attempt<Vec<_>>>()?;
+    let by = &opened.correlation.layout;
     let (mut written, mut rest) = (0, run);
     for size in SIZES.into_iter().filter(|size| *size == 1 || size * names.len() <= ARGUMENTS_MAX) {
         let chunks = rest.chunks_exact(size);
@@ -48,9 +50,11 @@ async fn upsert_run(writing: &mut Writing<'_>, run: &[Record]) -> Attempt<u64> {
         for chunk in chunks {
             let mut raws = Vec::with_capacity(size * names.len());
             for record in chunk {
-                let key = record.key(&opened.correlation.layout).ok_or_else(|| no_key(opened))?;
-                for (name, value) in record.iter() {
-                    raws.push(encode(opened, Some(&key), name, value)?);
+                if by.iter().any(|name| record.get(name).is_none_or(Value::is_null)) {
+                    return Err(no_key(opened));
+                }
+                for (column, (_, value)) in columns.iter().zip(record.iter()) {
+                    raws.push(opened.encode(|| record.key(by), column, value)?);
                 }
             }
             written += execute(writing.connection(), Arc::clone(&sql), arguments(raws)?).await?;
@@ -78,11 +82,6 @@ pub(super) async fn delete(opened: &Opened, values: &[Key]) -> Result<u64> {
     }
     writing.commit().await?;
     Ok(deleted)
-}
-
-/// The names of the fields that a record carries.
-fn present(record: &Record) -> impl Iterator<Item = &str> {
-    record.iter().map(|(name, _)| name)
 }
 
 fn check_unique(opened: &Opened) -> Result<()> {
