@@ -21,12 +21,13 @@ pub(super) const BATCH: usize = 2_000;
 /// A table that is fetched from and written to.
 pub(super) struct MyTarget {
     collection: Arc<Collection>,
+    filling: upsert::Filling,
 }
 
 impl MyTarget {
     /// A target that uses the collection's pool.
     pub(super) fn new(collection: Arc<Collection>) -> Self {
-        Self { collection }
+        Self { collection, filling: upsert::Filling::default() }
     }
 
     async fn read(&self, columns: &[MyColumn], keys: &[Key], look: Look) -> Sql<Vec<Vec<Record>>> {
@@ -101,7 +102,7 @@ impl Target for MyTarget {
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
-        upsert::upsert(&self.collection, records).await
+        upsert::upsert(&self.collection, &self.filling, records).await
     }
 
     async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
