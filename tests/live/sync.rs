@@ -3,7 +3,6 @@
 crate::scenarios::suite::suite!(postgres_to_postgres, Kind::Postgres, Kind::Postgres);
 crate::scenarios::suite::suite!(sqlite_to_postgres, Kind::Sqlite, Kind::Postgres);
 crate::scenarios::suite::suite!(postgres_to_sqlite, Kind::Postgres, Kind::Sqlite);
-crate::scenarios::suite::suite!(log_to_log, Kind::PostgresLog, Kind::PostgresLog);
 crate::scenarios::suite::suite!(log_to_sqlite, Kind::PostgresLog, Kind::Sqlite);
 crate::scenarios::suite::suite!(postgres_to_mysql, Kind::Postgres, Kind::Mysql);
 crate::scenarios::suite::suite!(mysql_to_sqlite, Kind::Mysql, Kind::Sqlite);
@@ -11,3 +10,24 @@ crate::scenarios::suite::hub_suite!(postgres_hub, Kind::Postgres, Kind::Sqlite, 
 crate::scenarios::suite::hub_suite!(sqlite_hub, Kind::Sqlite, Kind::Postgres, Kind::Sqlite);
 crate::scenarios::suite::hub_suite!(log_hub, Kind::PostgresLog, Kind::PostgresLog, Kind::Sqlite);
 crate::scenarios::suite::salesforce_suite!(salesforce_to_postgres, Kind::Postgres);
+
+/// What depends on how changes are seen on both sides at once: echoes, kills, edits of both. `log_to_sqlite` has the rest.
+mod log_to_log {
+    use crate::scenarios::{
+        Kind, conflicts, correlation, crash, emptied, live, reformat, resync, rollout, schema_drift, two_way,
+    };
+
+    crate::scenarios::suite::scenarios! {
+        (Kind::PostgresLog, Kind::PostgresLog)
+        two_way: converges, tracking_is_removed_on_request, a_lost_stream_stops_until_a_resync, a_pause_before_the_first_run_holds;
+        conflicts: last_write_wins_by_commit_time, a_system_has_priority, delete_against_update;
+        correlation: generated_keys_are_written_back, the_reference_is_restored;
+        schema_drift: a_column_that_goes_holds_the_pair_and_loses_nothing;
+        resync: a_resync_while_both_sides_are_edited;
+        rollout: a_share_grows_and_nothing_is_lost;
+        emptied: an_emptied_table_empties_nothing, a_delete_leaves_a_mark, a_record_that_goes_back_and_forth_is_stopped;
+        reformat: nothing_is_written_at_rest, forms_do_not_chase_each_other;
+        live: changes_travel, pause_and_resume;
+        crash: at_every_durable_step, during_the_initial_load, during_ongoing_sync, during_ongoing_sync_under_a_priority;
+    }
+}
