@@ -89,8 +89,19 @@ impl Pipeline {
             others.map(|(link, (_, review))| linked(link).or_else(|| review.finding.other.clone())).collect();
         let asked: Vec<Key> = others.iter().flatten().cloned().collect();
         let mut counterparts = self.targets.get(end.other()).fetch(&asked).await?.into_iter();
+        let mut holders = self.state.links(&self.binding.pair, end.other(), &asked).await?.into_iter();
         for ((((decision, review), link), image), other) in decisions.into_iter().zip(links).zip(images).zip(others) {
-            let counterpart = if other.is_some() { counterparts.next().flatten() } else { None };
+            let (counterpart, holder) = match other {
+                Some(_) => (counterparts.next().flatten(), holders.next().flatten()),
+                None => (None, None),
+            };
+            // Brought back under another key by a write that a crash left open: its review of before has nothing left to decide.
+            let is_elsewhere = holder.is_some_and(|one| one.base.is_some() && *one.keys.get(end) != review.finding.key);
+            if image.is_none() && is_elsewhere {
+                done.commit.decided.push((decision.id, Verdict::Stale, MOVED_ON.to_owned()));
+                done.commit.cleared.push((end, review.finding.key.clone()));
+                continue;
+            }
             let known = linked(&link).is_some() || counterpart.is_some();
             let mut item = Item::new(end, review.finding.key.clone(), link, image);
             if known {
