@@ -102,6 +102,9 @@ impl Pipeline {
         done: &mut Done,
     ) {
         let Some(settings) = &self.binding.loop_prevention else { return };
+        if self.watch.loops.is_empty() {
+            return;
+        }
         let now = clock::now_micros();
         for key in set.keys() {
             self.watch.loops.forget(End::Target, key);

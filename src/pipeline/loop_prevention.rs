@@ -72,6 +72,11 @@ impl LoopWatch {
         }
     }
 
+    /// Whether nothing was written lately that could come back.
+    pub fn is_empty(&self) -> bool {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// How often, within the window, a field of this record was set back to a value that had been written before; the most of any field.
     pub fn returns(&self, settings: &LoopPrevention, (end, key): (End, &Key), now: i64) -> u32 {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
