@@ -16,6 +16,7 @@ use super::{Capabilities, Source};
 use crate::change::{Change, ChangeBatch, Op, Position};
 use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
+use crate::value::Kind;
 
 /// Row versions that are remembered at most; beyond that, what lies in the overlap is delivered again.
 const REMEMBERED_MAX: usize = 200_000;
@@ -66,6 +67,23 @@ pub type PositionOf<P> = PollPosition<<P as Pages>::Time, <P as Pages>::Cursor>;
 /// A row of a table's page.
 pub type PolledOf<P> = Polled<<P as Pages>::Time, <P as Pages>::Version>;
 
+/// The column that is named to poll by, found by its name; `kind` says what it holds, and what its system calls that.
+///
+/// # Errors
+/// Why there is none that will do.
+pub fn polled_column<'a, C>(
+    name: Option<&str>,
+    find: impl FnOnce(&str) -> Option<&'a C>,
+    kind: impl FnOnce(&'a C) -> (Kind, &'a str),
+) -> std::result::Result<&'a C, String> {
+    let name = name.ok_or("polling needs updated_at, the column that moves forward at each write")?;
+    let column = find(name).ok_or_else(|| format!("there is no column {name} to poll by"))?;
+    match kind(column) {
+        (Kind::Instant | Kind::Local | Kind::Date, _) => Ok(column),
+        (_, native) => Err(format!("{name} is of type {native}; polling goes by a timestamp or a date")),
+    }
+}
+
 /// How one system's table is read in the order of (time, key).
 #[async_trait]
 pub trait Pages: Send + Sync {
@@ -112,25 +130,78 @@ pub trait Pages: Send + Sync {
     async fn remove(&self) -> Result<()>;
 }
 
+/// What the last passes delivered.
+#[derive(Debug)]
+pub struct Delivered<V> {
+    /// Version and time, by key.
+    known: HashMap<Key, (V, Option<i64>)>,
+    /// The position handed out last: what was delivered counts only for a reader who goes on from there.
+    issued: Option<Position>,
+}
+
+impl<V> Default for Delivered<V> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), issued: None }
+    }
+}
+
+impl<V: PartialEq> Delivered<V> {
+    /// Begins anew.
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    /// Begins anew where a reader does not go on from the position handed out last; says whether it does.
+    pub fn goes_on(&mut self, after: &Position) -> bool {
+        let goes_on = self.issued.as_ref() == Some(after);
+        if !goes_on {
+            self.clear();
+        }
+        goes_on
+    }
+
+    /// The position to hand out.
+    pub fn issue<T: Serialize>(&mut self, position: &T) -> Position {
+        let position = Position(serde_json::to_string(position).unwrap_or_default());
+        self.issued = Some(position.clone());
+        position
+    }
+
+    /// Whether this version of a record was not delivered before; from now on it was.
+    pub fn is_new(&mut self, key: &Key, version: V, at: Option<i64>) -> bool {
+        let known = (version, at);
+        if self.known.get(key) == Some(&known) {
+            return false;
+        }
+        if !self.is_full() || self.known.contains_key(key) {
+            self.known.insert(key.clone(), known);
+        }
+        true
+    }
+
+    /// Whether no more records are remembered.
+    pub fn is_full(&self) -> bool {
+        self.known.len() >= REMEMBERED_MAX
+    }
+
+    /// Forgets what no pass will look at again, once the newest time of all passes is this one: microseconds since 1970.
+    pub fn forget_before(&mut self, newest: Option<i64>, overlap: Duration) {
+        let Some(newest) = newest else { return };
+        let oldest = newest.saturating_sub(i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX));
+        self.known.retain(|_, (_, at)| at.is_none_or(|at| at >= oldest));
+    }
+}
+
 /// Polls a table.
 pub struct PollSource<P: Pages> {
     pages: P,
-    /// Version and time of what was delivered, by key.
-    delivered: HashMap<Key, (P::Version, Option<i64>)>,
-    /// The position handed out last: what was delivered counts only for a reader who goes on from there.
-    issued: Option<Position>,
+    delivered: Delivered<P::Version>,
 }
 
 impl<P: Pages> PollSource<P> {
     /// A source that has delivered nothing yet.
     pub fn new(pages: P) -> Self {
-        Self { pages, delivered: HashMap::new(), issued: None }
-    }
-
-    fn issue(&mut self, position: &PositionOf<P>) -> Position {
-        let position = Position(serde_json::to_string(position).unwrap_or_default());
-        self.issued = Some(position.clone());
-        position
+        Self { pages, delivered: Delivered::default() }
     }
 
     fn page_of(&self, row: &PolledOf<P>) -> Page<P::Time, P::Cursor> {
@@ -142,12 +213,8 @@ impl<P: Pages> PollSource<P> {
         let mut changes = Vec::with_capacity(rows.len());
         for row in rows {
             let at = self.pages.micros(&row.time);
-            let known = (row.version, at);
-            if self.delivered.get(&row.key) == Some(&known) {
+            if !self.delivered.is_new(&row.key, row.version, at) {
                 continue;
-            }
-            if self.delivered.len() < REMEMBERED_MAX || self.delivered.contains_key(&row.key) {
-                self.delivered.insert(row.key.clone(), known);
             }
             // A record that the filter leaves out now was perhaps inside before: without an image it is fetched, and found gone.
             changes.push(Change { key: row.key, op: Op::Upsert, at, image: row.passes.then_some(row.record) });
@@ -164,13 +231,6 @@ impl<P: Pages> PollSource<P> {
             Some(before) if micros(&before) > micros(&time) => Some(before),
             _ => Some(time),
         }
-    }
-
-    fn forget_before(&mut self, newest: Option<&P::Time>) {
-        let Some(newest) = newest.and_then(|newest| self.pages.micros(newest)) else { return };
-        let overlap = i64::try_from(self.pages.overlap().as_micros()).unwrap_or(i64::MAX);
-        let oldest = newest.saturating_sub(overlap);
-        self.delivered.retain(|_, (_, at)| at.is_none_or(|at| at >= oldest));
     }
 }
 
@@ -195,7 +255,7 @@ impl<P: Pages> Source for PollSource<P> {
         self.delivered.clear();
         loop {
             let rows = self.pages.page(&position, HEAD_PAGE).await?;
-            let more = rows.len() >= HEAD_PAGE && self.delivered.len() < REMEMBERED_MAX;
+            let more = rows.len() >= HEAD_PAGE && !self.delivered.is_full();
             position.page = rows.last().map(|row| self.page_of(row));
             self.fresh(rows);
             if !more {
@@ -203,16 +263,14 @@ impl<P: Pages> Source for PollSource<P> {
             }
         }
         position.page = None;
-        Ok(self.issue(&position))
+        Ok(self.delivered.issue(&position))
     }
 
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
         let mut position: PositionOf<P> = serde_json::from_str(&after.0).map_err(|_| {
             self.pages.lost("the stored position is none of polling; load the pair again (tidelock resync)")
         })?;
-        if self.issued.as_ref() != Some(after) {
-            self.delivered.clear();
-        }
+        self.delivered.goes_on(after);
         let max = max.max(1);
         let rows = self.pages.page(&position, max).await?;
         let more = rows.len() >= max;
@@ -225,9 +283,10 @@ impl<P: Pages> Source for PollSource<P> {
             // A pass whose last page is empty ended with the row before it.
             position.newest = self.newest(position.newest, last.or(position.page));
             position.page = None;
-            self.forget_before(position.newest.as_ref());
+            let newest = position.newest.as_ref().and_then(|newest| self.pages.micros(newest));
+            self.delivered.forget_before(newest, self.pages.overlap());
         }
-        Ok(ChangeBatch { changes, through: self.issue(&position), more })
+        Ok(ChangeBatch { changes, through: self.delivered.issue(&position), more })
     }
 
     async fn wait(&mut self, timeout: Duration) -> Result<()> {

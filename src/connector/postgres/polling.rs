@@ -14,7 +14,7 @@ use super::table::PgColumn;
 use super::{logical, target, tracking, values};
 use crate::connector::Capabilities;
 use crate::connector::change_log::{list, quote};
-use crate::connector::polling::{Pages, Polled, PolledOf, PositionOf};
+use crate::connector::polling::{Pages, Polled, PolledOf, PositionOf, polled_column};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
 use crate::value::{Kind, Value};
@@ -30,18 +30,10 @@ pub(super) struct TablePages {
 impl TablePages {
     /// Goes by the column named in the options.
     pub(super) fn new(collection: Arc<Collection>) -> Result<Self> {
-        let refused =
-            |message: String| collection.place.error(ErrorKind::SchemaMismatch, "postgres.updated_at", message);
-        let name = collection.options.updated_at.as_deref();
-        let name = name.ok_or_else(|| {
-            refused("polling needs updated_at, the column that moves forward at each write".to_owned())
-        })?;
+        let (name, table) = (collection.options.updated_at.as_deref(), &collection.table);
+        let found = polled_column(name, |name| table.column(name), |one| (one.kind(), &one.column.native_type));
         let column =
-            collection.table.column(name).ok_or_else(|| refused(format!("there is no column {name} to poll by")))?;
-        if !matches!(column.kind(), Kind::Instant | Kind::Local | Kind::Date) {
-            let native = &column.column.native_type;
-            return Err(refused(format!("{name} is of type {native}; polling goes by a timestamp or a date")));
-        }
+            found.map_err(|why| collection.place.error(ErrorKind::SchemaMismatch, "postgres.updated_at", why))?;
         Ok(Self { updated_at: column.clone(), collection })
     }
 

@@ -6,7 +6,6 @@
 //! What was deleted for good, or in a bin that was emptied, is told by `deleted` for 15 days; it is asked when the source begins and
 //! every ten minutes.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +20,12 @@ use super::org::Ask;
 use super::target::capabilities;
 use super::{ids, soql, values};
 use crate::change::{Change, ChangeBatch, Op, Position};
+use crate::connector::polling::Delivered;
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, encode_values};
 use crate::value::Value;
 
-/// What was delivered of so many records is remembered at most; beyond that, what lies in the overlap is delivered again.
-const REMEMBERED_MAX: usize = 200_000;
 /// How often deletes are asked for that leave no record behind.
 const SWEEP: Duration = Duration::from_secs(600);
 /// Windows of `deleted` are cut to minutes.
@@ -51,10 +49,8 @@ struct Spot {
 /// Polls an object.
 pub(super) struct PollSource {
     collection: Arc<Collection>,
-    /// Content and stamp of what was delivered, by id.
-    delivered: HashMap<String, (u64, i64)>,
-    /// The position handed out last: what was delivered counts only for a reader who goes on from there.
-    issued: Option<Position>,
+    /// Told by their content.
+    delivered: Delivered<u64>,
     /// How long passes are apart, once somebody has waited for one.
     interval: Option<Duration>,
     /// When the next pass is due; until then, others that look do not cost requests.
@@ -80,14 +76,7 @@ struct DeletedRecord {
 impl PollSource {
     /// A source of an opened object.
     pub(super) fn new(collection: Arc<Collection>) -> Self {
-        Self {
-            collection,
-            delivered: HashMap::new(),
-            issued: None,
-            interval: None,
-            due: None,
-            sweep_due: Instant::now(),
-        }
+        Self { collection, delivered: Delivered::default(), interval: None, due: None, sweep_due: Instant::now() }
     }
 
     fn read(&self, position: &Position) -> Result<Spot> {
@@ -95,12 +84,6 @@ impl PollSource {
             let text = "the stored position is not one of this connector; load the pair again (tidelock resync)";
             self.collection.place.error(ErrorKind::SchemaMismatch, "source.tracking_lost", text)
         })
-    }
-
-    fn issue(&mut self, spot: &Spot) -> Position {
-        let position = Position(serde_json::to_string(spot).unwrap_or_default());
-        self.issued = Some(position.clone());
-        position
     }
 
     /// The rows of one step: at most `max`, fewer where a page broke off; and whether more may follow.
@@ -146,27 +129,16 @@ impl PollSource {
             let record = self.collection.record(row)?;
             let mut hasher = DefaultHasher::new();
             (stamp, deleted, encode_values(record.values())).hash(&mut hasher);
-            let known = (hasher.finish(), stamp);
-            if self.delivered.get(&id) == Some(&known) {
+            let key = Key(vec![Value::Text(id)]);
+            if !self.delivered.is_new(&key, hasher.finish(), Some(stamp)) {
                 continue;
-            }
-            if self.delivered.len() < REMEMBERED_MAX || self.delivered.contains_key(&id) {
-                self.delivered.insert(id.clone(), known);
             }
             let op = if deleted { Op::Delete } else { Op::Upsert };
             // Whether the filter lets it through is for `fetch` to say: a record that has left it is a change, too.
             let image = (!deleted && self.collection.filter.is_none()).then_some(record);
-            changes.push(Change { key: Key(vec![Value::Text(id)]), op, at: Some(stamp), image });
+            changes.push(Change { key, op, at: Some(stamp), image });
         }
         Ok(changes)
-    }
-
-    fn forget_before(&mut self, newest: Option<i64>) {
-        let overlap = i64::try_from(self.collection.overlap.as_micros()).unwrap_or(i64::MAX);
-        if let Some(newest) = newest {
-            let oldest = newest.saturating_sub(overlap);
-            self.delivered.retain(|_, (_, stamp)| *stamp >= oldest);
-        }
     }
 
     /// Deletes since the last sweep.
@@ -230,13 +202,12 @@ impl Source for PollSource {
         self.delivered.clear();
         // What lies in the overlap is delivered once more: a load that begins now reads it anyway.
         let swept = page.at.unwrap_or_else(crate::telemetry::clock::now_micros);
-        Ok(self.issue(&Spot { newest, swept: Some(swept), ..Spot::default() }))
+        Ok(self.delivered.issue(&Spot { newest, swept: Some(swept), ..Spot::default() }))
     }
 
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
         let mut spot = self.read(after)?;
-        if self.issued.as_ref() != Some(after) {
-            self.delivered.clear();
+        if !self.delivered.goes_on(after) {
             self.due = None;
         }
         let now = Instant::now();
@@ -258,11 +229,11 @@ impl Source for PollSource {
             let last = last.or(before.page).map(|(stamp, _)| stamp);
             spot.newest = spot.newest.max(last);
             spot.page = None;
-            self.forget_before(spot.newest);
+            self.delivered.forget_before(spot.newest, self.collection.overlap);
             self.due = self.interval.map(|interval| now + interval);
         }
         spot.batch += u64::from(!changes.is_empty());
-        Ok(ChangeBatch { changes, through: self.issue(&spot), more })
+        Ok(ChangeBatch { changes, through: self.delivered.issue(&spot), more })
     }
 
     async fn wait(&mut self, timeout: Duration) -> Result<()> {
