@@ -98,6 +98,8 @@ pub struct Endpoint {
     pub updated_at: Option<String>,
     /// The field by which a SaaS upserts, or that names what was created.
     pub external_id: Option<String>,
+    /// From how many records on a SaaS is read and loaded through its interface for many; 0: never. `None`: the connector's default.
+    pub bulk_threshold: Option<u64>,
     /// How long it may be silent before it is given up; `None`: for ever.
     pub timeout: Option<Duration>,
     /// How to reach it.

@@ -100,6 +100,19 @@ pub struct Capabilities {
     pub change_times: bool,
     /// Best number of records in one `write`, `fetch` or `find`.
     pub batch: usize,
+    /// A cheaper way for many creates or upserts at once.
+    pub bulk: Option<Bulk>,
+}
+
+/// A way to load that costs more than others at first, and less for each record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bulk {
+    /// Loads of at least so many records are worth it.
+    pub from: u64,
+    /// So many creates in one `write`, or records in one `upsert`, are worth it.
+    pub least: usize,
+    /// Best number of them.
+    pub batch: usize,
 }
 
 /// Both halves of an opened collection. They may be used at the same time.
@@ -248,12 +261,14 @@ pub enum WriteOutcome {
 }
 
 /// What became of a batch of unguarded upserts.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Upserted {
     /// Records inserted or changed.
     pub written: u64,
     /// Records that were there already, equal.
     pub unchanged: u64,
+    /// Records that the system refuses, by their places; the others are done.
+    pub refused: Vec<(usize, SyncError)>,
 }
 
 /// Fetches and writes the records of one collection. Records in and out carry the opened fields; values are of their columns' kinds.
@@ -301,7 +316,8 @@ pub trait Target: Send + Sync {
     }
 
     /// Inserts or updates by the correlation fields (which have a unique constraint), without a guard, as fast as the system can;
-    /// writes nothing where a record is equal already. Correlation values do not repeat within `records`. Outer errors as in `write`.
+    /// writes nothing where a record is equal already. Correlation values do not repeat within `records`. Outer errors as in `write`; a
+    /// system that says of each record what became of it names the refused ones instead.
     async fn upsert(&self, records: &[Record]) -> Result<Upserted>;
 
     /// Deletes by correlation values, without a guard; returns how many there were.

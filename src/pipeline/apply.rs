@@ -1,7 +1,7 @@
 //! Stage 7: decisions become guarded writes, and a batch that one record spoils is halved until only that record fails.
 
 use crate::change::End;
-use crate::connector::{Mark, Target, Upserted, Write, WriteOutcome};
+use crate::connector::{Capabilities, Mark, Target, Upserted, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
@@ -46,7 +46,7 @@ fn assumption(binding: &Binding, end: End, now: &Record) -> Record {
 /// Where the system cannot be written to at all.
 pub async fn write_all(target: &dyn Target, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
     let mut outcomes = Vec::with_capacity(writes.len());
-    let mut rest: Vec<&[Write]> = writes.chunks(target.capabilities().batch.max(1)).rev().collect();
+    let mut rest: Vec<&[Write]> = writes.chunks(at_once(target, writes)).rev().collect();
     while let Some(part) = rest.pop() {
         let mark = mark.map(|mark| Mark { first: mark.first + outcomes.len(), ..mark });
         match target.write_marked(part, mark).await {
@@ -64,6 +64,13 @@ pub async fn write_all(target: &dyn Target, writes: &[Write], mark: Option<Mark<
     Ok(outcomes)
 }
 
+/// Writes of one call: more where there are so many creates that the system has a cheaper way for them.
+fn at_once(target: &dyn Target, writes: &[Write]) -> usize {
+    let Capabilities { batch, bulk, .. } = target.capabilities();
+    let creates = || writes.iter().filter(|write| matches!(write, Write::Create { .. })).count();
+    bulk.filter(|bulk| creates() >= bulk.least).map_or(batch, |bulk| bulk.batch).max(1)
+}
+
 /// Upserts all; a refused batch is halved until only the guilty records fail. Returns them by their place.
 ///
 /// # Errors
@@ -76,9 +83,11 @@ pub async fn upsert_all(target: &dyn Target, records: &[Record]) -> Result<(Upse
             continue;
         }
         match target.upsert(part).await {
-            Ok(done) => {
+            Ok(mut done) => {
                 sum.written += done.written;
                 sum.unchanged += done.unchanged;
+                done.refused.sort_by_key(|(place, _)| *place);
+                failed.extend(done.refused.into_iter().map(|(place, error)| (start + place, error)));
             }
             Err(error) if error.kind != ErrorKind::InvalidRecord => return Err(error),
             Err(error) if part.len() == 1 => failed.push((start, error)),

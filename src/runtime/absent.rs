@@ -65,7 +65,7 @@ impl Scan for Empty {
 #[async_trait]
 impl Target for Empty {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { deletes: true, change_times: true, batch: BATCH }
+        Capabilities { deletes: true, change_times: true, batch: BATCH, bulk: None }
     }
 
     async fn scan(&self, _: ScanOrder) -> Result<Box<dyn Scan>> {

@@ -25,6 +25,9 @@ const UPSERT_BATCH_MIN: usize = 5_000;
 /// Batches on their way beside those that are written, where their records cannot meet: one is mapped while others are committed.
 const LANES_BESIDE: usize = 2;
 
+/// Of the larger batches that some systems take, one is mapped while another is on its way.
+const BULK_LANES: usize = 2;
+
 /// Loads a pair: the source's records, the target's, then links whose record has gone since. `mapping` is the digest of what it goes by.
 pub(super) async fn run(
     pipeline: &Pipeline,
@@ -37,7 +40,7 @@ pub(super) async fn run(
     let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
     for end in [End::Source, End::Target] {
         if *pipeline.binding.flows.get(end) {
-            scan(pipeline, end, max, reporter, shutdown).await?;
+            scan(pipeline, end, of_a_batch(pipeline, end, max).await?, reporter, shutdown).await?;
         }
     }
     if had_links {
@@ -49,6 +52,23 @@ pub(super) async fn run(
     pipeline.state.commit(&pipeline.binding.pair, &commit).await?;
     CrashPoint::LoadEnded.pass();
     Ok(())
+}
+
+/// How much of a side is carried over at a time.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Records of a batch.
+    max: usize,
+    /// Batches on their way at the same time, where they cannot meet.
+    lanes: usize,
+}
+
+/// Larger batches where the other side has a cheaper way to take many, and there are many.
+async fn of_a_batch(pipeline: &Pipeline, end: End, max: usize) -> Result<Pace> {
+    let usual = Pace { max, lanes: pipeline.writers.available_permits() + LANES_BESIDE };
+    let Some(bulk) = pipeline.targets.get(end.other()).capabilities().bulk else { return Ok(usual) };
+    let count = pipeline.targets.get(end).count().await?;
+    Ok(if count < bulk.from || max >= bulk.batch { usual } else { Pace { max: bulk.batch, lanes: BULK_LANES } })
 }
 
 /// What a load of a pair goes by, to be told from what the one before went by.
@@ -76,13 +96,13 @@ async fn release(pipeline: &Pipeline, max: usize, reporter: &Reporter) -> Result
 async fn scan(
     pipeline: &Pipeline,
     end: End,
-    max: usize,
+    pace: Pace,
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let apart = pipeline.binding.upsert_only || pipeline.binding.apart;
-    let lanes = if apart { pipeline.writers.available_permits() + LANES_BESIDE } else { 1 };
-    let mut batches = read_ahead(pipeline.targets.get(end).scan(ScanOrder::Key).await?, max);
+    let lanes = if apart { pace.lanes } else { 1 };
+    let mut batches = read_ahead(pipeline.targets.get(end).scan(ScanOrder::Key).await?, pace.max);
     let mut running = FuturesUnordered::new();
     let (mut more, mut failed) = (true, None);
     // What has begun is finished, also where another batch has failed (I11).

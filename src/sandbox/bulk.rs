@@ -1,10 +1,13 @@
-//! Bulk API 2.0: jobs that load or read many records as CSV. A job's work is done at once, and its state moves on each time it is asked for.
+//! Bulk API 2.0: jobs that load or read many records as CSV. A job's work is done at once, or when a fault says so; then its state moves on each
+//! time it is asked for.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::describe::Kind;
 use super::exchange::{Answer, Refusal};
 use super::ids;
 use super::org::{Call, Org, object_named};
@@ -44,7 +47,7 @@ impl Phase {
         }
     }
 
-    /// What it is the next time somebody asks.
+    /// What it is the next time somebody asks, once its work is done.
     fn next(self, fails: bool) -> Self {
         match self {
             Self::UploadComplete => Self::InProgress,
@@ -69,9 +72,20 @@ struct Job {
     processed: usize,
     failed: usize,
     error: Option<String>,
+    /// When its work is done, until it is.
+    due_ms: Option<i64>,
 }
 
 impl Job {
+    /// Somebody has asked for it.
+    fn step(&mut self) {
+        if self.due_ms.is_none() {
+            self.phase = self.phase.next(self.error.is_some());
+        } else if self.phase == Phase::UploadComplete {
+            self.phase = Phase::InProgress;
+        }
+    }
+
     fn tell(&self, version: &str) -> Value {
         json!({
             "id": self.id, "object": self.object, "operation": self.operation, "state": self.phase.name(), "createdDate": self.created,
@@ -111,7 +125,7 @@ pub(super) fn answer(org: &mut Org, call: &Call<'_>, rest: &[&str]) -> Result<An
         ("GET", ["query"]) => Ok(list(org.jobs.readings.values().map(|reading| reading.job.tell(call.version)))),
         ("GET", ["query", id]) => {
             let job = &mut reading(org, id)?.job;
-            job.phase = job.phase.next(false);
+            job.step();
             Ok(Answer::ok(&told(job, call)))
         }
         ("PATCH", ["query", id]) => {
@@ -180,6 +194,7 @@ fn new_job(org: &mut Org, call: &Call<'_>, object: String, operation: String) ->
         processed: 0,
         failed: 0,
         error: None,
+        due_ms: None,
     })
 }
 
@@ -195,13 +210,31 @@ fn read(org: &mut Org, call: &Call<'_>) -> Result<Answer, Refusal> {
         let plan = Plan::new(&query, &org.schema)?;
         (plan.object_name().to_owned(), plan.table(&org.store, operation == "queryAll")?)
     };
+    let compound = |heading: &String| {
+        let field = org.schema.object(&object).and_then(|object| object.field(heading));
+        field.is_some_and(|(_, field)| field.kind == Kind::Address)
+    };
+    if headings.iter().any(compound) {
+        return Err(Refusal::new("INVALIDJOB", "Compound fields are not supported in a bulk query"));
+    }
     let mut job = new_job(org, call, object, operation.to_owned())?;
     job.phase = Phase::UploadComplete;
     job.processed = lines.len();
-    let lines = lines.iter().map(|line| line.iter().map(to_text).collect()).collect();
+    job.due_ms = (call.within.job_ms > 0).then(|| org.clock.now_ms() + call.within.job_ms);
+    job.error = call.within.job_fails_after.map(|_| "InternalServerError : the query was given up".to_owned());
+    let lines = lines.iter().map(|line| line.iter().map(cell).collect()).collect();
     let told = told(&job, call);
     org.jobs.readings.insert(job.id.clone(), Reading { job, headings, lines });
     Ok(Answer::ok(&told))
+}
+
+/// A value as a cell of results: times end in `Z` there, and not as in JSON.
+fn cell(value: &Value) -> String {
+    let text = to_text(value);
+    match text.strip_suffix("+0000") {
+        Some(time) if super::clock::parse_datetime(&text).is_some() => format!("{time}Z"),
+        Some(_) | None => text,
+    }
 }
 
 fn results(call: &Call<'_>, reading: &Reading, page_max: usize) -> Result<Answer, Refusal> {
@@ -224,9 +257,33 @@ fn results(call: &Call<'_>, reading: &Reading, page_max: usize) -> Result<Answer
     let next = begin + lines.len();
     let locator = if next < reading.lines.len() { next.to_string() } else { "null".to_owned() };
     let count = lines.len();
-    Ok(csv(&reading.headings, lines.into_iter().map(Vec::as_slice), &reading.job)
-        .with("sforce-locator", locator)
-        .with("sforce-numberofrecords", count.to_string()))
+    let answer = csv(&reading.headings, lines.into_iter().map(Vec::as_slice), &reading.job);
+    // Whatever the client accepts, as the documentation says.
+    Ok(compressed(answer).with("sforce-locator", locator).with("sforce-numberofrecords", count.to_string()))
+}
+
+fn compressed(mut answer: Answer) -> Answer {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    match encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
+        Ok(body) => {
+            answer.body = body;
+            answer.with("content-encoding", "gzip".to_owned())
+        }
+        Err(_) => answer,
+    }
+}
+
+/// Does the work of the jobs whose time has come.
+pub(super) fn work_due(org: &mut Org) {
+    let now_ms = org.clock.now_ms();
+    for reading in org.jobs.readings.values_mut() {
+        reading.job.due_ms = reading.job.due_ms.filter(|due_ms| *due_ms > now_ms);
+    }
+    let is_due = |ingest: &&Ingest| ingest.job.due_ms.is_some_and(|due_ms| due_ms <= now_ms);
+    let due: Vec<String> = org.jobs.ingests.values().filter(is_due).map(|ingest| ingest.job.id.clone()).collect();
+    for id in due {
+        ingest::work(org, &id);
+    }
 }
 
 /// Every cell in quotes, as the API writes them.

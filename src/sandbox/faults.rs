@@ -88,6 +88,16 @@ pub enum Fault {
     NoContent,
     /// The locator of the next page is not known any more.
     ExpiredLocator,
+    /// A job that this request starts is worked at so much later, whether somebody asks about it or not.
+    SlowJob {
+        /// Milliseconds of the sandbox's clock.
+        ms: i64,
+    },
+    /// A job that this request starts fails after so many records; those stay.
+    FailedJob {
+        /// 0: it fails before the first.
+        after: usize,
+    },
 }
 
 impl Fault {
@@ -107,6 +117,8 @@ impl Fault {
             Self::LateCommit { .. } => "late_commit",
             Self::NoContent => "no_content",
             Self::ExpiredLocator => "expired_locator",
+            Self::SlowJob { .. } => "slow_job",
+            Self::FailedJob { .. } => "failed_job",
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Within {
     pub(super) late_seconds: i64,
     pub(super) locator_expired: bool,
     pub(super) upsert_without_body: bool,
+    pub(super) job_ms: i64,
+    pub(super) job_fails_after: Option<usize>,
 }
 
 /// A request to the API that may go on.
@@ -111,6 +113,7 @@ impl Org {
     /// Answers a request.
     pub(super) fn serve(&mut self, request: &Request) -> Served {
         self.store.purge(self.clock.now_ms() - DELETED_DAYS * DAY_MS);
+        bulk::work_due(self);
         let parts: Vec<&str> = request.segments.iter().map(String::as_str).collect();
         if !matches!(parts.first(), Some(&("services" | "id"))) {
             let answer = if parts.first() == Some(&"sandbox") {
@@ -173,6 +176,9 @@ impl Org {
                 .unwrap_or(0),
             locator_expired: struck.has(Fault::ExpiredLocator),
             upsert_without_body: struck.has(Fault::NoContent),
+            job_ms: struck.find(|fault| if let Fault::SlowJob { ms } = fault { Some(ms) } else { None }).unwrap_or(0),
+            job_fails_after: struck
+                .find(|fault| if let Fault::FailedJob { after } = fault { Some(after) } else { None }),
         };
         let answered = match parts {
             ["services", "oauth2", "token"] => return self.token(request),

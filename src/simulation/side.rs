@@ -28,7 +28,7 @@ pub(super) struct Side {
     pub(super) layout: Layout,
 }
 
-const CAPABILITIES: Capabilities = Capabilities { deletes: true, change_times: true, batch: 8 };
+const CAPABILITIES: Capabilities = Capabilities { deletes: true, change_times: true, batch: 8, bulk: None };
 
 pub(super) fn key(id: i64) -> Key {
     Key(vec![Value::Int(id)])

@@ -149,6 +149,12 @@ impl Sandbox {
         (asked.map(|name| of(name)).sum(), writes)
     }
 
+    /// Requests of one kind, such as `POST jobs/ingest`, since the journal was last begun anew.
+    pub async fn asked_for(&self, kind: &str) -> u64 {
+        let told = self.beside("GET", "journal", &Value::Null).await;
+        told["counts"][kind].as_u64().unwrap_or(0)
+    }
+
     /// The endpoint of a configuration for an object.
     pub fn endpoint(&self, object: &str, more: &Value) -> Value {
         let mut endpoint = json!({"type": "salesforce", "name": "crm", "object": object, "credentials": {
@@ -164,5 +170,7 @@ impl Sandbox {
 /// Whether requests of this kind, as the journal counts them, change records.
 fn is_write(kind: &str) -> bool {
     let (method, of) = kind.split_once(' ').unwrap();
-    of.starts_with("composite") && (["PATCH", "DELETE"].contains(&method) || kind == "POST composite/sobjects")
+    let collections =
+        of.starts_with("composite") && (["PATCH", "DELETE"].contains(&method) || kind == "POST composite/sobjects");
+    collections || kind == "POST jobs/ingest"
 }

@@ -68,6 +68,7 @@ impl Fixture for SqliteFixture {
             filter: None,
             updated_at: None,
             external_id: None,
+            bulk_threshold: None,
             timeout: None,
             credentials: Credentials { path: Some(self.path()), ..Credentials::default() },
         }

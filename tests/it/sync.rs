@@ -3,3 +3,24 @@
 crate::scenarios::suite::suite!(sqlite_to_sqlite, Kind::Sqlite, Kind::Sqlite);
 crate::scenarios::suite::hub_suite!(sqlite_hub, Kind::Sqlite, Kind::Sqlite, Kind::Sqlite);
 crate::scenarios::suite::salesforce_suite!(salesforce_to_sqlite, Kind::Sqlite);
+
+/// Loads by jobs, with one database: which one it is makes no difference to them.
+mod salesforce_bulk {
+    use crate::scenarios::{Kind, salesforce_bulk};
+
+    const KIND: Kind = Kind::Sqlite;
+
+    crate::scenarios::suite::scenarios! {
+        KIND
+        salesforce_bulk: many_are_loaded_both_ways_by_jobs, what_a_job_does_not_finish_goes_on_without_it,
+            lost_answers_of_jobs_make_no_duplicate, a_kill_while_a_job_is_at_work_makes_no_duplicate,
+            a_copy_goes_by_jobs, a_job_of_a_dead_run_overwrites_nothing_newer;
+    }
+
+    /// For people: `cargo nextest run --test it --run-ignored only what_loads_cost --no-capture`.
+    #[tokio::test]
+    #[ignore = "it measures, and takes minutes"]
+    async fn what_loads_cost() {
+        salesforce_bulk::what_loads_cost(KIND).await;
+    }
+}

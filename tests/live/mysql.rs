@@ -24,6 +24,7 @@ fn endpoint(database: &Database, collection: &str) -> Endpoint {
         filter: None,
         updated_at: None,
         external_id: None,
+        bulk_threshold: None,
         timeout: None,
         credentials: Credentials { url: Some(Secret::new(url)), ..Credentials::default() },
     }

@@ -38,6 +38,7 @@ impl Fixture for MysqlFixture {
             filter: None,
             updated_at: None,
             external_id: None,
+            bulk_threshold: None,
             timeout: None,
             credentials: Credentials { url: Some(Secret::new(url)), ..Credentials::default() },
         }

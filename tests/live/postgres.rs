@@ -112,6 +112,7 @@ pub(crate) fn endpoint(url: &str, collection: &str) -> Endpoint {
         filter: None,
         updated_at: None,
         external_id: None,
+        bulk_threshold: None,
         timeout: None,
         credentials: Credentials { url: Some(Secret::new(url)), ..Credentials::default() },
     }

@@ -26,6 +26,7 @@ pub mod review;
 pub mod review_http;
 pub mod rollout;
 pub mod salesforce;
+pub mod salesforce_bulk;
 pub mod schema_drift;
 pub mod suite;
 pub mod two_way;

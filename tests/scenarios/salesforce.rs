@@ -9,18 +9,18 @@ use crate::harness::sandbox::Sandbox;
 use crate::harness::{Database, Tidelock};
 
 /// A sandbox, a database with the article's table, and a folder.
-struct World {
-    sandbox: Sandbox,
-    database: Database,
-    tidelock: Tidelock,
+pub(super) struct World {
+    pub(super) sandbox: Sandbox,
+    pub(super) database: Database,
+    pub(super) tidelock: Tidelock,
 }
 
 /// By account name: industry and revenue.
-type Accounts = BTreeMap<String, (Option<String>, Option<String>)>;
+pub(super) type Accounts = BTreeMap<String, (Option<String>, Option<String>)>;
 
 impl World {
     /// Both empty; the configuration with more keys merged in.
-    async fn new(kind: Kind, more: Value) -> Self {
+    pub(super) async fn new(kind: Kind, more: Value) -> Self {
         let tidelock = Tidelock::new();
         let sandbox = Sandbox::start(&tidelock, &["--empty"]).await;
         let database = kind.open(tidelock.folder.path(), "erp.db").await;
@@ -36,7 +36,7 @@ impl World {
         world
     }
 
-    fn configure(&self, more: Value) {
+    pub(super) fn configure(&self, more: Value) {
         let mut config = json!({
             "connection_name": "accounts",
             "source": self.sandbox.endpoint("Account", &Value::Null),
@@ -57,18 +57,17 @@ impl World {
         self.tidelock.configure(&config);
     }
 
-    async fn insert(&self, names: &[&str]) {
-        for name in names {
-            self.database.execute(&format!("INSERT INTO accounts (account_name) VALUES ('{name}')")).await;
-        }
+    pub(super) async fn insert(&self, names: &[&str]) {
+        let rows: Vec<String> = names.iter().map(|name| format!("('{}')", name.replace('\'', "''"))).collect();
+        self.database.execute(&format!("INSERT INTO accounts (account_name) VALUES {}", rows.join(", "))).await;
     }
 
-    async fn create(&self, name: &str) -> String {
+    pub(super) async fn create(&self, name: &str) -> String {
         self.sandbox.create("Account", json!({"Name": name})).await
     }
 
     /// Both sides by name. A name that is there twice is a record that was doubled.
-    async fn accounts(&self) -> (Accounts, Accounts) {
+    pub(super) async fn accounts(&self) -> (Accounts, Accounts) {
         let map = |rows: Vec<Vec<Option<String>>>| {
             let count = rows.len();
             let number = |text: &Option<String>| text.as_ref().map(|text| text.parse::<f64>().unwrap().to_string());
@@ -83,7 +82,7 @@ impl World {
     }
 
     /// Both sides are equal, every id is written back, the audit agrees, and one more run writes nothing anywhere.
-    async fn settled(&self, count: usize) {
+    pub(super) async fn settled(&self, count: usize) {
         let (theirs, ours) = self.accounts().await;
         assert_eq!(theirs, ours);
         assert_eq!(theirs.len(), count, "{theirs:?}");
@@ -93,7 +92,7 @@ impl World {
         self.quiet().await;
     }
 
-    async fn ids_agree(&self) {
+    pub(super) async fn ids_agree(&self) {
         let sort = |mut rows: Vec<Vec<Option<String>>>| {
             rows.sort();
             rows
@@ -102,14 +101,14 @@ impl World {
         assert_eq!(theirs, sort(self.database.rows("SELECT sf_id, account_name FROM accounts").await));
     }
 
-    async fn quiet(&self) {
+    pub(super) async fn quiet(&self) {
         self.sandbox.beside("DELETE", "journal", &Value::Null).await;
         let again = self.tidelock.once(0);
         assert_eq!((again.number("written_source"), again.number("written_target")), (0, 0), "{}", again.lines[0]);
         assert_eq!(self.sandbox.requests().await.1, 0, "a request that writes");
     }
 
-    async fn faults(&self, rules: Value) {
+    pub(super) async fn faults(&self, rules: Value) {
         self.sandbox.script(json!({"seed": 7, "rules": rules})).await;
     }
 }
@@ -228,7 +227,7 @@ pub async fn refused_records_wait_and_the_others_flow(kind: Kind) {
 }
 
 /// All that a command said.
-fn said(ran: &crate::harness::Ran) -> String {
+pub(super) fn said(ran: &crate::harness::Ran) -> String {
     ran.lines.iter().map(Value::to_string).collect::<String>() + &ran.errors
 }
 

@@ -50,9 +50,11 @@ pub(crate) struct Endpoint {
     /// The column that moves forward at each write: polling goes by it.
     #[schemars(length(min = 1))]
     pub(crate) updated_at: Option<String>,
-    /// The field by which a SaaS upserts.
+    /// The field by which a SaaS upserts, or, where no mapping fills it, the one that names what was created.
     #[schemars(length(min = 1))]
     pub(crate) external_id: Option<String>,
+    /// From how many records on a SaaS is read and loaded through its interface for many (Bulk API; default 10000; 0: never).
+    pub(crate) bulk_threshold: Option<u32>,
     /// File of an embedded database, relative to this file's folder.
     #[schemars(length(min = 1))]
     pub(crate) path: Option<String>,

@@ -20,6 +20,10 @@ pub(super) fn endpoint(
         let at = context.at_key(raw.at, "external_id");
         context.no_effect(&at, "external_id", "records are upserted by the key");
     }
+    if raw.bulk_threshold.is_some() && raw.system_type != "salesforce" {
+        let at = context.at_key(raw.at, "bulk_threshold");
+        context.no_effect(&at, "bulk_threshold", "the system has one way to read and write records");
+    }
     let reach = Reach {
         at: raw.at,
         system_type: &raw.system_type,
@@ -35,6 +39,7 @@ pub(super) fn endpoint(
         filter: None,
         updated_at: raw.updated_at.clone(),
         external_id: raw.external_id.clone(),
+        bulk_threshold: raw.bulk_threshold.map(u64::from),
         timeout: timeout(raw.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
     }
@@ -58,6 +63,7 @@ pub(super) fn of_system(context: &mut Context<'_>, name: &str, system: &raw::Sys
         filter: None,
         updated_at: None,
         external_id: None,
+        bulk_threshold: None,
         timeout: timeout(system.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
     }
@@ -81,6 +87,7 @@ pub(super) fn nowhere(context: &Context<'_>, at: Place, name: &str) -> Endpoint 
         filter: None,
         updated_at: None,
         external_id: None,
+        bulk_threshold: None,
         timeout: None,
         credentials: crate::config::Credentials::default(),
     }

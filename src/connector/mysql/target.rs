@@ -56,7 +56,7 @@ impl MyTarget {
 /// What both halves of an opened table can do.
 pub(super) fn capabilities(collection: &Collection) -> Capabilities {
     let deletes = collection.options.capture != CaptureMethod::Polling;
-    Capabilities { deletes, change_times: true, batch: BATCH }
+    Capabilities { deletes, change_times: true, batch: BATCH, bulk: None }
 }
 
 #[async_trait]

@@ -63,7 +63,7 @@ pub(super) async fn upsert(collection: &Collection, filling: &Filling, records: 
         match Box::pin(attempt(collection, (!empty).then_some(&keys), items)).await {
             Ok(written) => {
                 let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
-                return Ok(Upserted { written, unchanged: total.saturating_sub(written) });
+                return Ok(Upserted { written, unchanged: total.saturating_sub(written), ..Upserted::default() });
             }
             Err(error) if empty && is_duplicate(&error) => *filling.lock().await = Some(false),
             // A duplicate: somebody inserted it between our reading and our writing.

@@ -212,6 +212,7 @@ mod tests {
             filter: None,
             updated_at: None,
             external_id: None,
+            bulk_threshold: None,
             timeout: None,
             credentials,
         }

@@ -111,7 +111,7 @@ impl PgTarget {
 /// What both halves of an opened table can do.
 pub(super) fn capabilities(collection: &Collection) -> Capabilities {
     let deletes = collection.options.capture != CaptureMethod::Polling;
-    Capabilities { deletes, change_times: true, batch: BATCH }
+    Capabilities { deletes, change_times: true, batch: BATCH, bulk: None }
 }
 
 /// The empty answer where the table that was asked does not exist yet.

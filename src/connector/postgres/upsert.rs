@@ -70,7 +70,7 @@ pub(super) async fn upsert(collection: &Collection, loaders: &Loaders, records: 
             Ok(written) => {
                 loaders.lock().await.loaders.push(loader);
                 let total = u64::try_from(records.len()).unwrap_or(u64::MAX);
-                return Ok(Upserted { written, unchanged: total.saturating_sub(written) });
+                return Ok(Upserted { written, unchanged: total.saturating_sub(written), ..Upserted::default() });
             }
             // Most likely a record that is there by now: the usual way updates it, or says what else is wrong.
             Err(_) if filling => loaders.lock().await.filling = Some(false),

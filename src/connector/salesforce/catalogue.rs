@@ -142,6 +142,11 @@ impl Field {
         self.external_id
     }
 
+    /// Whether no two records have the same value.
+    pub(super) fn is_unique(&self) -> bool {
+        self.unique
+    }
+
     /// `picklist`, without its length.
     pub(super) fn type_name(&self) -> &str {
         self.native_type.split('(').next().unwrap_or_default()

@@ -8,19 +8,29 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 
 use super::catalogue::{Field, Object};
 use super::errors::Place;
-use super::org::{Ask, Org};
-use super::{ids, soql, values};
+use super::org::{Ask, Content, Org};
+use super::{bulk, ids, soql, values};
 use crate::config::Endpoint;
-use crate::connector::OpenOptions;
+use crate::connector::{Bulk, OpenOptions};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Layout, Record, layout};
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 /// Records that one request reads by their ids.
 const READ_MAX: usize = 2000;
+
+/// From how many records on jobs are worth it, unless `bulk_threshold` says otherwise.
+const BULK_THRESHOLD: u64 = 10_000;
+/// A job costs about as many requests as collections of so many records.
+const BULK_LEAST: usize = 2_000;
+/// Records of one job that loads.
+const BULK_BATCH: usize = 20_000;
+/// The longest time that a job may take. It is half of the endpoint's timeout at most: whatever did not come of it is done without one.
+const JOB_TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// A record as it is answered: fields by name, beside `attributes`.
 pub(super) type Row = HashMap<String, Box<RawValue>>;
@@ -34,7 +44,8 @@ pub(super) struct Page {
     #[serde(default)]
     next_records_url: Option<String>,
     pub(super) records: Vec<Row>,
-    total_size: u64,
+    /// Records of all pages.
+    pub(super) total_size: u64,
     /// The server's clock, microseconds since 1970.
     #[serde(skip)]
     pub(super) at: Option<i64>,
@@ -55,6 +66,14 @@ pub(super) struct Collection {
     /// The external id that tidelock may fill with a name of its own for a create.
     pub(super) token_field: Option<Field>,
     pub(super) overlap: Duration,
+    /// From how many records on jobs are worth it; 0: never.
+    bulk_threshold: u64,
+    /// How long a job may take.
+    pub(super) job_time: Duration,
+    /// Set once no job of an earlier run can be at work any more.
+    earlier: OnceCell<()>,
+    /// Whether no record had a value of the field that copies go by.
+    untouched: OnceCell<bool>,
 }
 
 impl Collection {
@@ -78,13 +97,16 @@ impl Collection {
                 format!("\"external_id\" names {}, which is no external id that this user may write", field.name);
             return Err(place.error(ErrorKind::SchemaMismatch, "salesforce.external_id", text));
         }
-        let token_field =
-            external_id.filter(|field| !options.fields.contains(&field.name) && field.kind == crate::value::Kind::Text);
+        let token_field = external_id.filter(|field| !options.fields.contains(&field.name) && field.kind == Kind::Text);
         let filter = endpoint.filter.as_ref().map(|filter| format!("({filter})"));
         let collection = Self {
             layout: layout(&options.fields),
             correlation: options.correlation,
             overlap: options.overlap,
+            bulk_threshold: endpoint.bulk_threshold.unwrap_or(BULK_THRESHOLD),
+            job_time: endpoint.timeout.map_or(JOB_TIME_MAX, |timeout| JOB_TIME_MAX.min(timeout / 2)),
+            earlier: OnceCell::new(),
+            untouched: OnceCell::new(),
             org,
             object: Arc::clone(&object),
             place: place.clone(),
@@ -94,6 +116,45 @@ impl Collection {
         };
         collection.check_filter().await?;
         Ok(collection)
+    }
+
+    /// How many records go by jobs, where a record can be told by what it is upserted by.
+    pub(super) fn bulk(&self) -> Option<Bulk> {
+        let by = self.token_field.is_some() || self.copied_by().is_some();
+        let least = usize::try_from(self.bulk_threshold).map_or(BULK_LEAST, |threshold| threshold.min(BULK_LEAST));
+        let bulk = Bulk { from: self.bulk_threshold, least, batch: BULK_BATCH };
+        (by && self.bulk_threshold > 0).then_some(bulk)
+    }
+
+    /// Whether so many records are loaded by jobs.
+    pub(super) fn is_bulk(&self, records: usize) -> bool {
+        self.bulk().is_some_and(|bulk| records >= bulk.least)
+    }
+
+    /// Whether a scan of so many records is done by a job. Compound fields are not in its results.
+    pub(super) fn is_read_by_job(&self, records: u64) -> bool {
+        let compound = self.fields.iter().any(|field| field.kind == Kind::Json);
+        self.bulk_threshold > 0 && records >= self.bulk_threshold && !compound
+    }
+
+    /// The external id that copies are upserted by.
+    pub(super) fn copied_by(&self) -> Option<&Field> {
+        match self.correlation.as_slice() {
+            [one] => self.object.field(one).filter(|field| field.is_external_id()),
+            _ => None,
+        }
+    }
+
+    /// Returns once no job of an earlier run writes by this field any more: asked once, before the first write.
+    pub(super) async fn settle_earlier(&self, by: &Field) -> Result<()> {
+        self.earlier.get_or_try_init(|| bulk::earlier::settle(self, by)).await.copied()
+    }
+
+    /// Whether no record had a value of the field when it was first asked, so that those there are now are ours.
+    pub(super) async fn is_untouched(&self, by: &Field) -> Result<bool> {
+        let soql = format!("SELECT Id FROM {} WHERE {} != null LIMIT 1", self.object.name, by.name);
+        let look = || async { Ok(self.query("looking for records", &soql, false).await?.records.is_empty()) };
+        self.untouched.get_or_try_init(look).await.copied()
     }
 
     async fn check_filter(&self) -> Result<()> {
@@ -200,7 +261,7 @@ impl Collection {
         let doing = "reading records";
         let mut rows = HashMap::with_capacity(ids.len());
         for ids in ids.chunks(READ_MAX) {
-            let body = json!({"ids": ids, "fields": fields}).to_string();
+            let body = Content::json(json!({"ids": ids, "fields": fields}).to_string());
             let path = format!("composite/sobjects/{}", self.object.name);
             let ask = Ask { doing, method: Method::POST, path: &path, body: Some(body) };
             let answer = self.org.read(&self.place, ask).await?;

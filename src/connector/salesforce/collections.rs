@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::collection::Collection;
 use super::errors::Reason;
-use super::org::Ask;
+use super::org::{Ask, Content};
 use super::{ids, soql, values};
 use crate::error::{ErrorKind, Result};
 use crate::record::Record;
@@ -130,7 +130,7 @@ async fn request(collection: &Collection, verb: Verb<'_>, records: &[&Sent]) -> 
         }
     };
     let garbled = |error| collection.place.garbled(doing, error);
-    let body = if matches!(verb, Verb::Delete) { None } else { Some(body().map_err(garbled)?) };
+    let body = if matches!(verb, Verb::Delete) { None } else { Some(Content::json(body().map_err(garbled)?)) };
     let answer = collection.org.send(&collection.place, Ask { doing, method, path: &path, body }).await?;
     let outcomes: Vec<Outcome> = serde_json::from_slice(&answer.body).map_err(garbled)?;
     if outcomes.len() != records.len() {

@@ -77,6 +77,17 @@ impl Place {
     }
 }
 
+impl Place {
+    /// A compressed answer that is damaged: as good as none.
+    pub(super) fn unpackable(&self, doing: &str) -> SyncError {
+        self.error(
+            ErrorKind::Unavailable,
+            "salesforce.unavailable",
+            format_args!("{doing}: the answer cannot be unpacked"),
+        )
+    }
+}
+
 /// One of the reasons that an answer gives: of a request (`errorCode`) or of one record of several (`statusCode`).
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Reason {
@@ -96,6 +107,21 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
+    /// As a job's results tell it: `CODE:message:fields --`.
+    pub(super) fn of_cell(text: &str) -> Self {
+        let name = |text: &str| {
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
+        };
+        let (code, rest) = text.split_once(':').unwrap_or((text, ""));
+        let (message, fields) = rest.rsplit_once(':').unwrap_or((rest, ""));
+        let fields = fields.trim().trim_end_matches("--").split(',').map(str::trim);
+        Self {
+            code: if name(code) { code } else { "UNKNOWN" }.to_owned(),
+            message: message.to_owned(),
+            fields: fields.filter(|field| name(field)).map(str::to_owned).collect(),
+        }
+    }
+
     /// Whether the requests of a day are used up; otherwise there are too many at the same time.
     pub(super) fn is_of_the_day(&self) -> bool {
         self.message.contains("TotalRequests")
@@ -182,6 +208,23 @@ mod tests {
         let error = refused(400, "STRING_TOO_LONG", "data value too large: Secret Corp");
         let text = error.to_string();
         assert!(text.contains("STRING_TOO_LONG (Name)") && !text.contains("Secret Corp"), "{text}");
+    }
+
+    #[test]
+    fn a_cell_of_results_has_code_and_fields() {
+        for (text, expected) in [
+            ("REQUIRED_FIELD_MISSING:Required fields are missing: [Name]:Name --", "REQUIRED_FIELD_MISSING (Name)"),
+            (
+                "DUPLICATE_VALUE:duplicate value found: X__c duplicates value on record with id: 001:: --",
+                "DUPLICATE_VALUE",
+            ),
+            ("UNABLE_TO_LOCK_ROW:unable to obtain exclusive access:A,B__c --", "UNABLE_TO_LOCK_ROW (A, B__c)"),
+            ("ENTITY_IS_DELETED", "ENTITY_IS_DELETED"),
+            ("some text of theirs: Secret Corp", "UNKNOWN"),
+            ("", "UNKNOWN"),
+        ] {
+            assert_eq!(Reason::of_cell(text).to_string(), expected, "{text}");
+        }
     }
 
     #[test]

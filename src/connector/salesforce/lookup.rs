@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::catalogue::Field;
 use super::collection::Collection;
 use super::write::token;
-use super::{ids, soql, values};
+use super::{bulk, ids, soql, values};
 use crate::connector::Mark;
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Record};
@@ -93,6 +93,8 @@ pub(super) async fn made(
     creates: &[(usize, Record)],
 ) -> Result<Vec<Vec<Record>>> {
     if let Some(field) = &collection.token_field {
+        // A job may still be making them.
+        bulk::earlier::settle(collection, field).await?;
         return by_token(collection, field, of, creates).await;
     }
     let mut by_field: HashMap<&str, Vec<usize>> = HashMap::new();

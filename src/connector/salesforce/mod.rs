@@ -3,7 +3,7 @@
 //! `options` says how an org is reached and `auth` logs in; the `org` is shared by all pairs: its token, its `limits`, its objects
 //! (`catalogue`). An opened object is a `collection`, which two halves share:
 //! - the source: `polling` goes by `SystemModstamp` and asks for deletes;
-//! - the `target`: `scan`, `lookup`, and by `collections` of 200 records `write` and `upsert`.
+//! - the `target`: `scan`, `lookup`, and by `collections` of 200 records, or where there are many by jobs (`bulk`), `write` and `upsert`.
 //!
 //! `soql` is the only place that quotes values, `values` and `ids` say how they are printed and what becomes of them.
 
@@ -16,6 +16,7 @@ use crate::config::Endpoint;
 use crate::error::{ErrorKind, Result, SyncError};
 
 mod auth;
+mod bulk;
 mod catalogue;
 mod collection;
 mod collections;

@@ -159,6 +159,7 @@ pub(super) mod tests {
             filter: None,
             updated_at: None,
             external_id: None,
+            bulk_threshold: None,
             timeout: None,
             credentials: Credentials { other, ..Credentials::default() },
         }

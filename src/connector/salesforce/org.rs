@@ -1,14 +1,17 @@
 //! One org (layer 4): its token, its limits and what it says about its objects, shared by all pairs that reach it with the same login.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::auth::{self, Token};
+use super::bulk::Jobs;
 use super::catalogue::Object;
 use super::errors::Place;
 use super::limits::{Admission, Limits};
@@ -21,6 +24,8 @@ const DESCRIBED_FOR: Duration = Duration::from_secs(300);
 /// How often what changes nothing is asked before it is given up.
 const READ_TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The largest answer, unpacked.
+const BODY_MAX: u64 = 1 << 29;
 /// How long the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -35,6 +40,7 @@ pub(super) struct Org {
     token: tokio::sync::Mutex<Option<Token>>,
     limits: Mutex<Limits>,
     objects: Mutex<HashMap<String, (Instant, Arc<Object>)>>,
+    pub(super) jobs: Jobs,
 }
 
 impl std::fmt::Debug for Org {
@@ -46,6 +52,7 @@ impl std::fmt::Debug for Org {
 /// An answer that was a success.
 pub(super) struct Answer {
     pub(super) body: Vec<u8>,
+    pub(super) headers: HeaderMap,
     /// The server's clock, microseconds since 1970, to the second.
     pub(super) at: Option<i64>,
 }
@@ -58,13 +65,29 @@ pub(super) struct Ask<'a> {
     pub(super) method: Method,
     /// Below `/services/data/vXX.X`, or the whole path of a next page.
     pub(super) path: &'a str,
-    /// JSON.
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Content>,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn get(doing: &'static str, path: &'a str) -> Self {
         Self { doing, method: Method::GET, path, body: None }
+    }
+}
+
+/// What is sent along. Copies share it.
+#[derive(Clone)]
+pub(super) struct Content {
+    kind: &'static str,
+    bytes: Bytes,
+}
+
+impl Content {
+    pub(super) fn json(text: String) -> Self {
+        Self { kind: "application/json", bytes: Bytes::from(text) }
+    }
+
+    pub(super) fn csv(bytes: Vec<u8>) -> Self {
+        Self { kind: "text/csv; charset=UTF-8", bytes: Bytes::from(bytes) }
     }
 }
 
@@ -92,6 +115,7 @@ impl Org {
             token: tokio::sync::Mutex::default(),
             limits: Mutex::new(Limits::new(Instant::now())),
             objects: Mutex::default(),
+            jobs: Jobs::default(),
         });
         orgs.insert(fingerprint, Arc::clone(&org));
         Ok(org)
@@ -170,7 +194,7 @@ impl Org {
         };
         let mut request = self.client.request(ask.method.clone(), path).bearer_auth(token.access.expose());
         if let Some(body) = &ask.body {
-            request = request.header("content-type", "application/json").body(body.clone());
+            request = request.header("content-type", body.kind).body(body.bytes.clone());
         }
         let unreachable = |error| place.unreachable(ask.doing, error);
         let answer = request.send().await.map_err(unreachable)?;
@@ -179,9 +203,12 @@ impl Org {
         if let Some(usage) = header(answer.headers(), "sforce-limit-info") {
             self.limits().note(usage);
         }
-        let body = answer.bytes().await.map_err(unreachable)?.to_vec();
+        let headers = answer.headers().clone();
+        let packed = header(&headers, "content-encoding").is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let body = answer.bytes().await.map_err(unreachable)?;
+        let body = if packed { unpacked(&body).ok_or_else(|| place.unpackable(ask.doing))? } else { body.to_vec() };
         if status.is_success() {
-            return Ok(Answer { body, at });
+            return Ok(Answer { body, headers, at });
         }
         let error = place.refused(ask.doing, status.as_u16(), &body);
         if let (ErrorKind::RateLimited, Some(pause)) = (error.kind, error.retry_after) {
@@ -232,7 +259,15 @@ impl Org {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// What a body was before it was compressed; `None` where it is damaged, or too large to be an answer.
+fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    let read = flate2::read::MultiGzDecoder::new(body).take(BODY_MAX + 1).read_to_end(&mut plain).ok()?;
+    (u64::try_from(read).ok()? <= BODY_MAX).then_some(plain)
+}
+
+/// A header of an answer as text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -247,6 +282,8 @@ fn client(place: &Place) -> Result<reqwest::Client, SyncError> {
     let mut headers = HeaderMap::new();
     headers.insert("sforce-call-options", HeaderValue::from_static("client=tidelock"));
     headers.insert("sforce-auto-assign", HeaderValue::from_static("FALSE"));
+    // Results of jobs come compressed in any case, and pages of queries are a tenth of their size.
+    headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
     // What a proxy of the environment is set to is the operator's business, and what leads elsewhere is not followed: the token would go along.
     let builder = reqwest::Client::builder()
         .default_headers(headers)

@@ -183,7 +183,7 @@ impl PollSource {
 #[async_trait]
 impl Source for PollSource {
     fn capabilities(&self) -> Capabilities {
-        capabilities()
+        capabilities(&self.collection)
     }
 
     async fn prepare(&mut self) -> Result<String> {

@@ -1,13 +1,13 @@
 //! Reads a whole object (layer 4). By key: page by page, by a task of its own; a page that cannot be had any more is asked for anew, from behind
-//! the last record. By other fields: Salesforce orders texts by the user's language, so all is read and sorted here, in memory.
+//! the last record. An object of many records is read by a job (`bulk/query`), where one can be had. By other fields: Salesforce orders texts by the user's language, so all is read and sorted here, in memory.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::Sender;
 
 use super::collection::Collection;
-use super::soql;
-use crate::connector::chunked_scan::{Chunk, ChunkedScan, send, send_full};
+use super::{bulk, soql};
+use crate::connector::chunked_scan::{CHUNK_RECORDS, Chunk, ChunkedScan, send, send_full};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::Result;
 use crate::record::{Key, Record};
@@ -23,7 +23,7 @@ pub(super) fn open(collection: Arc<Collection>, order: ScanOrder) -> Box<dyn Sca
     tokio::spawn(async move {
         let done = match order {
             ScanOrder::Key => by_key(&collection, &sender).await,
-            ScanOrder::Fields { fields, as_text } => sorted(&collection, &sender, &fields, as_text).await,
+            ScanOrder::Fields { fields, as_text } => sorted(collection, &sender, &fields, as_text).await,
         };
         if let Err(error) = done {
             // Nobody reads any more: nobody is to be told.
@@ -35,21 +35,29 @@ pub(super) fn open(collection: Arc<Collection>, order: ScanOrder) -> Box<dyn Sca
 
 async fn by_key(collection: &Collection, sender: &Sender<Chunk>) -> Result<()> {
     let mut walk = Walk::new(collection);
-    let mut waiting = Vec::new();
-    while let Some(mut records) = walk.next().await? {
-        waiting.append(&mut records);
-        if send_full(sender, &mut waiting).await.is_none() {
-            return Ok(());
-        }
+    let mut waiting = walk.next().await?.unwrap_or_default();
+    // The first page says how many there are. It is what goes on where no job can be had.
+    if collection.is_read_by_job(walk.total()) && bulk::query::read(collection, sender).await? {
+        return Ok(());
     }
-    let _told = send(sender, Ok(waiting)).await;
+    while send_full(sender, &mut waiting).await.is_some() {
+        let Some(mut records) = walk.next().await? else {
+            let _told = send(sender, Ok(waiting)).await;
+            return Ok(());
+        };
+        waiting.append(&mut records);
+    }
     Ok(())
 }
 
-async fn sorted(collection: &Collection, sender: &Sender<Chunk>, fields: &[String], as_text: bool) -> Result<()> {
-    let mut walk = Walk::new(collection);
+async fn sorted(collection: Arc<Collection>, sender: &Sender<Chunk>, fields: &[String], as_text: bool) -> Result<()> {
+    let mut scan = open(collection, ScanOrder::Key);
     let mut all: Vec<(Key, Record)> = Vec::new();
-    while let Some(records) = walk.next().await? {
+    loop {
+        let records = scan.next(CHUNK_RECORDS).await?;
+        if records.is_empty() {
+            break;
+        }
         let with_key = |record: Record| {
             let key = record.key(fields)?;
             let as_text_of = |value: &Value| Value::Text(value.to_text().unwrap_or_default());
@@ -82,6 +90,11 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(collection: &'a Collection) -> Self {
         Self { collection, page: None, last: None, lost: 0, ended: false }
+    }
+
+    /// How many records there are, as the last page said.
+    fn total(&self) -> u64 {
+        self.page.as_ref().map_or(0, |page| page.total_size)
     }
 
     async fn next(&mut self) -> Result<Option<Vec<Record>>> {

@@ -11,11 +11,11 @@ use crate::error::Result;
 use crate::record::{Key, Record};
 
 /// Five requests of 200, whose records one request reads.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// What a side of this connector can do.
-pub(super) fn capabilities() -> Capabilities {
-    Capabilities { deletes: true, change_times: true, batch: BATCH }
+pub(super) fn capabilities(collection: &Collection) -> Capabilities {
+    Capabilities { deletes: true, change_times: true, batch: BATCH, bulk: collection.bulk() }
 }
 
 /// The target half of an opened object.
@@ -33,7 +33,7 @@ fn ids(keys: &[Key]) -> Vec<String> {
 #[async_trait]
 impl Target for SalesforceTarget {
     fn capabilities(&self) -> Capabilities {
-        capabilities()
+        capabilities(&self.collection)
     }
 
     async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {

@@ -6,25 +6,63 @@ use super::catalogue::Field;
 use super::ids;
 use crate::value::{Kind, Value, canonical_decimal};
 
+/// In a cell that is written: null. What is read holds nothing there instead.
+const NULL_CELL: &str = "#N/A";
+
 /// What a field of an answer holds; `None` where it is nothing that such a field can hold.
 pub(super) fn read(field: &Field, raw: &RawValue) -> Option<Value> {
     let text = raw.get();
     if text == "null" {
         return Some(Value::Null);
     }
-    let string = || serde_json::from_str::<String>(text).ok();
+    match field.kind {
+        Kind::Boolean | Kind::Int | Kind::Decimal | Kind::Json => parsed(field, text),
+        Kind::Date | Kind::Time | Kind::Instant | Kind::Text => {
+            parsed(field, &serde_json::from_str::<String>(text).ok()?)
+        }
+        Kind::Null | Kind::Float | Kind::Bytes | Kind::Local | Kind::Uuid => None,
+    }
+}
+
+/// What a cell of a CSV file that the API wrote holds for a field; `None` where it is nothing that such a field can hold.
+pub(super) fn read_cell(field: &Field, text: &str) -> Option<Value> {
+    if text.is_empty() { Some(Value::Null) } else { parsed(field, text) }
+}
+
+fn parsed(field: &Field, text: &str) -> Option<Value> {
     match field.kind {
         Kind::Boolean => text.parse().ok().map(Value::Boolean),
         // Some come as 5.0.
         Kind::Int => Value::Decimal(canonical_decimal(text)).convert(Kind::Int).ok(),
         Kind::Decimal => Value::from_text(Kind::Decimal, &canonical_decimal(text)).ok(),
-        Kind::Date => Value::from_text(Kind::Date, &string()?).ok(),
-        Kind::Time => Value::from_text(Kind::Time, string()?.trim_end_matches('Z')).ok(),
-        Kind::Instant => instant(&string()?).map(Value::Instant),
+        Kind::Date => Value::from_text(Kind::Date, text).ok(),
+        Kind::Time => Value::from_text(Kind::Time, text.trim_end_matches('Z')).ok(),
+        Kind::Instant => instant(text).map(Value::Instant),
         Kind::Json => Some(Value::Json(text.to_owned())),
-        Kind::Text => string().map(Value::Text),
+        Kind::Text => Some(Value::Text(text.to_owned())),
         Kind::Null | Kind::Float | Kind::Bytes | Kind::Local | Kind::Uuid => None,
     }
+}
+
+/// The cell of a CSV file that sets a field, made of what is kept of the value; `None` for the one text that a cell cannot hold.
+pub(super) fn cell(field: &Field, value: &Value) -> Option<String> {
+    let kept = kept(field, value);
+    let text = match kept {
+        Value::Null => return Some(NULL_CELL.to_owned()),
+        Value::Time(_) => format!("{}Z", kept.to_text()?),
+        Value::Boolean(_)
+        | Value::Int(_)
+        | Value::Decimal(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::Bytes(_)
+        | Value::Date(_)
+        | Value::Instant(_)
+        | Value::Local(_)
+        | Value::Json(_)
+        | Value::Uuid(_) => kept.to_text()?,
+    };
+    (text != NULL_CELL).then_some(text)
 }
 
 /// Microseconds since 1970 of `2024-01-31T10:00:00.000+0000`, whose zone has no colon.
@@ -164,6 +202,23 @@ mod tests {
         assert_eq!(read(&field("string", 0), &raw("null")), Some(Value::Null));
         assert_eq!(read(&field("int", 0), &raw("\"x\"")), None);
         assert_eq!(write(&Value::Decimal("NaN".to_owned())).get(), "\"NaN\"");
+    }
+
+    #[test]
+    fn cells_tell_null_from_the_text_that_means_it() {
+        let string = field("string", 0);
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert_eq!(read_cell(&string, ""), Some(Value::Null));
+        assert_eq!(read_cell(&string, "#N/A"), Some(text("#N/A")));
+        assert_eq!(cell(&string, &Value::Null).as_deref(), Some("#N/A"));
+        assert_eq!(cell(&string, &text("  ")).as_deref(), Some("#N/A"), "an empty text is null");
+        assert_eq!(cell(&string, &text("#N/A")), None);
+        assert_eq!(cell(&string, &text(" a,\n\"b\" ")).as_deref(), Some("a,\n\"b\""));
+        assert_eq!(cell(&field("currency", 2), &Value::Decimal("1.005".to_owned())).as_deref(), Some("1.01"));
+        assert_eq!(cell(&field("time", 0), &Value::Time(36_915_000_000)).as_deref(), Some("10:15:15Z"));
+        let time = read_cell(&field("datetime", 0), "2024-01-31T10:00:00.000Z");
+        assert_eq!(time, read_cell(&field("datetime", 0), "2024-01-31T10:00:00.000+0000"));
+        assert_eq!(read_cell(&field("boolean", 0), "maybe"), None);
     }
 
     #[test]

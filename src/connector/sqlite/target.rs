@@ -22,7 +22,7 @@ pub(super) const BATCH: usize = 1000;
 
 /// What a side of this connector can do.
 pub(super) fn capabilities(capture: CaptureMethod) -> Capabilities {
-    Capabilities { deletes: capture != CaptureMethod::Polling, change_times: true, batch: BATCH }
+    Capabilities { deletes: capture != CaptureMethod::Polling, change_times: true, batch: BATCH, bulk: None }
 }
 
 /// The target half of an opened collection.

@@ -105,7 +105,7 @@ fn new(layout: &Layout) -> Record {
 #[async_trait]
 impl Target for Table {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { deletes: true, change_times: true, batch: 100 }
+        Capabilities { deletes: true, change_times: true, batch: 100, bulk: None }
     }
 
     async fn scan(&self, _: ScanOrder) -> Result<Box<dyn Scan>> {

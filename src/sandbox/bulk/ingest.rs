@@ -7,7 +7,7 @@ use super::{Job, Phase, csv, job_object, list, new_job};
 use crate::sandbox::describe::{Kind, Object};
 use crate::sandbox::exchange::{Answer, Refusal};
 use crate::sandbox::ids;
-use crate::sandbox::org::{Call, Org, object_named};
+use crate::sandbox::org::{Call, Org, Within, object_named};
 use crate::sandbox::values::from_text;
 use crate::sandbox::write::{Input, Upserted, Writer, key_field};
 
@@ -22,10 +22,14 @@ pub(super) struct Ingest {
     pub(super) job: Job,
     external_id: Option<String>,
     data: Option<Vec<u8>>,
+    /// What the faults of the request that started it make of it.
+    within: Within,
     headings: Vec<String>,
     /// Id, whether it was created or what was wrong, and the cells as they came.
     succeeded: Vec<Vec<String>>,
     failed: Vec<Vec<String>>,
+    /// Lines that it did not get to.
+    unprocessed: Vec<Vec<String>>,
 }
 
 impl Ingest {
@@ -51,7 +55,7 @@ pub(super) fn answer(org: &mut Org, call: &Call<'_>, rest: &[&str]) -> Result<An
         }
         ("GET", [id]) => {
             let ingest = found(org, id)?;
-            ingest.job.phase = ingest.job.phase.next(ingest.job.error.is_some());
+            ingest.job.step();
             Ok(Answer::ok(&ingest.tell(call)))
         }
         ("DELETE", [id]) => {
@@ -86,7 +90,9 @@ fn create(org: &mut Org, call: &Call<'_>) -> Result<Answer, Refusal> {
     }
     let job = new_job(org, call, object, operation.to_owned())?;
     let (id, none) = (job.id.clone(), Vec::new);
-    let ingest = Ingest { job, external_id, data: None, headings: Vec::new(), succeeded: none(), failed: none() };
+    let (within, headings) = (call.within, Vec::new());
+    let (succeeded, failed, unprocessed) = (none(), none(), none());
+    let ingest = Ingest { job, external_id, data: None, within, headings, succeeded, failed, unprocessed };
     let told = ingest.tell(call);
     org.jobs.ingests.insert(id, ingest);
     Ok(Answer::ok(&told))
@@ -104,31 +110,45 @@ fn upload(ingest: &mut Ingest, call: &Call<'_>) -> Result<Answer, Refusal> {
 }
 
 fn set_state(org: &mut Org, call: &Call<'_>, id: &str, state: &str) -> Result<Answer, Refusal> {
+    let now_ms = org.clock.now_ms();
     let ingest = found(org, id)?;
-    if ingest.job.phase != Phase::Open {
-        return Err(Refusal::new("INVALIDJOBSTATE", format!("The job is {}", ingest.job.phase.name())));
-    }
-    match (state, ingest.data.take()) {
-        ("Aborted", _) => ingest.job.phase = Phase::Aborted,
-        ("UploadComplete", Some(data)) => {
-            ingest.job.phase = Phase::UploadComplete;
-            // The job is taken out while it writes into the org that it is in.
-            let id = ingest.job.id.clone();
-            if let Some(mut ingest) = org.jobs.ingests.remove(&id) {
-                ingest.job.error = work(org, call, &mut ingest, &data).err();
-                ingest.job.processed = ingest.succeeded.len() + ingest.failed.len();
-                ingest.job.failed = ingest.failed.len();
-                org.jobs.ingests.insert(id, ingest);
-            }
+    let id = ingest.job.id.clone();
+    match (state, ingest.job.phase, ingest.data.is_some()) {
+        // What was done before stays.
+        ("Aborted", Phase::Open | Phase::UploadComplete | Phase::InProgress, _) => {
+            (ingest.job.phase, ingest.job.due_ms) = (Phase::Aborted, None);
         }
-        ("UploadComplete", None) => return Err(Refusal::new("INVALIDJOBSTATE", "Nothing was uploaded")),
+        ("UploadComplete", Phase::Open, true) => {
+            ingest.job.phase = Phase::UploadComplete;
+            ingest.within = call.within;
+            ingest.job.due_ms = Some(now_ms + call.within.job_ms);
+            super::work_due(org);
+        }
+        ("UploadComplete", Phase::Open, false) => {
+            return Err(Refusal::new("INVALIDJOBSTATE", "Nothing was uploaded"));
+        }
+        ("UploadComplete" | "Aborted", phase, _) => {
+            return Err(Refusal::new("INVALIDJOBSTATE", format!("The job is {}", phase.name())));
+        }
         _ => return Err(Refusal::new("INVALIDJOBSTATE", "state is UploadComplete or Aborted")),
     }
-    Ok(Answer::ok(&found(org, id)?.tell(call)))
+    Ok(Answer::ok(&found(org, &id)?.tell(call)))
 }
 
-/// Writes every line. The error is one of the whole file.
-fn work(org: &mut Org, call: &Call<'_>, ingest: &mut Ingest, data: &[u8]) -> Result<(), String> {
+/// Does a job's work.
+pub(super) fn work(org: &mut Org, id: &str) {
+    // The job is taken out while it writes into the org that it is in.
+    let Some(mut ingest) = org.jobs.ingests.remove(id) else { return };
+    let data = ingest.data.take().unwrap_or_default();
+    ingest.job.due_ms = None;
+    ingest.job.error = write_all(org, &mut ingest, &data).err();
+    ingest.job.processed = ingest.succeeded.len() + ingest.failed.len();
+    ingest.job.failed = ingest.failed.len();
+    org.jobs.ingests.insert(id.to_owned(), ingest);
+}
+
+/// Writes every line. The error is one of the whole file, or of a fault.
+fn write_all(org: &mut Org, ingest: &mut Ingest, data: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(data).map_err(|_| "InvalidBatch : the file is not UTF-8".to_owned())?;
     let crlf = text.split_once('\n').is_some_and(|(first, _)| first.ends_with('\r'));
     if crlf != (ingest.job.line_ending == "CRLF") && text.contains('\n') {
@@ -146,7 +166,8 @@ fn work(org: &mut Org, call: &Call<'_>, ingest: &mut Ingest, data: &[u8]) -> Res
         let line = line.map_err(|error| format!("InvalidBatch : {error}"))?;
         lines.push(line.iter().map(str::to_owned).collect::<Vec<String>>());
     }
-    org.write(call.within, false, |writer| {
+    ingest.unprocessed = lines.split_off(ingest.within.job_fails_after.unwrap_or(lines.len()).min(lines.len()));
+    org.write(ingest.within, false, |writer| {
         for line in lines {
             let id = cell(&headings, &line, "Id").unwrap_or_default().to_owned();
             let (list, told) = match write_line(writer, ingest, &headings, &line) {
@@ -163,7 +184,10 @@ fn work(org: &mut Org, call: &Call<'_>, ingest: &mut Ingest, data: &[u8]) -> Res
     ingest.succeeded.reverse();
     ingest.failed.reverse();
     ingest.headings = headings;
-    Ok(())
+    match ingest.within.job_fails_after {
+        Some(after) => Err(format!("InternalServerError : the job was given up after {after} records")),
+        None => Ok(()),
+    }
 }
 
 fn check_headings(org: &Org, object: &str, headings: &[String]) -> Result<(), String> {
@@ -248,8 +272,7 @@ fn results(ingest: &Ingest, kind: &str) -> Result<Answer, Refusal> {
     let (own, lines): (&[&str], &[Vec<String>]) = match kind.to_ascii_lowercase().as_str() {
         "successfulresults" => (&["sf__Id", "sf__Created"], &ingest.succeeded),
         "failedresults" => (&["sf__Id", "sf__Error"], &ingest.failed),
-        // A job that the sandbox begins is worked to its end.
-        "unprocessedrecords" => (&[], &[]),
+        "unprocessedrecords" => (&[], &ingest.unprocessed),
         _ => return Err(Refusal::not_found()),
     };
     let headings: Vec<String> =

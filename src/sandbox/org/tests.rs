@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sandbox::clock::MINUTE_MS;
 
+mod jobs;
+
 /// An org with a session.
 struct World {
     org: Org,
@@ -341,76 +343,6 @@ fn a_composite_refers_to_its_own_answers_and_can_be_taken_back() {
     world.ask("POST", "composite", body("King"));
     let (_, found) = world.get("query?q=SELECT+Account.Name+FROM+Contact");
     assert_eq!(found["records"][0]["Account"]["Name"], "Acme");
-}
-
-#[test]
-fn a_bulk_job_loads_what_it_can_and_says_what_it_could_not() {
-    let mut world = World::new();
-    world.create(json!({"Name": "Old", "Tidelock_Id__c": "1", "Phone": "1"}));
-    let wanted = json!({"object": "Account", "operation": "upsert", "externalIdFieldName": "Tidelock_Id__c", "lineEnding": "LF"});
-    let (_, job) = world.ask("POST", "jobs/ingest", wanted);
-    let id = job["id"].as_str().unwrap().to_owned();
-    let csv = "Tidelock_Id__c,Name,Phone,Description\n1,New,#N/A,\"two\nlines, \"\"quoted\"\"\"\n2,,5,\n3,Third,,\n";
-    assert_eq!(world.raw("PUT", &format!("jobs/ingest/{id}/batches"), csv.into()).answer.status, 201);
-    assert_eq!(world.ask("PATCH", &format!("jobs/ingest/{id}"), json!({"state": "UploadComplete"})).0, 200);
-    let target = format!("jobs/ingest/{id}");
-    let states: Vec<Value> = (0..3).map(|_| world.get(&target).1["state"].clone()).collect();
-    assert_eq!(states, ["InProgress", "JobComplete", "JobComplete"]);
-    let job = world.get(&target).1;
-    assert_eq!((&job["numberRecordsProcessed"], &job["numberRecordsFailed"]), (&json!(3), &json!(1)));
-    let mut text =
-        |kind: &str| String::from_utf8(world.raw("GET", &format!("{target}/{kind}/"), Vec::new()).answer.body).unwrap();
-    let good = text("successfulResults");
-    assert!(good.starts_with("\"sf__Id\",\"sf__Created\",\"Tidelock_Id__c\""), "{good}");
-    assert!(good.find("Third") < good.find("New"), "the order is not that of the file: {good}");
-    assert!(text("failedResults").contains("REQUIRED_FIELD_MISSING:Required fields are missing: [Name]:Name --"));
-    let (_, record) = world.get("sobjects/Account/Tidelock_Id__c/1");
-    assert_eq!((&record["Phone"], &record["Description"]), (&Value::Null, &json!("two\nlines, \"quoted\"")));
-}
-
-#[test]
-fn a_bulk_job_whose_file_is_wrong_fails_whole() {
-    let mut world = World::new();
-    for (csv, error) in
-        [("Name\r\nx\r\n", "LineEnding"), ("Nmae\nx\n", "Field name not found"), ("Name,Phone\nx\n", "InvalidBatch")]
-    {
-        let (_, job) = world.ask("POST", "jobs/ingest", json!({"object": "Account", "operation": "insert"}));
-        let target = format!("jobs/ingest/{}", job["id"].as_str().unwrap());
-        world.raw("PUT", &format!("{target}/batches"), csv.into());
-        world.ask("PATCH", &target, json!({"state": "UploadComplete"}));
-        world.get(&target);
-        let (_, job) = world.get(&target);
-        assert_eq!(job["state"], "Failed", "{csv}");
-        assert!(job["errorMessage"].as_str().unwrap().contains(error), "{job}");
-    }
-    assert!(world.names().is_empty());
-}
-
-#[test]
-fn a_bulk_query_is_read_in_parts() {
-    let mut world = World::new();
-    for name in ["a", "b, c", "d"] {
-        world.create(json!({"Name": name}));
-    }
-    let (_, job) = world.ask(
-        "POST",
-        "jobs/query",
-        json!({"operation": "query", "query": "SELECT Name, Phone FROM Account ORDER BY Name"}),
-    );
-    let target = format!("jobs/query/{}", job["id"].as_str().unwrap());
-    assert_eq!(world.get(&format!("{target}/results")).0, 400, "it is not complete");
-    world.get(&target);
-    assert_eq!(world.get(&target).1["state"], "JobComplete");
-    let served = world.raw("GET", &format!("{target}/results?maxRecords=2"), Vec::new());
-    let header =
-        |served: &Served, name: &str| served.answer.headers.iter().find(|(key, _)| *key == name).unwrap().1.clone();
-    assert_eq!(String::from_utf8_lossy(&served.answer.body), "\"Name\",\"Phone\"\n\"a\",\"\"\n\"b, c\",\"\"\n");
-    let locator = header(&served, "sforce-locator");
-    let served = world.raw("GET", &format!("{target}/results?maxRecords=2&locator={locator}"), Vec::new());
-    assert_eq!(
-        (header(&served, "sforce-locator"), header(&served, "sforce-numberofrecords")),
-        ("null".to_owned(), "1".to_owned())
-    );
 }
 
 #[test]
