@@ -22,6 +22,7 @@ pub mod marks;
 pub mod patience;
 pub mod polling;
 pub mod registry;
+pub mod sorting;
 
 pub mod mysql;
 pub mod postgres;
@@ -267,7 +268,7 @@ pub struct Upserted {
     pub written: u64,
     /// Records that were there already, equal.
     pub unchanged: u64,
-    /// Records that the system refuses, by their places; the others are done.
+    /// Records that the system refuses, in the order of their places; the others are done.
     pub refused: Vec<(usize, SyncError)>,
 }
 

@@ -83,10 +83,9 @@ pub async fn upsert_all(target: &dyn Target, records: &[Record]) -> Result<(Upse
             continue;
         }
         match target.upsert(part).await {
-            Ok(mut done) => {
+            Ok(done) => {
                 sum.written += done.written;
                 sum.unchanged += done.unchanged;
-                done.refused.sort_by_key(|(place, _)| *place);
                 failed.extend(done.refused.into_iter().map(|(place, error)| (start + place, error)));
             }
             Err(error) if error.kind != ErrorKind::InvalidRecord => return Err(error),

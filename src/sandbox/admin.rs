@@ -28,6 +28,14 @@ pub(super) fn answer(org: &mut Org, request: &Request, rest: &[&str]) -> Result<
             org.faults = Faults::new(serde_json::from_slice(&request.body).map_err(wrong)?);
             Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
+        ("GET", ["permissions"]) => Ok(Answer::ok(&json!(org.rights))),
+        ("PUT", ["permissions"]) => {
+            let wrong = |error: serde_json::Error| {
+                Refusal::new("JSON_PARSER_ERROR", format!("These are no permissions by object: {error}"))
+            };
+            org.permit(serde_json::from_slice(&request.body).map_err(wrong)?);
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
         ("GET", ["clock"]) => Ok(clock(org)),
         ("POST", ["clock"]) => {
             let body = request.json()?;
@@ -41,6 +49,10 @@ pub(super) fn answer(org: &mut Org, request: &Request, rest: &[&str]) -> Result<
         }
         ("POST", ["sessions", "expire"]) => {
             org.sessions.expire();
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        ("POST", ["sessions", "rotate"]) => {
+            org.sessions.rotates = true;
             Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
         ("POST", ["deletes", "purge"]) => {

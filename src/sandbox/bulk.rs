@@ -207,11 +207,11 @@ fn read(org: &mut Org, call: &Call<'_>) -> Result<Answer, Refusal> {
     }
     let query = parse(text("query"))?;
     let (object, (headings, lines)) = {
-        let plan = Plan::new(&query, &org.schema)?;
+        let plan = Plan::new(&query, &org.seen)?;
         (plan.object_name().to_owned(), plan.table(&org.store, operation == "queryAll")?)
     };
     let compound = |heading: &String| {
-        let field = org.schema.object(&object).and_then(|object| object.field(heading));
+        let field = org.seen.object(&object).and_then(|object| object.field(heading));
         field.is_some_and(|(_, field)| field.kind == Kind::Address)
     };
     if headings.iter().any(compound) {
@@ -301,7 +301,7 @@ fn csv<'a>(headings: &'a [String], lines: impl Iterator<Item = &'a [String]>, jo
 
 /// The object that a job names.
 fn job_object(org: &Org, name: &str) -> Result<String, Refusal> {
-    object_named(&org.schema, name)
+    object_named(&org.seen, name)
         .map(|object| object.name.clone())
         .map_err(|_| Refusal::new("INVALIDENTITY", format!("Unable to find object: {name}")))
 }

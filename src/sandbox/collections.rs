@@ -29,7 +29,7 @@ pub(super) fn answer(org: &mut Org, call: &Call<'_>, rest: &[&str]) -> Result<An
         }
         ("PATCH", [name, field]) => {
             let (records, all_or_none) = records(call)?;
-            super::write::key_field(object_named(&org.schema, name)?, field)?;
+            super::write::key_field(object_named(&org.seen, name)?, field)?;
             if records.iter().any(|record| object_name(record).is_none_or(|other| !other.eq_ignore_ascii_case(name))) {
                 return Err(Refusal::new(
                     "INVALID_INPUT",
@@ -180,7 +180,7 @@ fn check_chunks(records: &[Input]) -> Result<(), Refusal> {
 
 /// Records by their ids, null for those that are not there.
 fn read(org: &Org, call: &Call<'_>, name: &str, ids: &[String], fields: &str) -> Result<Answer, Refusal> {
-    let object = object_named(&org.schema, name)?;
+    let object = object_named(&org.seen, name)?;
     check_count(ids.len(), READ_MAX)?;
     if fields.is_empty() {
         return Err(Refusal::new("MISSING_ARGUMENT", "fields is missing"));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Places of the fields that every object begins with.
@@ -102,6 +103,8 @@ pub(super) struct Field {
     pub(super) reference: Option<(String, String)>,
     /// The compound field that it is a part of.
     pub(super) compound: Option<String>,
+    /// Field-level security keeps it from the API's user.
+    pub(super) hidden: bool,
 }
 
 impl Field {
@@ -122,6 +125,7 @@ impl Field {
             picklist: Vec::new(),
             reference: None,
             compound: None,
+            hidden: false,
         }
     }
 
@@ -205,6 +209,26 @@ fn label(name: &str) -> String {
     label
 }
 
+/// What a user may do with an object and its fields; by default everything.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rights {
+    pub(super) read: bool,
+    pub(super) create: bool,
+    pub(super) edit: bool,
+    pub(super) delete: bool,
+    /// Fields that are not shown.
+    pub(super) hidden: Vec<String>,
+    /// Fields that are shown and not written.
+    pub(super) read_only: Vec<String>,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self { read: true, create: true, edit: true, delete: true, hidden: Vec::new(), read_only: Vec::new() }
+    }
+}
+
 /// One object.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
@@ -212,6 +236,8 @@ pub(super) struct Object {
     pub(super) plural: String,
     pub(super) prefix: String,
     pub(super) writable: bool,
+    /// What the user may do with its records.
+    pub(super) rights: Rights,
     fields: Vec<Field>,
     places: HashMap<String, usize>,
 }
@@ -236,6 +262,7 @@ impl Object {
             plural: plural.to_owned(),
             prefix: prefix.to_owned(),
             writable: true,
+            rights: Rights::default(),
             fields: Vec::new(),
             places: HashMap::new(),
         };
@@ -261,7 +288,20 @@ impl Object {
     /// A field and its place, by its name in any case.
     pub(super) fn field(&self, name: &str) -> Option<(usize, &Field)> {
         let place = *self.places.get(&name.to_ascii_lowercase())?;
-        Some((place, self.fields.get(place)?))
+        Some((place, self.fields.get(place).filter(|field| !field.hidden)?))
+    }
+
+    /// As a user with these rights sees it: what is hidden stays in its place, and is not found there.
+    pub(super) fn seen_with(&self, rights: &Rights) -> Self {
+        let mut object = Self { rights: rights.clone(), ..self.clone() };
+        for field in &mut object.fields {
+            let among = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(&field.name));
+            field.hidden = among(&rights.hidden);
+            if among(&rights.read_only) {
+                (field.createable, field.updateable) = (false, false);
+            }
+        }
+        object
     }
 
     /// The reference that goes by this relationship's name.
@@ -282,8 +322,9 @@ impl Object {
         let url = format!("/services/data/{version}/sobjects/{}", self.name);
         json!({
             "name": self.name, "label": self.name, "labelPlural": self.plural, "keyPrefix": self.prefix, "custom": false,
-            "queryable": true, "retrieveable": true, "replicateable": true, "createable": self.writable, "updateable": self.writable,
-            "deletable": self.writable, "undeletable": self.writable, "mergeable": self.writable, "layoutable": true,
+            "queryable": true, "retrieveable": true, "replicateable": true,
+            "createable": self.writable && self.rights.create, "updateable": self.writable && self.rights.edit,
+            "deletable": self.writable && self.rights.delete, "undeletable": self.writable, "mergeable": self.writable, "layoutable": true,
             "searchable": true, "triggerable": true, "activateable": false, "customSetting": false, "deprecatedAndHidden": false,
             "feedEnabled": false, "hasSubtypes": false, "isSubtype": false,
             "urls": {"sobject": url, "describe": format!("{url}/describe"), "rowTemplate": format!("{url}/{{ID}}")},
@@ -303,7 +344,7 @@ impl Object {
             })
             .collect();
         if let Some(object) = described.as_object_mut() {
-            let fields: Vec<Value> = self.fields.iter().map(Field::describe).collect();
+            let fields: Vec<Value> = self.fields.iter().filter(|field| !field.hidden).map(Field::describe).collect();
             object.insert("fields".to_owned(), json!(fields));
             object.insert("childRelationships".to_owned(), json!(children));
             object.insert("recordTypeInfos".to_owned(), json!([]));
@@ -330,6 +371,16 @@ impl Schema {
     /// An object, by its name in any case.
     pub(super) fn object(&self, name: &str) -> Option<&Object> {
         self.objects.get(&name.to_ascii_lowercase())
+    }
+
+    /// As a user with these rights sees it, by object.
+    pub(super) fn seen_with(&self, rights: &BTreeMap<String, Rights>) -> Self {
+        let of = |name: &str| rights.iter().find(|(object, _)| object.eq_ignore_ascii_case(name));
+        let seen = |(name, object): (&String, &Object)| match of(&object.name) {
+            Some((_, rights)) => rights.read.then(|| (name.clone(), object.seen_with(rights))),
+            None => Some((name.clone(), object.clone())),
+        };
+        Self { objects: self.objects.iter().filter_map(seen).collect() }
     }
 
     pub(super) fn object_mut(&mut self, name: &str) -> Option<&mut Object> {

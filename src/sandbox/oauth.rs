@@ -31,6 +31,10 @@ pub(super) struct Sessions {
     /// By token: when it ends.
     open: BTreeMap<String, i64>,
     issued: u64,
+    /// Whether a refresh token is replaced when it is used.
+    pub(super) rotates: bool,
+    /// The refresh token that has replaced the first one.
+    replaced: Option<String>,
 }
 
 /// The names that tokens are issued for.
@@ -62,8 +66,17 @@ impl Sessions {
 
     /// Answers the token endpoint.
     pub(super) fn token(&mut self, request: &Request, issuer: &Issuer<'_>) -> Answer {
-        match grant(request, issuer) {
-            Ok(()) => Answer::ok(&self.issue(issuer)).with("cache-control", "no-store".to_owned()),
+        match grant(request, issuer, self.replaced.as_deref().unwrap_or(REFRESH_TOKEN)) {
+            Ok(()) => {
+                let mut issued = self.issue(issuer);
+                let refreshed = find(&request.form(), "grant_type") == Some("refresh_token");
+                if let (true, Some(issued)) = (self.rotates && refreshed, issued.as_object_mut()) {
+                    let newer = format!("{REFRESH_TOKEN}-{}", self.issued);
+                    issued.insert("refresh_token".to_owned(), json!(newer));
+                    self.replaced = Some(newer);
+                }
+                Answer::ok(&issued).with("cache-control", "no-store".to_owned())
+            }
             Err((error, description)) => {
                 Answer::json(StatusCode::BAD_REQUEST, &json!({"error": error, "error_description": description}))
             }
@@ -92,7 +105,7 @@ pub(super) fn expired() -> Refusal {
 
 type Denied = (&'static str, &'static str);
 
-fn grant(request: &Request, issuer: &Issuer<'_>) -> Result<(), Denied> {
+fn grant(request: &Request, issuer: &Issuer<'_>, refresh_token: &str) -> Result<(), Denied> {
     let form = request.form();
     let (client, secret) = basic(request).unwrap_or_else(|| {
         let field = |name| find(&form, name).unwrap_or_default().to_owned();
@@ -109,7 +122,7 @@ fn grant(request: &Request, issuer: &Issuer<'_>) -> Result<(), Denied> {
             if !secret.is_empty() {
                 trusted()?;
             }
-            let right = find(&form, "refresh_token") == Some(REFRESH_TOKEN);
+            let right = find(&form, "refresh_token") == Some(refresh_token);
             if right { Ok(()) } else { Err(("invalid_grant", "expired access/refresh token")) }
         }
         Some("password") => {

@@ -1,10 +1,12 @@
 //! The org: everything that the sandbox knows, and the way of a request through it: faults, session, limit, handler, journal.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use serde_json::json;
 
 use super::clock::{Clock, DAY_MS, datetime, http_date};
-use super::describe::{Object, Schema};
+use super::describe::{Object, Rights, Schema};
 use super::exchange::{Answer, Refusal, Request};
 use super::faults::{Fault, Faults, Script, Struck};
 use super::journal::{Entry, Journal};
@@ -60,6 +62,10 @@ pub(super) struct Org {
     pub(super) address: String,
     pub(super) clock: Clock,
     pub(super) schema: Schema,
+    /// The schema as the API's user sees it.
+    pub(super) seen: Schema,
+    /// What that user may do, by object; everything where one is not named.
+    pub(super) rights: BTreeMap<String, Rights>,
     pub(super) store: Store,
     pub(super) sessions: Sessions,
     pub(super) cursors: Cursors,
@@ -93,6 +99,8 @@ impl Org {
             address,
             clock,
             schema: standard::schema(),
+            seen: standard::schema(),
+            rights: BTreeMap::new(),
             store: Store::default(),
             sessions: Sessions::default(),
             cursors: Cursors::default(),
@@ -247,16 +255,22 @@ impl Org {
 
     /// Does something to the records as a user, each of which the faults may find locked.
     pub(super) fn write<T>(&mut self, within: Within, person: bool, work: impl FnOnce(&mut Writer<'_>) -> T) -> T {
-        let Self { schema, store, clock, faults, integration, person: editor, .. } = self;
+        let Self { schema, seen, store, clock, faults, integration, person: editor, .. } = self;
         let mut locked = || within.locked_share > 0.0 && faults.chance(within.locked_share);
         work(&mut Writer {
-            schema,
+            schema: if person { schema } else { seen },
             store,
             clock,
             user: if person { editor } else { integration },
             late_seconds: within.late_seconds,
             locked: &mut locked,
         })
+    }
+
+    /// Sets what the API's user may do.
+    pub(super) fn permit(&mut self, rights: BTreeMap<String, Rights>) {
+        self.seen = self.schema.seen_with(&rights);
+        self.rights = rights;
     }
 
     /// The time since when `deleted` knows everything.

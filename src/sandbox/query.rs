@@ -34,7 +34,7 @@ pub(super) struct Cursors {
 /// `query` and `queryAll`.
 pub(super) fn begin(org: &mut Org, call: &Call<'_>, deleted_too: bool) -> Result<Answer, Refusal> {
     let text = call.request.parameter("q").ok_or_else(|| Refusal::new("MALFORMED_QUERY", "no query was given"))?;
-    let found = Plan::new(&parse(text)?, &org.schema)?.run(&org.store, deleted_too, call.version);
+    let found = Plan::new(&parse(text)?, &org.seen)?.run(&org.store, deleted_too, call.version);
     let records = match found {
         Found::Count(count) => return Ok(Answer::ok(&json!({"totalSize": count, "done": true, "records": []}))),
         Found::Records(records) => records,

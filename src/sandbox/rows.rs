@@ -16,24 +16,24 @@ use super::write::{Upserted, key_field};
 pub(super) fn answer(org: &mut Org, call: &Call<'_>, rest: &[&str]) -> Result<Answer, Refusal> {
     match (call.request.method.as_str(), rest) {
         ("GET", []) => {
-            let objects: Vec<Value> = org.schema.objects().map(|object| object.summary(call.version)).collect();
+            let objects: Vec<Value> = org.seen.objects().map(|object| object.summary(call.version)).collect();
             Ok(Answer::ok(&json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects})))
         }
         ("GET", [name]) => {
-            let object = object_named(&org.schema, name)?;
+            let object = object_named(&org.seen, name)?;
             Ok(Answer::ok(&json!({"objectDescribe": object.summary(call.version), "recentItems": []})))
         }
         ("POST", [name]) => create(org, call, name),
         ("GET", [name, "describe"]) => {
-            let object = object_named(&org.schema, name)?;
-            // The schema never changes while the sandbox runs.
-            if call.request.header("if-modified-since").and_then(parse_http_date).is_some() {
+            let object = object_named(&org.seen, name)?;
+            // The schema never changes while the sandbox runs, but for the user's rights.
+            if org.rights.is_empty() && call.request.header("if-modified-since").and_then(parse_http_date).is_some() {
                 return Ok(Answer::empty(StatusCode::NOT_MODIFIED));
             }
-            Ok(Answer::ok(&object.describe(call.version, &org.schema)))
+            Ok(Answer::ok(&object.describe(call.version, &org.seen)))
         }
-        ("GET", [name, "updated"]) => replication::updated(org, call, object_named(&org.schema, name)?),
-        ("GET", [name, "deleted"]) => replication::deleted(org, call, object_named(&org.schema, name)?),
+        ("GET", [name, "updated"]) => replication::updated(org, call, object_named(&org.seen, name)?),
+        ("GET", [name, "deleted"]) => replication::deleted(org, call, object_named(&org.seen, name)?),
         (method, [name, id]) => one(org, call, method, &Address { object: name, field: "Id", key: id }),
         ("PATCH", [name, field, key]) if !field.eq_ignore_ascii_case("Id") => {
             upsert(org, call, &Address { object: name, field, key })
@@ -61,7 +61,7 @@ fn create(org: &mut Org, call: &Call<'_>, name: &str) -> Result<Answer, Refusal>
 }
 
 fn one(org: &mut Org, call: &Call<'_>, method: &str, address: &Address<'_>) -> Result<Answer, Refusal> {
-    let object = object_named(&org.schema, address.object)?;
+    let object = object_named(&org.seen, address.object)?;
     let id = match found(&org.store, object, address)? {
         Ok(id) => id,
         Err(several) => return Ok(multiple_choices(call, object, &several)),
@@ -114,7 +114,7 @@ fn found(store: &Store, object: &Object, address: &Address<'_>) -> Result<Result
 
 fn upsert(org: &mut Org, call: &Call<'_>, address: &Address<'_>) -> Result<Answer, Refusal> {
     let input = call.request.json()?;
-    let object = object_named(&org.schema, address.object)?;
+    let object = object_named(&org.seen, address.object)?;
     if let Some(name) = input.keys().find(|name| name.eq_ignore_ascii_case(address.field)) {
         let message = format!("The {name} field should not be specified in the sobject data.");
         return Err(Refusal::field("INVALID_FIELD", name, message));
@@ -134,7 +134,7 @@ fn upsert(org: &mut Org, call: &Call<'_>, address: &Address<'_>) -> Result<Answe
         Upserted::One(id, true) => answer(StatusCode::CREATED, &id, true),
         Upserted::One(_, false) if call.within.upsert_without_body => Answer::empty(StatusCode::NO_CONTENT),
         Upserted::One(id, false) => answer(StatusCode::OK, &id, false),
-        Upserted::Several(ids) => multiple_choices(call, object_named(&org.schema, address.object)?, &ids),
+        Upserted::Several(ids) => multiple_choices(call, object_named(&org.seen, address.object)?, &ids),
     })
 }
 
@@ -150,7 +150,9 @@ pub(super) fn record(object: &Object, row: &Row, version: &str, fields: Option<&
     record.insert("attributes".to_owned(), attributes(object, row, version));
     let named: Option<Vec<&str>> =
         fields.map(|fields| fields.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
-    let names = named.unwrap_or_else(|| object.fields().iter().map(|field| field.name.as_str()).collect());
+    let names = named.unwrap_or_else(|| {
+        object.fields().iter().filter(|field| !field.hidden).map(|field| field.name.as_str()).collect()
+    });
     for name in names.into_iter().chain(["Id"]) {
         let (place, field) = object.field(name).ok_or_else(|| {
             Refusal::new("INVALID_FIELD", format!("No such column '{name}' on sobject of type {}", object.name))

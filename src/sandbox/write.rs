@@ -41,7 +41,7 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     /// Creates a record and returns its id.
     pub(super) fn create(&mut self, object: &Object, input: &Input) -> Result<String, Refusal> {
-        writable(object)?;
+        permitted(object, object.rights.create)?;
         if let Some(name) = input.keys().find(|name| name.eq_ignore_ascii_case("Id")) {
             return Err(Refusal::field("INVALID_FIELD_FOR_INSERT_UPDATE", name, "cannot specify Id in an insert call"));
         }
@@ -63,7 +63,7 @@ impl Writer<'_> {
 
     /// Changes the fields that are named.
     pub(super) fn update(&mut self, object: &Object, id: &str, input: &Input) -> Result<String, Refusal> {
-        writable(object)?;
+        permitted(object, object.rights.edit)?;
         let (id, mut row) = self.existing(object, id)?;
         self.check_lock()?;
         self.fill(object, &mut row, input, false)?;
@@ -81,7 +81,7 @@ impl Writer<'_> {
         key: &str,
         input: &Input,
     ) -> Result<Upserted, Refusal> {
-        writable(object)?;
+        permitted(object, true)?;
         let (place, field) = key_field(object, field)?;
         if field.kind == Kind::Id {
             return self.update(object, key, input).map(|id| Upserted::One(id, false));
@@ -107,7 +107,7 @@ impl Writer<'_> {
 
     /// Puts a record into the recycle bin, and what depends on it; `hard` takes it out for good.
     pub(super) fn delete(&mut self, object: &Object, id: &str, hard: bool) -> Result<String, Refusal> {
-        writable(object)?;
+        permitted(object, object.rights.delete)?;
         let (id, row) = self.existing(object, id)?;
         self.check_lock()?;
         if object.name == "Account"
@@ -286,8 +286,8 @@ fn check_required(object: &Object, row: &Row) -> Result<(), Refusal> {
     Err(Refusal { code: "REQUIRED_FIELD_MISSING", message, fields })
 }
 
-fn writable(object: &Object) -> Result<(), Refusal> {
-    if object.writable {
+fn permitted(object: &Object, right: bool) -> Result<(), Refusal> {
+    if object.writable && right {
         return Ok(());
     }
     Err(Refusal::new(

@@ -39,6 +39,7 @@ mod plugin_limits;
 mod plugin_loading;
 mod plugin_roles;
 mod rollback;
+mod salesforce_contract;
 mod sandbox;
 mod sqlite;
 mod sqlite_files;

@@ -17,7 +17,7 @@ const KILLS: u64 = 25;
 const SIGABRT: i32 = 6;
 
 /// Spread over the run without a pattern: a multiplicative hash of the round.
-fn moment_ms(round: u64, span: u64) -> u64 {
+pub(super) fn moment_ms(round: u64, span: u64) -> u64 {
     round.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) % span
 }
 
@@ -51,11 +51,16 @@ impl Setup {
 
     /// Runs once with `armed`, which must kill it.
     pub fn dies_at(&self, armed: &str) {
-        let mut command = self.tidelock.command(&["run", "sync.json", "--once", "--json"]);
-        let ran = command.env("TIDELOCK_CRASH_AT", armed).output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(ran.status.signal(), Some(SIGABRT), "{armed} was not reached: {}\n{said}", ran.status);
+        dies_at(&self.tidelock, armed);
     }
+}
+
+/// Runs once with `armed`, which must kill it.
+pub(super) fn dies_at(tidelock: &crate::harness::Tidelock, armed: &str) {
+    let mut command = tidelock.command(&["run", "sync.json", "--once", "--json"]);
+    let ran = command.env("TIDELOCK_CRASH_AT", armed).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.signal(), Some(SIGABRT), "{armed} was not reached: {}\n{said}", ran.status);
 }
 
 /// The hardest case: keys are generated and written back, and both sides edit the same record.
@@ -81,7 +86,7 @@ async fn edit_both_sides(setup: &Setup, model: &mut Model, round: usize) {
 }
 
 /// Where a crash is provoked, and the second time that the same place is passed.
-fn crashes() -> impl Iterator<Item = (CrashPoint, String)> {
+pub(super) fn crashes() -> impl Iterator<Item = (CrashPoint, String)> {
     // A state file of an earlier version is another test's.
     let points = CrashPoint::ALL.into_iter().filter(|point| *point != CrashPoint::StateMigrated);
     points.flat_map(|point| {
@@ -102,7 +107,7 @@ fn crashes() -> impl Iterator<Item = (CrashPoint, String)> {
     })
 }
 
-fn is_of_a_load(point: CrashPoint) -> bool {
+pub(super) fn is_of_a_load(point: CrashPoint) -> bool {
     matches!(point, CrashPoint::LoadBegun | CrashPoint::LoadScanned | CrashPoint::LoadEnded)
 }
 

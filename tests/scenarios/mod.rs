@@ -27,6 +27,8 @@ pub mod review_http;
 pub mod rollout;
 pub mod salesforce;
 pub mod salesforce_bulk;
+pub mod salesforce_crash;
+pub mod salesforce_rights;
 pub mod schema_drift;
 pub mod suite;
 pub mod two_way;

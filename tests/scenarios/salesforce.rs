@@ -396,6 +396,36 @@ pub async fn at_rest_nothing_is_written(kind: Kind) {
     world.settled(2).await;
 }
 
+/// From the commit in the database to the moment that the org shows it; polls of the org are far apart.
+pub async fn an_edit_reaches_the_org_within_a_second(kind: Kind) {
+    let more = json!({"sync_settings": {"sync_type": "bidirectional", "ongoing_sync": {"mode": "real_time", "polling_interval_seconds": 30}}});
+    let world = World::new(kind, more).await;
+    world.insert(&["Acme"]).await;
+    let mut service = world.tidelock.serve();
+    service.ready().await;
+    world.database.await_value("SELECT CAST(count(sf_id) AS TEXT) FROM accounts", "1").await;
+    let mut times = Vec::new();
+    for number in 0..9 {
+        let industry = format!("Industry {number}");
+        world.database.execute(&format!("UPDATE accounts SET industry_type = '{industry}'")).await;
+        let begin = std::time::Instant::now();
+        while world.sandbox.rows("SELECT Industry FROM Account").await[0][0].as_ref() != Some(&industry) {
+            assert!(begin.elapsed().as_secs() < 60, "never: {}", service.log());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        times.push(begin.elapsed());
+    }
+    assert_eq!(service.stop(), 0);
+    times.sort();
+    eprintln!(
+        "an edit of {kind:?} is in the org after {:?} (median of {}), {:?} at most",
+        times[4],
+        times.len(),
+        times[8]
+    );
+    assert!(times[4].as_secs_f64() < 1.0, "{times:?}");
+}
+
 pub async fn other_grants_log_in_and_wrong_ones_do_not(kind: Kind) {
     let world = World::new(kind, Value::Null).await;
     world.create("Acme").await;

@@ -85,7 +85,8 @@ macro_rules! salesforce_suite {
                     a_copy_goes_by_its_external_id, refused_records_wait_and_the_others_flow, lost_answers_make_no_duplicate,
                     sessions_limits_and_locks_pass, pages_that_break_off_lose_nothing, late_commits_are_found,
                     purged_deletes_stop_the_pair, a_crash_after_creating_makes_no_duplicate, at_rest_nothing_is_written,
-                    other_grants_log_in_and_wrong_ones_do_not, a_filter_lets_some_through;
+                    other_grants_log_in_and_wrong_ones_do_not, a_filter_lets_some_through,
+                    an_edit_reaches_the_org_within_a_second;
             }
         }
     };

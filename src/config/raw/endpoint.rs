@@ -119,6 +119,9 @@ pub(crate) struct Credentials {
     pub(crate) client_secret: Option<String>,
     /// OAuth refresh token.
     pub(crate) refresh_token: Option<String>,
+    /// File of the refresh token, where the org replaces it: the newest one is kept there.
+    #[schemars(length(min = 1))]
+    pub(crate) refresh_token_file: Option<String>,
     /// Token of an API.
     pub(crate) access_token: Option<String>,
     /// Token of an API, as Zendesk calls it.

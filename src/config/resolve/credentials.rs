@@ -69,6 +69,7 @@ fn either<'a>(
 fn other(context: &Context<'_>, reach: &Reach<'_>, raw: &raw::Credentials) -> BTreeMap<String, Secret> {
     let in_folder = |file: &String| context.documents.path(reach.at, file).to_string_lossy().into_owned();
     let private_key_file = raw.private_key_file.as_ref().map(in_folder);
+    let refresh_token_file = raw.refresh_token_file.as_ref().map(in_folder);
     let all = [
         ("socket", &raw.socket),
         ("ssl_mode", &raw.ssl_mode),
@@ -79,6 +80,7 @@ fn other(context: &Context<'_>, reach: &Reach<'_>, raw: &raw::Credentials) -> BT
         ("client_id", &raw.client_id),
         ("client_secret", &raw.client_secret),
         ("refresh_token", &raw.refresh_token),
+        ("refresh_token_file", &refresh_token_file),
         ("access_token", &raw.access_token),
         ("api_token", &raw.api_token),
         ("private_key_file", &private_key_file),

@@ -1,5 +1,8 @@
 //! OAuth 2 (layer 4): a grant → an access token, and the address that it is for.
 
+use std::io::Write as _;
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
@@ -107,11 +110,11 @@ fn form(login: &Login, newest: Option<&Secret>) -> Result<String> {
             let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &assertion)];
             return Ok(joined(&fields));
         }
-        Grant::RefreshToken { secret, token } => {
-            let token = newest.unwrap_or(token);
+        Grant::RefreshToken { secret, token, file } => {
+            let token = refresh_token(login, newest.or(token.as_ref()), newest.is_none(), file.as_deref())?;
             let mut fields = vec![("grant_type", "refresh_token"), client, ("refresh_token", token.expose())];
             fields.extend(secret.as_ref().map(|secret| ("client_secret", secret.expose())));
-            fields
+            return Ok(joined(&fields));
         }
         Grant::Password { secret, user, password } => vec![
             ("grant_type", "password"),
@@ -122,6 +125,39 @@ fn form(login: &Login, newest: Option<&Secret>) -> Result<String> {
         ],
     };
     Ok(joined(&fields))
+}
+
+/// The newest refresh token: the one of this run, that of the file, or the one that the configuration begins with.
+fn refresh_token(login: &Login, known: Option<&Secret>, begins: bool, file: Option<&Path>) -> Result<Secret> {
+    let kept = match file.filter(|_| begins).map(std::fs::read_to_string) {
+        Some(Ok(text)) => Some(text.trim().to_owned()).filter(|token| !token.is_empty()),
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            let text = format!("the file of the refresh token cannot be read: {error}");
+            return Err(login.place.error(ErrorKind::Unauthenticated, "salesforce.login", text));
+        }
+        Some(Err(_)) | None => None,
+    };
+    kept.map(Secret::new).or(known.cloned()).ok_or_else(|| {
+        let text = "\"refresh_token_file\" is not there yet, and there is no \"refresh_token\" to begin with";
+        login.place.error(ErrorKind::Unauthenticated, "salesforce.login", text)
+    })
+}
+
+/// Keeps a refresh token that has replaced the one before, for the next start: in a file that nobody else may read, whole or not at all.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub(super) fn keep(login: &Login, token: &Secret) -> std::io::Result<bool> {
+    let Grant::RefreshToken { file: Some(file), .. } = &login.grant else { return Ok(false) };
+    let beside = file.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut new = options.open(&beside)?;
+    new.write_all(token.expose().as_bytes())?;
+    new.sync_all()?;
+    std::fs::rename(&beside, file)?;
+    Ok(true)
 }
 
 fn joined(fields: &[(&str, &str)]) -> String {

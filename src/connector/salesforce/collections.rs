@@ -136,7 +136,13 @@ async fn request(collection: &Collection, verb: Verb<'_>, records: &[&Sent]) -> 
     if outcomes.len() != records.len() {
         return Err(collection.unreadable("the results"));
     }
-    outcomes.into_iter().map(|outcome| result(collection, outcome)).collect()
+    let creates = matches!(verb, Verb::Create | Verb::Upsert(_));
+    let results: Vec<Result1> =
+        outcomes.into_iter().map(|outcome| result(collection, outcome)).collect::<Result<_>>()?;
+    match results.iter().find_map(|result| result.as_ref().err().filter(|reason| reason.is_of_rights(creates))) {
+        Some(reason) => Err(collection.rights_lost(reason)),
+        None => Ok(results),
+    }
 }
 
 fn result(collection: &Collection, outcome: Outcome) -> Result<Result1> {

@@ -143,6 +143,24 @@ impl Reason {
         self.code == "DUPLICATE_VALUE"
     }
 
+    /// Whether it is about what the user may do with the object or a field, and not about the record: all others would be refused, too. That a record
+    /// cannot be changed or deleted may be its own matter (its owner's).
+    pub(super) fn is_of_rights(&self, creates: bool) -> bool {
+        match self.code.as_str() {
+            "INVALID_FIELD" => true,
+            "INVALID_FIELD_FOR_INSERT_UPDATE" => !self.fields.is_empty(),
+            "INSUFFICIENT_ACCESS_OR_READONLY" => creates && self.fields.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// As an error that stops the pair until somebody gives the right back.
+    pub(super) fn of_rights(&self, place: &Place) -> SyncError {
+        let text =
+            format!("writing records: {self}: the user may not do this any more, and nothing is written before it may");
+        place.error(ErrorKind::PermissionDenied, "salesforce.right_lost", text)
+    }
+
     /// As the failure of this record alone.
     pub(super) fn of_record(&self, place: &Place) -> SyncError {
         place.error(ErrorKind::InvalidRecord, "salesforce.refused", format_args!("the record is refused: {self}"))
@@ -161,7 +179,8 @@ fn class(reason: &Reason, status: u16) -> (ErrorKind, &'static str) {
         "API_DISABLED_FOR_ORG" | "API_CURRENTLY_DISABLED" | "INSUFFICIENT_ACCESS" => {
             (ErrorKind::PermissionDenied, "salesforce.forbidden")
         }
-        "INVALID_FIELD" | "INVALID_TYPE" | "MALFORMED_QUERY" | "UNSUPPORTED_API_VERSION" | "NOT_FOUND" => {
+        "INVALID_FIELD" => (ErrorKind::SchemaMismatch, "salesforce.field_lost"),
+        "INVALID_TYPE" | "MALFORMED_QUERY" | "UNSUPPORTED_API_VERSION" | "NOT_FOUND" => {
             (ErrorKind::SchemaMismatch, "salesforce.request")
         }
         _ if status >= 500 => (ErrorKind::Unavailable, "salesforce.unavailable"),

@@ -22,7 +22,7 @@ pub(super) enum Grant {
     /// By an assertion that the app's private key signs.
     JwtBearer { user: String, key_file: PathBuf },
     /// By a token that a person has allowed once.
-    RefreshToken { secret: Option<Secret>, token: Secret },
+    RefreshToken { secret: Option<Secret>, token: Option<Secret>, file: Option<PathBuf> },
     /// By name and password, which orgs block by default.
     Password { secret: Secret, user: String, password: Secret },
 }
@@ -82,8 +82,10 @@ impl Login {
         let (kind, parts): (_, Vec<&str>) = match &self.grant {
             Grant::ClientCredentials { secret } => ("client_credentials", vec![secret.expose()]),
             Grant::JwtBearer { user, key_file } => ("jwt_bearer", vec![user, key_file.to_str().unwrap_or_default()]),
-            Grant::RefreshToken { secret, token } => {
-                ("refresh_token", vec![secret.as_ref().map_or("", Secret::expose), token.expose()])
+            Grant::RefreshToken { secret, token, file } => {
+                let file = file.as_ref().and_then(|file| file.to_str()).unwrap_or_default();
+                let [secret, token] = [secret, token].map(|secret| secret.as_ref().map_or("", Secret::expose));
+                ("refresh_token", vec![secret, token, file])
             }
             Grant::Password { secret, user, password } => ("password", vec![secret.expose(), user, password.expose()]),
         };
@@ -104,13 +106,16 @@ fn grant(endpoint: &Endpoint) -> Result<Grant, String> {
     let credentials = &endpoint.credentials;
     let given = |key: &str| credentials.other.get(key).cloned();
     let (secret, token, key_file) = (given("client_secret"), given("refresh_token"), given("private_key_file"));
+    let token_file = given("refresh_token_file").map(|file| PathBuf::from(file.expose()));
     let named = given("grant");
-    let name = named.as_ref().map(Secret::expose).unwrap_or_else(|| match (&token, &key_file, &credentials.password) {
-        (Some(_), _, _) => "refresh_token",
-        (None, Some(_), _) => "jwt_bearer",
-        (None, None, Some(_)) => "password",
-        (None, None, None) => "client_credentials",
-    });
+    let refreshes = token.as_ref().map(|_| ()).or(token_file.as_ref().map(|_| ()));
+    let name =
+        named.as_ref().map(Secret::expose).unwrap_or_else(|| match (refreshes, &key_file, &credentials.password) {
+            (Some(_), _, _) => "refresh_token",
+            (None, Some(_), _) => "jwt_bearer",
+            (None, None, Some(_)) => "password",
+            (None, None, None) => "client_credentials",
+        });
     let need = |key: &str| format!("credentials need \"{key}\" for the grant \"{name}\"");
     let user = || credentials.user.clone().ok_or_else(|| need("username"));
     match name {
@@ -119,7 +124,8 @@ fn grant(endpoint: &Endpoint) -> Result<Grant, String> {
             let key_file = key_file.ok_or_else(|| need("private_key_file"))?;
             Ok(Grant::JwtBearer { user: user()?, key_file: PathBuf::from(key_file.expose()) })
         }
-        "refresh_token" => Ok(Grant::RefreshToken { secret, token: token.ok_or_else(|| need("refresh_token"))? }),
+        "refresh_token" if token.is_none() && token_file.is_none() => Err(need("refresh_token")),
+        "refresh_token" => Ok(Grant::RefreshToken { secret, token, file: token_file }),
         "password" => Ok(Grant::Password {
             secret: secret.ok_or_else(|| need("client_secret"))?,
             user: user()?,

@@ -152,6 +152,11 @@ impl Org {
         Ok(object)
     }
 
+    /// What was said of objects is asked for again: a field or a right has changed.
+    pub(super) fn forget_objects(&self) {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Asks for something that changes nothing: an outage of a moment is waited for.
     ///
     /// # Errors
@@ -211,6 +216,9 @@ impl Org {
             return Ok(Answer { body, headers, at });
         }
         let error = place.refused(ask.doing, status.as_u16(), &body);
+        if matches!(error.kind, ErrorKind::SchemaMismatch | ErrorKind::PermissionDenied) {
+            self.forget_objects();
+        }
         if let (ErrorKind::RateLimited, Some(pause)) = (error.kind, error.retry_after) {
             self.limits().close(Instant::now(), pause);
         }
@@ -253,6 +261,19 @@ impl Org {
         }
         let newest: Option<Secret> = held.as_ref().and_then(|token| token.refresh.clone());
         let mut token = auth::token(&self.client, &self.login, newest.as_ref()).await?;
+        if let Some(newer) = &token.refresh {
+            match auth::keep(&self.login, newer) {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(
+                    org = self.login.place.host,
+                    "the org replaces refresh tokens: name a file in \"refresh_token_file\", or the next start cannot log in"
+                ),
+                Err(error) => tracing::error!(
+                    org = self.login.place.host, %error,
+                    "the refresh token that replaces the one before cannot be kept: the next start cannot log in"
+                ),
+            }
+        }
         token.refresh = token.refresh.or(newest);
         *held = Some(token.clone());
         Ok(token)

@@ -1,5 +1,5 @@
 //! Reads a whole object (layer 4). By key: page by page, by a task of its own; a page that cannot be had any more is asked for anew, from behind
-//! the last record. An object of many records is read by a job (`bulk/query`), where one can be had. By other fields: Salesforce orders texts by the user's language, so all is read and sorted here, in memory.
+//! the last record. An object of many records is read by a job (`bulk/query`), where one can be had. By other fields: Salesforce orders texts by the user's language, so all is read and sorted here, in parts on disk.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use tokio::sync::mpsc::Sender;
 use super::collection::Collection;
 use super::{bulk, soql};
 use crate::connector::chunked_scan::{CHUNK_RECORDS, Chunk, ChunkedScan, send, send_full};
+use crate::connector::sorting::Sorter;
 use crate::connector::{Scan, ScanOrder};
-use crate::error::Result;
-use crate::record::{Key, Record};
-use crate::value::Value;
+use crate::error::{ErrorKind, Result};
+use crate::record::{Layout, Record};
 
 const DOING: &str = "scanning";
 /// Locators that are lost in a row before that is an error.
@@ -23,7 +23,7 @@ pub(super) fn open(collection: Arc<Collection>, order: ScanOrder) -> Box<dyn Sca
     tokio::spawn(async move {
         let done = match order {
             ScanOrder::Key => by_key(&collection, &sender).await,
-            ScanOrder::Fields { fields, as_text } => sorted(collection, &sender, &fields, as_text).await,
+            ScanOrder::Fields { fields, as_text } => sorted(collection, &sender, fields, as_text).await,
         };
         if let Err(error) = done {
             // Nobody reads any more: nobody is to be told.
@@ -50,26 +50,25 @@ async fn by_key(collection: &Collection, sender: &Sender<Chunk>) -> Result<()> {
     Ok(())
 }
 
-async fn sorted(collection: Arc<Collection>, sender: &Sender<Chunk>, fields: &[String], as_text: bool) -> Result<()> {
+async fn sorted(collection: Arc<Collection>, sender: &Sender<Chunk>, fields: Vec<String>, as_text: bool) -> Result<()> {
+    let place = collection.place.clone();
+    let failed = |error: std::io::Error| {
+        place
+            .error(ErrorKind::Unavailable, "salesforce.sort", "sorting records in the folder for temporary files")
+            .caused_by(error)
+    };
+    let mut sorter = Sorter::new(Layout::clone(&collection.layout), fields, as_text);
     let mut scan = open(collection, ScanOrder::Key);
-    let mut all: Vec<(Key, Record)> = Vec::new();
     loop {
         let records = scan.next(CHUNK_RECORDS).await?;
         if records.is_empty() {
             break;
         }
-        let with_key = |record: Record| {
-            let key = record.key(fields)?;
-            let as_text_of = |value: &Value| Value::Text(value.to_text().unwrap_or_default());
-            let key = if as_text { Key(key.0.iter().map(as_text_of).collect()) } else { key };
-            Some((key, record))
-        };
-        all.extend(records.into_iter().filter_map(with_key));
+        sorter.add(records).map_err(failed)?;
     }
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut waiting = Vec::new();
-    for (_, record) in all {
-        waiting.push(record);
+    for record in sorter.sorted().map_err(failed)? {
+        waiting.push(record.map_err(failed)?);
         if send_full(sender, &mut waiting).await.is_none() {
             return Ok(());
         }

@@ -29,8 +29,7 @@ pub(super) async fn upsert(collection: &Collection, records: &[Record]) -> Resul
     }
     let many = by.filter(|_| collection.is_bulk(records.len()));
     let found = match many {
-        // Whatever is there by now was written by this load.
-        Some(by) if collection.is_untouched(by).await? => vec![Vec::new(); records.len()],
+        Some(by) if collection.is_blank_of(by, &keys).await? => vec![Vec::new(); records.len()],
         Some(_) | None => find(collection, &collection.correlation, &keys, true).await?,
     };
     let mut done = Upserted::default();
@@ -71,7 +70,10 @@ async fn load(collection: &Collection, by: &Field, part: &[Part<'_>], mut done: 
 fn count(collection: &Collection, mut done: Upserted, place: usize, refused: Option<Reason>) -> Upserted {
     match refused {
         None => done.written += 1,
-        Some(reason) => done.refused.push((place, reason.of_record(&collection.place))),
+        Some(reason) => {
+            let before = done.refused.partition_point(|(other, _)| *other < place);
+            done.refused.insert(before, (place, reason.of_record(&collection.place)));
+        }
     }
     done
 }

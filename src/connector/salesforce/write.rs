@@ -76,6 +76,9 @@ async fn create(
         Some(Write::Update { .. } | Write::Delete { .. }) | None => None,
     };
     let rows: Vec<Row<'_>> = places.iter().filter_map(record).collect();
+    if collection.token_field.is_none() && mark.is_some() && !rows.is_empty() {
+        collection.warn_of_no_names();
+    }
     let results: Vec<Result1> = match &collection.token_field {
         _ if rows.is_empty() => return Ok(()),
         Some(field) if mark.is_some() && collection.is_bulk(rows.len()) => {

@@ -84,7 +84,7 @@ fn create(org: &mut Org, call: &Call<'_>) -> Result<Answer, Refusal> {
     let external_id = text("externalIdFieldName").map(str::to_owned);
     if operation == "upsert" {
         let name = external_id.as_deref().unwrap_or_default();
-        key_field(object_named(&org.schema, &object)?, name).map_err(|_| {
+        key_field(object_named(&org.seen, &object)?, name).map_err(|_| {
             Refusal::new("INVALIDJOB", format!("externalIdFieldName '{name}' is no external id of {object}"))
         })?;
     }
@@ -191,7 +191,7 @@ fn write_all(org: &mut Org, ingest: &mut Ingest, data: &[u8]) -> Result<(), Stri
 }
 
 fn check_headings(org: &Org, object: &str, headings: &[String]) -> Result<(), String> {
-    let object = org.schema.object(object).ok_or("InvalidBatch : no such object")?;
+    let object = org.seen.object(object).ok_or("InvalidBatch : no such object")?;
     let known = |heading: &str| match heading.split_once('.') {
         Some((relationship, _)) => object.relationship(relationship).is_some(),
         None => object.field(heading).is_some(),

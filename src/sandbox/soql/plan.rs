@@ -286,7 +286,13 @@ fn grouped(group: &str, limit: Option<usize>, names: &Names<'_>) -> Result<Vec<C
         let message = format!("The SOQL FIELDS function must have a LIMIT of at most {LIMIT_MAX}");
         return Err(malformed(message));
     }
-    names.object.fields().iter().filter(|field| wanted(field)).map(|field| Ok(names.column(&field.name)?.0)).collect()
+    names
+        .object
+        .fields()
+        .iter()
+        .filter(|field| wanted(field) && !field.hidden)
+        .map(|field| Ok(names.column(&field.name)?.0))
+        .collect()
 }
 
 fn record(columns: &[Column], place: &Place<'_>, version: &str) -> Value {

@@ -109,6 +109,9 @@ impl Load<'_> {
         if !done {
             let answer = job.results("failedResults").await?;
             let reasons = rows::failed(&answer.body, self.by, file).ok_or_else(garbled)?;
+            if let Some((_, reason)) = reasons.iter().find(|(_, reason)| reason.is_of_rights(true)) {
+                return Err(self.collection.rights_lost(reason));
+            }
             let refused = reasons.into_iter().filter(|(_, reason)| !reason.is_locked());
             fates.extend(refused.map(|(place, reason)| (place, Err(reason))));
         }
