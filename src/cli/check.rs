@@ -11,9 +11,9 @@ use super::service::{ConfigArgs, open_catalog};
 use crate::config::{Location, Problem, Severity, environment, source_line};
 use crate::pipeline::binding::check_functions;
 use crate::plugin::Catalogue;
-use crate::runtime::index_recommendation;
 use crate::runtime::open::{self, OpenError};
 use crate::runtime::status::describe;
+use crate::runtime::{change_detection, index_recommendation};
 
 /// Arguments of `tidelock check`.
 #[derive(Debug, clap::Args)]
@@ -52,11 +52,14 @@ pub async fn run(args: CheckArgs, json: bool) -> anyhow::Result<ExitCode> {
         match open::check(pair, plugins.as_ref()).await {
             Ok(checked) => {
                 let missing = index_recommendation::missing(pair, &checked).await;
+                let advice = change_detection::advice(pair, &checked).await;
                 problems.extend(checked.warnings);
-                match missing {
-                    Ok(more) | Err(OpenError::Configuration(more)) => problems.extend(more),
-                    Err(OpenError::System(error)) => {
-                        problems.push(Problem::error(error.code, &pair.at, describe(&error)));
+                for asked in [missing, advice] {
+                    match asked {
+                        Ok(more) | Err(OpenError::Configuration(more)) => problems.extend(more),
+                        Err(OpenError::System(error)) => {
+                            problems.push(Problem::error(error.code, &pair.at, describe(&error)));
+                        }
                     }
                 }
             }

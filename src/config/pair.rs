@@ -235,6 +235,8 @@ pub enum CaptureMethod {
     Polling,
     /// PostgreSQL's log; in systems of other kinds their change table.
     LogicalReplication,
+    /// The log of MySQL and MariaDB; in systems of other kinds their change table.
+    Binlog,
 }
 
 /// What becomes of deletes.

@@ -23,6 +23,8 @@ pub mod patience;
 pub mod polling;
 pub mod registry;
 pub mod sorting;
+pub mod tls;
+pub mod url;
 
 pub mod mysql;
 pub mod postgres;
@@ -157,6 +159,15 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// As `describe`, and the system's own.
     async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()>;
+
+    /// Whether changes of the endpoint's collection can be found in this way: an error where not, else what should be otherwise. For those
+    /// who look before anything is made; changes nothing.
+    ///
+    /// # Errors
+    /// As `describe`, and what [`Source::prepare`] would say.
+    async fn advice(&self, _endpoint: &Endpoint, _schema: &Schema, _capture: CaptureMethod) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// For those of these field sets that no index begins with: the statement that makes one, as a person would run it.
     ///

@@ -13,7 +13,7 @@ use super::{
     Target, Upserted, Write, WriteOutcome,
 };
 use crate::change::{ChangeBatch, Position};
-use crate::config::Endpoint;
+use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
@@ -73,6 +73,11 @@ impl Connector for Patient {
     /// A system may rewrite a whole table before it answers.
     async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()> {
         self.0.define(endpoint, statements).await
+    }
+
+    async fn advice(&self, endpoint: &Endpoint, schema: &Schema, capture: CaptureMethod) -> Result<Vec<String>> {
+        let Some(limit) = limit(endpoint) else { return self.0.advice(endpoint, schema, capture).await };
+        limit.on("asking how changes can be found", self.0.advice(endpoint, schema, capture)).await
     }
 
     async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backoff;
+pub mod change_detection;
 pub mod create_target;
 pub mod explain;
 pub mod index_recommendation;

@@ -213,8 +213,8 @@ pub fn unique() -> String {
 pub struct Tidelock {
     /// The folder: configuration, state, plugins.
     pub folder: tempfile::TempDir,
-    /// PostgreSQL's changes come from its log.
-    pub logical: bool,
+    /// How changes are found, where that is not said.
+    pub detection: Option<&'static str>,
 }
 
 /// What a command came to.
@@ -237,14 +237,16 @@ impl Ran {
 impl Tidelock {
     /// A new folder.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), logical: false }
+        Self { folder: tempfile::tempdir().unwrap(), detection: None }
     }
 
     /// Writes the configuration.
     pub fn configure(&self, config: &Value) {
         let mut config = config.clone();
-        if self.logical && config["performance_settings"]["change_detection"].is_null() {
-            config["performance_settings"]["change_detection"] = "logical_replication".into();
+        if let Some(detection) = self.detection
+            && config["performance_settings"]["change_detection"].is_null()
+        {
+            config["performance_settings"]["change_detection"] = detection.into();
         }
         std::fs::write(self.folder.path().join("sync.json"), serde_json::to_string_pretty(&config).unwrap()).unwrap();
     }

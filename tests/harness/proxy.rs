@@ -17,7 +17,7 @@ pub enum Traffic {
     Slow(Duration),
     /// It is held back; connections stay open and new ones are accepted.
     Silent,
-    /// What the server sends on PostgreSQL's replication connections is held back, and nothing else.
+    /// What the server sends on the connections that its log comes over is held back, and nothing else.
     DeafStream,
     /// What the server is sent there is held back, and nothing else.
     MuteStream,
@@ -75,8 +75,8 @@ async fn carry(client: TcpStream, upstream: String, traffic: watch::Receiver<Tra
     }
 }
 
-/// How a start-up message asks for a replication connection.
-const REPLICATES: &[u8] = b"replication\0database\0";
+/// How a client asks for the log: PostgreSQL's in its start-up message, MariaDB's in a statement.
+const REPLICATES: [&[u8]; 2] = [b"replication\0database\0", b"@mariadb_slave_capability"];
 
 async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
@@ -85,7 +85,8 @@ async fn pump(
 ) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        if piece[..length].windows(REPLICATES.len()).any(|part| part == REPLICATES) {
+        let asks = |words: &&[u8]| piece[..length].windows(words.len()).any(|part| part == *words);
+        if REPLICATES.iter().any(asks) {
             replicates.store(true, Ordering::Relaxed);
         }
         let passes = |traffic: &Traffic| {

@@ -31,3 +31,36 @@ mod log_to_log {
         crash: at_every_durable_step, during_the_initial_load, during_ongoing_sync, during_ongoing_sync_under_a_priority;
     }
 }
+
+/// What depends on how changes are seen: `mysql_to_sqlite` has the rest.
+mod binlog_to_sqlite {
+    use crate::scenarios::{Kind, conflicts, crash, emptied, live, one_way, resync, rollout, schema_drift, two_way};
+
+    crate::scenarios::suite::scenarios! {
+        (Kind::MysqlLog, Kind::Sqlite)
+        one_way: load_and_follow;
+        two_way: converges, tracking_is_removed_on_request, a_lost_stream_stops_until_a_resync;
+        conflicts: last_write_wins_by_commit_time;
+        schema_drift: a_column_that_goes_holds_the_pair_and_loses_nothing;
+        resync: a_resync_while_both_sides_are_edited;
+        rollout: a_share_grows_and_nothing_is_lost;
+        emptied: an_emptied_table_empties_nothing;
+        live: pause_and_resume;
+        crash: at_every_durable_step;
+    }
+}
+
+/// Echoes, kills and edits of both sides, where both are logs.
+mod binlog_to_binlog {
+    use crate::scenarios::{Kind, conflicts, correlation, crash, live, reformat, two_way};
+
+    crate::scenarios::suite::scenarios! {
+        (Kind::MysqlLog, Kind::MysqlLog)
+        two_way: converges;
+        conflicts: delete_against_update;
+        correlation: generated_keys_are_written_back;
+        reformat: nothing_is_written_at_rest;
+        live: changes_travel;
+        crash: during_the_initial_load, during_ongoing_sync_under_a_priority;
+    }
+}

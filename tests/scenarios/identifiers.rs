@@ -64,7 +64,7 @@ pub async fn names_that_a_system_does_not_take_are_refused(kinds: (Kind, Kind)) 
     let name = match kinds.1 {
         Kind::Sqlite => "sqlite_mine".to_owned(),
         Kind::Postgres | Kind::PostgresLog => "ü".repeat(40),
-        Kind::Mysql => "smile 😀".to_owned(),
+        Kind::Mysql | Kind::MysqlLog => "smile 😀".to_owned(),
     };
     setup.tidelock.configure(&json!({
         "connection_name": "odd",

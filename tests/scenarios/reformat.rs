@@ -10,7 +10,9 @@ use crate::harness::Database;
 async fn tables(setup: &Setup, kinds: (Kind, Kind)) {
     let columns = |kind: Kind, price: &str| match kind {
         Kind::Sqlite => "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE NOCASE".to_owned(),
-        Kind::Mysql => "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE utf8mb4_general_ci".to_owned(),
+        Kind::Mysql | Kind::MysqlLog => {
+            "phone TEXT, price DECIMAL(12,4), code TEXT COLLATE utf8mb4_general_ci".to_owned()
+        }
         Kind::Postgres | Kind::PostgresLog => format!("phone TEXT, price {price}, code TEXT COLLATE no_case"),
     };
     for (database, kind) in [(&setup.source, kinds.0), (&setup.target, kinds.1)] {

@@ -79,10 +79,12 @@ pub async fn a_lost_stream_stops_until_a_resync(kinds: (Kind, Kind)) {
     setup.source.execute("INSERT INTO customers (id, name) VALUES (1, 'Ada'), (2, 'Bob')").await;
     setup.tidelock.once(0);
     // What a restored database comes to: the consumer that was registered is not known any more.
-    let forgotten = if matches!(kinds.0, Kind::PostgresLog) {
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
-    } else {
-        "DELETE FROM tidelock_consumers"
+    let forgotten = match kinds.0 {
+        Kind::PostgresLog => {
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()"
+        }
+        Kind::MysqlLog => "DELETE FROM tidelock_binlog",
+        Kind::Sqlite | Kind::Postgres | Kind::Mysql => "DELETE FROM tidelock_consumers",
     };
     setup.source.execute(forgotten).await;
     setup.source.execute("DELETE FROM customers WHERE id = 1; UPDATE customers SET city = 'Bonn' WHERE id = 2").await;
@@ -124,7 +126,7 @@ pub async fn a_pause_before_the_first_run_holds(kinds: (Kind, Kind)) {
 
 fn made(kind: Kind) -> &'static str {
     match kind {
-        Kind::Mysql => "SELECT CAST((SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'tidelock%') \
+        Kind::Mysql | Kind::MysqlLog => "SELECT CAST((SELECT count(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'tidelock%') \
             + (SELECT count(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()) AS TEXT)",
         Kind::Sqlite => "SELECT CAST(count(*) AS TEXT) FROM sqlite_master WHERE name LIKE 'tidelock%'",
         Kind::PostgresLog => {

@@ -1,7 +1,9 @@
 # shellcheck shell=bash disable=SC2015,SC2154,SC2164
 # A private MariaDB server for the tests. Sourced by tests/run; servers.sh stops what is started here.
 #
-# Gives the tests TIDELOCK_TEST_MYSQL (URL of a user who may do everything; tests make databases of their own).
+# Gives the tests TIDELOCK_TEST_MYSQL (URL of a user who may do everything; tests make databases of their own) and, for a server that
+# a test starts itself, to kill it or to do away with its log: TIDELOCK_TEST_MYSQL_SERVER (the program), TIDELOCK_TEST_MYSQL_PRISTINE
+# (a folder of data to copy, and init.sql), TIDELOCK_TEST_MYSQL_USER (the user of this machine to run it as; empty: as ourselves).
 
 mysql_image=mariadb:10.11
 mysql_settings=(
@@ -81,10 +83,13 @@ start_mysql_server() {
         "$password" >"$folder/init.sql"
     chmod 700 "$folder"
     [ -z "$user" ] || chown -R "$user" "$folder"
+    export TIDELOCK_TEST_MYSQL_USER="$user" TIDELOCK_TEST_MYSQL_SERVER="$mysql_server" TIDELOCK_TEST_MYSQL_PRISTINE="$folder/pristine"
     cd "$folder"
     interruptible "${mysql_run_as[@]}" "$(mysql_installer "$mysql_server")" --no-defaults --datadir="$folder/data" \
         --auth-root-authentication-method=normal --skip-test-db >"$folder/install.log" 2>&1 ||
         { cat "$folder/install.log" >&2; missing "mariadb-install-db failed, see above."; }
+    mkdir "$folder/pristine"
+    cp -a "$folder/data" "$folder/init.sql" "$folder/pristine/"
     local attempt port
     for attempt in 1 2 3 4 5; do
         port=$(free_port)

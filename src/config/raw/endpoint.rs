@@ -107,6 +107,9 @@ pub(crate) struct Credentials {
     /// File of the authorities that a MySQL server's certificate may come from.
     #[schemars(length(min = 1))]
     pub(crate) ssl_ca: Option<String>,
+    /// Number by which a MySQL server knows us among its replicas where we read its log (default: one at random).
+    #[schemars(range(min = 1))]
+    pub(crate) server_id: Option<u32>,
     /// `oauth2`.
     pub(crate) auth_type: Option<String>,
     /// `client_credentials`, `jwt_bearer`, `refresh_token` or `password`.

@@ -108,7 +108,7 @@ pub(crate) enum ChangeDetection {
     Polling,
     /// Postgres' replication stream.
     LogicalReplication,
-    /// MySQL's row log.
+    /// The binary log of MySQL or MariaDB.
     Binlog,
     /// Whatever log the system has.
     Cdc,

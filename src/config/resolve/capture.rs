@@ -8,8 +8,6 @@ use crate::change::{End, Ends};
 use crate::config::raw::{ChangeDetection, OngoingMode, Place, SyncType};
 use crate::config::{CaptureMethod, ConflictPolicy, Endpoint, Mappings, Problem, codes};
 
-/// Only PostgreSQL has it.
-const LOGICAL_REPLICATION: &str = "logical_replication";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) struct Capture {
@@ -83,12 +81,23 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>, followed: &[&str]) -> Ca
     let name = match detection {
         ChangeDetection::Polling => return CaptureMethod::Polling,
         ChangeDetection::DatabaseTriggers => "database_triggers",
-        ChangeDetection::LogicalReplication => LOGICAL_REPLICATION,
+        ChangeDetection::LogicalReplication => "logical_replication",
         ChangeDetection::Binlog => "binlog",
         ChangeDetection::Cdc => "cdc",
     };
-    let logical = detection == ChangeDetection::LogicalReplication && followed.contains(&"postgres");
-    if !logical && detection != ChangeDetection::DatabaseTriggers {
+    // Each log is that of one kind of system.
+    let log = match detection {
+        ChangeDetection::LogicalReplication if followed.contains(&"postgres") => {
+            Some(CaptureMethod::LogicalReplication)
+        }
+        ChangeDetection::Binlog if followed.contains(&"mysql") => Some(CaptureMethod::Binlog),
+        ChangeDetection::LogicalReplication
+        | ChangeDetection::Binlog
+        | ChangeDetection::DatabaseTriggers
+        | ChangeDetection::Polling
+        | ChangeDetection::Cdc => None,
+    };
+    if log.is_none() && detection != ChangeDetection::DatabaseTriggers {
         let at = context.at_key(place, "change_detection");
         context.no_effect(&at, name, "changes are found by database_triggers");
     }
@@ -98,7 +107,7 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>, followed: &[&str]) -> Ca
         let suggestion = "set \"mode\": \"real_time\", or \"change_detection\": \"polling\"";
         context.report(Problem::error(codes::CONTRADICTION, &at, message).suggest(suggestion));
     }
-    if logical { CaptureMethod::LogicalReplication } else { CaptureMethod::DatabaseTriggers }
+    log.unwrap_or_default()
 }
 
 fn is_salesforce(endpoint: &Endpoint) -> bool {

@@ -70,10 +70,12 @@ fn other(context: &Context<'_>, reach: &Reach<'_>, raw: &raw::Credentials) -> BT
     let in_folder = |file: &String| context.documents.path(reach.at, file).to_string_lossy().into_owned();
     let private_key_file = raw.private_key_file.as_ref().map(in_folder);
     let refresh_token_file = raw.refresh_token_file.as_ref().map(in_folder);
+    let server_id = raw.server_id.map(|id| id.to_string());
     let all = [
         ("socket", &raw.socket),
         ("ssl_mode", &raw.ssl_mode),
         ("ssl_ca", &raw.ssl_ca),
+        ("server_id", &server_id),
         ("auth_type", &raw.auth_type),
         ("grant", &raw.grant),
         ("instance_url", &raw.instance_url),

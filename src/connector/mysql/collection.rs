@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use sqlx::mysql::{MySqlPool, MySqlRow};
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
+use super::binlog::Stream;
 use super::errors::{Place, Sql, said};
 use super::options::Server;
 use super::table::{MyColumn, Table, quote};
 use super::values::{Bind, decode, encode};
+use crate::config::CaptureMethod;
 use crate::connector::OpenOptions;
 use crate::connector::change_log::list;
 use crate::error::{ErrorKind, Result};
@@ -45,6 +47,8 @@ pub(super) struct Collection {
     pub(super) origin: String,
     /// Whether there is a table of marks, once that is known.
     pub(super) marks: tokio::sync::OnceCell<bool>,
+    /// The server's log, where changes come from it.
+    pub(super) stream: Option<Stream>,
 }
 
 /// How records are looked for.
@@ -66,7 +70,9 @@ impl Collection {
         let (fields, key, correlation) =
             (columns(&options.fields)?, columns(&table.key)?, columns(&options.correlation)?);
         let origin = format!("{}@{}", options.consumer, table.name);
+        let follows = options.capture == CaptureMethod::Binlog;
         Ok(Self {
+            stream: follows.then(|| Stream::new(server.reader(), &server.address())),
             pool: server.pool(&origin),
             place,
             server,

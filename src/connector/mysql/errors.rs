@@ -144,6 +144,12 @@ impl Place {
         self.error(kind, code, format_args!("{doing}: {text}{advice}"))
     }
 
+    /// Translates what a server says over a connection that sqlx has no part in.
+    pub(super) fn said(&self, doing: &str, number: u16, state: &str, message: &str) -> SyncError {
+        let (kind, code) = kind_and_code(class_of(number, state));
+        self.error(kind, code, format_args!("{doing}: {message} (error {number})"))
+    }
+
     /// Translates why there is no connection, with what to look at.
     pub(super) fn unconnected(&self, error: sqlx::Error) -> SyncError {
         let advice = match class(&error) {

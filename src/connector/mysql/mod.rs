@@ -3,7 +3,7 @@
 //! `options` says how a server is reached, `catalogue` and `table` what its tables look like, `values` how values are sent and read.
 //! An opened table is a `collection`, which two halves share:
 //! - the source: `source` reads the change table that `tracking` makes (`position`: what was read; `gates`: what can still come), or
-//!   `polling` goes by a column;
+//!   `binlog` reads the server's log, or `polling` goes by a column;
 //! - the `target`: `scan`, `write` (`creates`, `marks`) and `upsert`.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::{Blueprint, Connector, Creation, NewColumn, OpenOptions, Schema, Side
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result};
 
+mod binlog;
 mod catalogue;
 mod collection;
 mod create;
@@ -61,6 +62,7 @@ impl Connector for Mysql {
             CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication => {
                 Box::new(source::LogSource::new(Arc::clone(&collection)))
             }
+            CaptureMethod::Binlog => Box::new(binlog::StreamSource::new(Arc::clone(&collection))),
             CaptureMethod::Polling => Box::new(PollSource::new(polling::TablePages::new(Arc::clone(&collection))?)),
         };
         Ok(Side { source, target: Arc::new(target::MyTarget::new(collection)) })
@@ -80,6 +82,24 @@ impl Connector for Mysql {
     async fn define(&self, endpoint: &Endpoint, statements: &[String]) -> Result<()> {
         let server = options::Server::of(endpoint)?;
         create::define(&mut server.connect().await?, &server.place, statements).await
+    }
+
+    async fn advice(&self, endpoint: &Endpoint, schema: &Schema, capture: CaptureMethod) -> Result<Vec<String>> {
+        if capture != CaptureMethod::Binlog {
+            return Ok(Vec::new());
+        }
+        let server = options::Server::of(endpoint)?;
+        let table = catalogue::describe(&mut server.connect().await?, &server, &endpoint.collection).await?;
+        let options = OpenOptions {
+            fields: schema.key.clone(),
+            correlation: Vec::new(),
+            consumer: "check".to_owned(),
+            capture,
+            updated_at: None,
+            looks: true,
+            overlap: std::time::Duration::ZERO,
+        };
+        binlog::advice(&Arc::new(collection::Collection::new(server, table, None, options)?)).await
     }
 
     async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {

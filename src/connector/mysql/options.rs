@@ -1,14 +1,18 @@
 //! How a MySQL or MariaDB server is reached (layer 4): endpoint → connection options, session settings, the pool.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection};
 
+use super::binlog::Address;
 use super::errors::{Place, Sql};
 use super::table::literal;
 use crate::config::Endpoint;
+use crate::connector::tls::Trust;
+use crate::connector::url::percent_decoded;
 use crate::error::{ErrorKind, Result};
 
 /// How long the first connection may take, name resolution and TLS included.
@@ -36,10 +40,15 @@ pub(super) struct Server {
     pub(super) place: Place,
     /// The database that a table without one is looked up in.
     pub(super) database: String,
+    /// How long the server may be silent.
+    timeout: Option<Duration>,
+    /// Which replica we are to it, where we read its log.
+    server_id: Option<u32>,
 }
 
 impl Server {
-    /// Reads the endpoint's credentials: `url`, or `host`, `port`, `database`, `user`, `password`; and `socket`, `ssl_mode`, `ssl_ca`.
+    /// Reads the endpoint's credentials: `url`, or `host`, `port`, `database`, `user`, `password`; and `socket`, `ssl_mode`, `ssl_ca`,
+    /// `server_id`.
     pub(super) fn of(endpoint: &Endpoint) -> Result<Self> {
         let credentials = &endpoint.credentials;
         let unknown = Place { server: "(no address)".to_owned(), table: None };
@@ -77,6 +86,11 @@ impl Server {
         if let Some(file) = credentials.other.get("ssl_ca") {
             options = options.ssl_ca(file.expose());
         }
+        let server_id = match credentials.other.get("server_id").map(|id| id.expose().parse()) {
+            None => None,
+            Some(Ok(id)) if id > 0 => Some(id),
+            Some(_) => return Err(invalid("credentials.server_id is no number from 1 to 4294967295")),
+        };
         let Some(database) = options.get_database().map(str::to_owned) else {
             return Err(invalid("it is not said which database: add credentials.database"));
         };
@@ -85,7 +99,13 @@ impl Server {
             |socket| socket.display().to_string(),
         );
         let server = format!("{host}/{database}");
-        Ok(Self { options: options.disable_statement_logging(), place: Place { server, table: None }, database })
+        let (options, place) = (options.disable_statement_logging(), Place { server, table: None });
+        Ok(Self { options, place, database, timeout: endpoint.timeout, server_id })
+    }
+
+    /// The same, where tables without a database are looked up in this one.
+    pub(super) fn in_database(&self, database: &str) -> Self {
+        Self { database: database.to_owned(), ..self.clone() }
     }
 
     /// Opens one connection, with a clear error where that fails.
@@ -102,6 +122,34 @@ impl Server {
                 "mysql.unavailable",
                 format_args!("connecting: no answer within {} s", CONNECT_TIMEOUT.as_secs()),
             )),
+        }
+    }
+
+    /// How a connection of its own kind reaches the server: what sqlx's options say, for those that it cannot open.
+    pub(super) fn address(&self) -> Address {
+        let options = &self.options;
+        let url = options.to_url_lossy();
+        // sqlx writes down which kind of thing it is.
+        let file = url
+            .query_pairs()
+            .find(|(name, _)| name == "ssl-ca")
+            .map(|(_, file)| PathBuf::from(file.strip_prefix("file: ").unwrap_or(&file)));
+        let trust = match options.get_ssl_mode() {
+            MySqlSslMode::Disabled => Trust::Plain,
+            MySqlSslMode::Preferred => Trust::Preferred,
+            MySqlSslMode::Required => Trust::Anybody,
+            MySqlSslMode::VerifyCa => Trust::Authority(file),
+            MySqlSslMode::VerifyIdentity => Trust::Host(file),
+        };
+        Address {
+            host: options.get_host().to_owned(),
+            socket: options.get_socket().cloned(),
+            port: options.get_port(),
+            user: options.get_username().to_owned(),
+            password: url.password().map(percent_decoded).unwrap_or_default(),
+            trust,
+            timeout: self.timeout,
+            server_id: self.server_id,
         }
     }
 

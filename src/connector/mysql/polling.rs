@@ -14,7 +14,7 @@ use super::collection::{Asked, Collection, read};
 use super::errors::Sql;
 use super::table::MyColumn;
 use super::values::{Bind, decode, encode};
-use super::{target, tracking};
+use super::{binlog, target, tracking};
 use crate::connector::Capabilities;
 use crate::connector::change_log::list;
 use crate::connector::polling::{Pages, Polled, PolledOf, PositionOf, polled_column};
@@ -198,6 +198,7 @@ impl Pages for TablePages {
     async fn remove(&self) -> Result<()> {
         let failed = |error| self.collection.place.failed("removing change tracking", error);
         let mut connection = self.collection.pool.acquire().await.map_err(failed)?;
+        binlog::leave(&mut connection, &self.collection).await?;
         tracking::remove(&mut connection, &self.collection).await
     }
 }

@@ -13,7 +13,7 @@ use super::gates::Probe;
 use super::position::{self, LogPosition};
 use super::table::literal;
 use super::tracking::{self, AT, Names};
-use super::{marks, target};
+use super::{binlog, marks, target};
 use crate::change::{Change, ChangeBatch, Op, Position};
 use crate::connector::change_log::list;
 use crate::connector::{Capabilities, Source};
@@ -169,12 +169,14 @@ impl Source for LogSource {
         let failed = |error| self.collection.place.failed("preparing change tracking", error);
         marks::ensure(&self.collection).await?;
         let mut connection = self.pool.acquire().await.map_err(failed)?;
+        binlog::leave(&mut connection, &self.collection).await?;
         tracking::prepare(&mut connection, &self.collection).await
     }
 
     async fn remove(&mut self) -> Result<()> {
         let failed = |error| self.collection.place.failed("removing change tracking", error);
         let mut connection = self.pool.acquire().await.map_err(failed)?;
+        binlog::leave(&mut connection, &self.collection).await?;
         tracking::remove(&mut connection, &self.collection).await
     }
 

@@ -8,7 +8,7 @@ use super::collection::{Collection, Look};
 use super::errors::Sql;
 use super::marks::or_empty;
 use super::table::MyColumn;
-use super::{marks, polling, scan, tracking, upsert, write};
+use super::{binlog, marks, polling, scan, tracking, upsert, write};
 use crate::config::CaptureMethod;
 use crate::connector::marks::Kept;
 use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
@@ -47,8 +47,10 @@ impl MyTarget {
             (CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication, _) => {
                 tracking::times(&mut connection, collection, keys).await
             }
-            (CaptureMethod::Polling, Some(name)) => polling::times(&mut connection, collection, name, keys).await,
-            (CaptureMethod::Polling, None) => Ok(vec![None; keys.len()]),
+            (CaptureMethod::Polling | CaptureMethod::Binlog, Some(name)) => {
+                polling::times(&mut connection, collection, name, keys).await
+            }
+            (CaptureMethod::Polling | CaptureMethod::Binlog, None) => Ok(vec![None; keys.len()]),
         }
     }
 }
@@ -110,6 +112,9 @@ impl Target for MyTarget {
     }
 
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {
+        if self.collection.stream.is_some() {
+            return binlog::times(&self.collection, keys).await;
+        }
         let empty = vec![None; keys.len()];
         or_empty(self.times(keys).await, empty)
             .map_err(|error| self.collection.place.failed("asking for change times", error))

@@ -8,7 +8,7 @@ use super::collection::{Asked, Collection, read};
 use super::errors::{Sql, is_no_table};
 use super::position::{self, LogPosition, Range, within};
 use super::table::{MyColumn, Table, literal, quote};
-use super::{gates, marks};
+use super::{binlog, gates, marks};
 use crate::change::Position;
 use crate::connector::change_log::{all, list, tracking_name};
 use crate::error::{ErrorKind, Result};
@@ -216,7 +216,7 @@ fn dropped(table: &Table, names: &Names) -> String {
 }
 
 /// What a foreign key changes in this table fires no trigger.
-async fn warn_of_cascades(connection: &mut MySqlConnection, table: &Table) -> Sql<()> {
+pub(super) async fn warn_of_cascades(connection: &mut MySqlConnection, table: &Table) -> Sql<()> {
     let rules = "('CASCADE', 'SET NULL', 'SET DEFAULT')";
     let sql = format!(
         "SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND TABLE_NAME = ? \
@@ -379,6 +379,14 @@ pub(super) fn key(row: &MySqlRow, first: usize, columns: &[MyColumn]) -> Sql<Key
     read(row, first, columns).map(Key)
 }
 
+/// Unregisters a consumer that finds changes in another way now: nobody would trim what it does not read.
+pub(super) async fn leave(connection: &mut MySqlConnection, collection: &Collection) -> Result<()> {
+    lock(connection, collection).await?;
+    let left = unregister(connection, collection).await;
+    let unlocked = unlock(connection).await;
+    left.and(unlocked).map_err(|error| collection.place.failed("removing change tracking", error))
+}
+
 /// Unregisters the consumer and drops what nobody else uses.
 pub(super) async fn remove(connection: &mut MySqlConnection, collection: &Collection) -> Result<()> {
     lock(connection, collection).await?;
@@ -388,8 +396,19 @@ pub(super) async fn remove(connection: &mut MySqlConnection, collection: &Collec
 }
 
 async fn remove_locked(connection: &mut MySqlConnection, collection: &Collection) -> Sql<()> {
-    let (table, names) = (&collection.table, Names::of(&collection.table));
     marks::forget_consumer(connection, collection).await?;
+    unregister(connection, collection).await?;
+    let consumers = Names::of(&collection.table).consumers;
+    let left = format!("SELECT EXISTS (SELECT 1 FROM {consumers})");
+    let left: Sql<i64> = sqlx::query_scalar(AssertSqlSafe(left)).fetch_one(&mut *connection).await;
+    if marks::or_empty(left, 0)? == 0 && !binlog::is_used(connection, &collection.table).await? {
+        marks::drop_if_empty(connection, &collection.table).await?;
+    }
+    Ok(())
+}
+
+async fn unregister(connection: &mut MySqlConnection, collection: &Collection) -> Sql<()> {
+    let (table, names) = (&collection.table, Names::of(&collection.table));
     let sql = format!("DELETE FROM {} WHERE change_table = ? AND consumer = ?", names.consumers);
     let query = sqlx::query(AssertSqlSafe(sql)).bind(names.stream.clone()).bind(collection.options.consumer.clone());
     match query.execute(&mut *connection).await {
@@ -409,7 +428,6 @@ async fn remove_locked(connection: &mut MySqlConnection, collection: &Collection
     if anywhere == 0 {
         let gates = gates::table(table);
         run(connection, format!("DROP TABLE IF EXISTS {}, {}, {gates}", names.consumers, names.streams)).await?;
-        marks::drop_if_empty(connection, table).await?;
     }
     Ok(())
 }

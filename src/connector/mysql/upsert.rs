@@ -7,11 +7,11 @@
 use sqlx::AssertSqlSafe;
 
 use super::collection::{Collection, Look};
-use super::creates;
 use super::errors::{Class, Sql, class, is_duplicate};
 use super::table::MyColumn;
 use super::values::{Bind, is_stored};
 use super::write::{RETRY_DELAY, TRIES_MAX, update_one, values};
+use super::{binlog, creates};
 use crate::connector::Upserted;
 use crate::error::{ErrorKind, Result};
 use crate::record::{Key, Record};
@@ -112,6 +112,7 @@ async fn attempt(collection: &Collection, keys: Option<&Vec<Key>>, items: Vec<It
             creates::insert_all(&mut transaction, collection, &columns, part).await?;
         }
     }
+    binlog::mark(&mut transaction, collection, written).await?;
     transaction.commit().await?;
     Ok(written)
 }

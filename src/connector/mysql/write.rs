@@ -13,7 +13,7 @@ use super::collection::{Collection, Look};
 use super::errors::{Class, Sql, class, is_duplicate};
 use super::table::{MyColumn, quote};
 use super::values::{Bind, encode, same};
-use super::{creates, marks};
+use super::{binlog, creates, marks};
 use crate::connector::change_log::{all, list};
 use crate::connector::{Mark, Write, WriteOutcome};
 use crate::error::{ErrorKind, Result, SyncError};
@@ -51,7 +51,7 @@ async fn attempt(collection: &Collection, writes: &[Write], mark: Option<Mark<'_
         return Ok(Vec::new());
     }
     let mut transaction = collection.pool.begin().await?;
-    let mut outcomes = Vec::with_capacity(writes.len());
+    let (mut outcomes, mut rows) = (Vec::with_capacity(writes.len()), 0);
     for round in rounds(collection, writes) {
         let mut batch = Batch {
             collection,
@@ -59,15 +59,18 @@ async fn attempt(collection: &Collection, writes: &[Write], mark: Option<Mark<'_
             writes: round,
             outcomes: Vec::new(),
             written: Vec::new(),
+            rows: 0,
         };
         batch.outcomes.resize_with(round.len(), || None);
         batch.run().await?;
+        rows += batch.rows;
         // None is left without one: whatever was not applied is to be looked at again.
         outcomes.extend(batch.outcomes.into_iter().map(|outcome| outcome.unwrap_or(WriteOutcome::Changed)));
     }
     if let Some(mark) = mark {
         marks::keep(&mut transaction, collection, mark, (writes, &outcomes)).await?;
     }
+    binlog::mark(&mut transaction, collection, rows).await?;
     transaction.commit().await?;
     Ok(outcomes)
 }
@@ -102,6 +105,8 @@ struct Batch<'a> {
     outcomes: Vec<Option<WriteOutcome>>,
     /// What is to be read back: place in the batch and key.
     written: Vec<(usize, Key)>,
+    /// Rows inserted, changed or deleted.
+    rows: u64,
 }
 
 /// A record to be inserted with its key: place in the batch, key, values.
@@ -162,7 +167,10 @@ impl<'a> Batch<'a> {
         }
         for (index, key) in held {
             match delete_one(self.connection, self.collection, key).await {
-                Ok(()) => self.settle(index, WriteOutcome::Applied { key: key.clone(), stored: None }),
+                Ok(()) => {
+                    self.rows += 1;
+                    self.settle(index, WriteOutcome::Applied { key: key.clone(), stored: None });
+                }
                 Err(error) if class(&error) == Class::Data => self.refuse(index, &error),
                 Err(error) => return Err(error),
             }
@@ -278,6 +286,7 @@ impl<'a> Batch<'a> {
     /// The images as the server has them now.
     async fn read_back(&mut self) -> Sql<()> {
         let (places, keys): (Vec<usize>, Vec<Key>) = std::mem::take(&mut self.written).into_iter().unzip();
+        self.rows += u64::try_from(keys.len()).unwrap_or_default();
         let found = self.collection.find(self.connection, &self.collection.key, &keys, Look::All).await?;
         for (index, records) in places.into_iter().zip(found) {
             let (key, record) = records.into_iter().next().ok_or(NOT_FOUND)?;
@@ -386,6 +395,7 @@ async fn delete_found(collection: &Collection, values: &[Key]) -> Sql<u64> {
             count += 1;
         }
     }
+    binlog::mark(&mut transaction, collection, count).await?;
     transaction.commit().await?;
     Ok(count)
 }

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::errors::{Place, Sql};
 use super::logical::{Address, Trust};
 use crate::config::Endpoint;
+use crate::connector::url::percent_decoded;
 use crate::error::{ErrorKind, Result};
 
 /// How long the first connection may take, name resolution and TLS included.
@@ -172,26 +173,6 @@ impl Server {
             })
             .connect_lazy_with(self.options.clone())
     }
-}
-
-/// Undoes what a URL does to the characters of a password.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let coded = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        match coded.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 async fn set(connection: &mut PgConnection, settings: &'static str) -> Sql<()> {

@@ -1,4 +1,4 @@
-//! Captures changes from the server's log, by logical replication (layer 4): the port's [`Source`] over `stream`, which `wire` and `tls`
+//! Captures changes from the server's log, by logical replication (layer 4): the port's [`Source`] over `stream`, which `wire`
 //! connect and `decode` reads. `objects` makes the publication and the slot, `position` says where the reader stands.
 //!
 //! The log has a transaction before anybody can see it. A change only says "look at this key", so it is handed out when whoever looks will
@@ -33,11 +33,10 @@ mod decode;
 mod objects;
 mod position;
 mod stream;
-mod tls;
 mod wire;
 
+pub(super) use crate::connector::tls::Trust;
 pub(super) use objects::mark;
-pub(super) use tls::Trust;
 pub(super) use wire::Address;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
 //! A connection in replication mode (layer 4): sqlx has none, for it knows no `COPY` in both directions. Messages and authentication are
-//! those of `postgres-protocol`, TLS is that of the other connections (`tls`); see docs/decisions/0007.
+//! those of `postgres-protocol`, TLS is that of the other connections (`connector/tls`); see docs/decisions/0007.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-replication.html>
 
@@ -14,7 +14,7 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::tls::{self, Trust};
+use crate::connector::tls::{self, Trust};
 
 /// The server's clock begins in 2000: microseconds from 1970 to there.
 pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;

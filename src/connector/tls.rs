@@ -1,4 +1,5 @@
-//! TLS of a replication connection (layer 4): the modes of `sslmode`, with the same library and the same roots as the other connections.
+//! TLS of the connections that read a database's log, which sqlx has none for (layer 4, shared): the modes of `sslmode` and `ssl_mode`, with the same library
+//! and the same roots as the other connections.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 /// Whether a connection is encrypted, and what the server has to prove.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Trust {
+pub enum Trust {
     /// `disable`, `allow`: not encrypted.
     Plain,
     /// `prefer`: encrypted where the server can.
@@ -30,7 +31,7 @@ pub(in super::super) enum Trust {
 }
 
 /// Encrypts a connection.
-pub(super) async fn encrypt(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<TlsStream<TcpStream>> {
+pub async fn encrypt(stream: TcpStream, host: &str, trust: &Trust) -> io::Result<TlsStream<TcpStream>> {
     let config = config(trust).map_err(io::Error::other)?;
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -60,7 +61,7 @@ fn config(trust: &Trust) -> Result<ClientConfig, Error> {
 fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = file {
-        let unreadable = |error| Error::General(format!("sslrootcert {}: {error}", file.display()));
+        let unreadable = |error| Error::General(format!("the certificates in {}: {error}", file.display()));
         for certificate in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
             roots.add(certificate.map_err(unreadable)?)?;
         }
@@ -184,6 +185,6 @@ mod tests {
     async fn a_root_certificate_that_cannot_be_read_is_named() {
         let trust = Trust::Host(Some(PathBuf::from("/nowhere/ca.pem")));
         let error = meets(&trust, &authority(), "db.example").await.unwrap_err();
-        assert!(error.to_string().contains("sslrootcert /nowhere/ca.pem"), "{error}");
+        assert!(error.to_string().contains("the certificates in /nowhere/ca.pem"), "{error}");
     }
 }
