@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::output::print_json;
-use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, Sandbox, Script, USERNAME};
+use crate::sandbox::{CLIENT_ID, CLIENT_SECRET, Identity, PASSWORD, REFRESH_TOKEN, Sandbox, Script, USERNAME};
 
 /// Arguments of `tidelock sandbox`.
 #[derive(Debug, Args)]
@@ -29,6 +31,15 @@ struct SalesforceArgs {
     /// The port on 127.0.0.1; 0 takes any
     #[arg(long, default_value_t = 8081)]
     port: u16,
+    /// The port on 127.0.0.1 of the Pub/Sub API (gRPC, with or without TLS); 0 takes any
+    #[arg(long, default_value_t = 0)]
+    pubsub_port: u16,
+    /// The certificate that clients of the Pub/Sub API are shown, with those it is signed by; without it one is made at each start, which nobody trusts
+    #[arg(long, value_name = "FILE.pem", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE.pem", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Records to begin with, in place of the few that come with it: FILE.csv of accounts, or OBJECT=FILE.csv; columns that are no standard
     /// field become custom fields
     #[arg(long, value_name = "[OBJECT=]FILE.csv")]
@@ -57,10 +68,13 @@ pub async fn run(args: SandboxArgs, json: bool) -> anyhow::Result<ExitCode> {
             serde_json::from_str(&text).with_context(|| format!("{} is no script of faults", file.display()))?
         }
     };
-    let bound = Sandbox::bind(args.port, args.daily_requests, faults).await;
-    let mut sandbox = bound.with_context(|| format!("taking port {} of 127.0.0.1", args.port))?;
+    let identity = identity(&args)?;
+    let bound = Sandbox::bind(args.port, args.pubsub_port, args.daily_requests, faults).await;
+    let mut sandbox =
+        bound.with_context(|| format!("taking ports {} and {} of 127.0.0.1", args.port, args.pubsub_port))?;
     let records = seed(&mut sandbox, &args)?;
-    announce(&format!("http://{}", sandbox.address()?), records, json);
+    let urls = [sandbox.address()?, sandbox.pubsub_address()?].map(|address| format!("http://{address}"));
+    announce(&urls, records, json);
     let shutdown = CancellationToken::new();
     let ended = shutdown.clone();
     tokio::spawn(async move {
@@ -69,7 +83,7 @@ pub async fn run(args: SandboxArgs, json: bool) -> anyhow::Result<ExitCode> {
             ended.cancel();
         }
     });
-    sandbox.serve(shutdown).await.context("serving the sandbox")?;
+    sandbox.serve(identity, shutdown).await.context("serving the sandbox")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,18 +104,32 @@ fn seed(sandbox: &mut Sandbox, args: &SalesforceArgs) -> anyhow::Result<usize> {
     Ok(records)
 }
 
-fn announce(url: &str, records: usize, json: bool) {
+/// What clients of the Pub/Sub API that want TLS are shown.
+fn identity(args: &SalesforceArgs) -> anyhow::Result<Identity> {
+    let (Some(certificates), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        return Identity::self_signed().map_err(|error| anyhow!("making a certificate: {error}"));
+    };
+    let reading = |file: &PathBuf| format!("reading {}", file.display());
+    let found = CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
+    let certificates: Vec<_> = found.with_context(|| reading(certificates))?;
+    let key = PrivateKeyDer::from_pem_file(key).with_context(|| reading(key))?;
+    Ok(Identity { certificates, key })
+}
+
+fn announce(urls: &[String; 2], records: usize, json: bool) {
+    let [url, pubsub] = urls;
     if json {
         print_json(&json!({
-            "url": url, "records": records, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "username": USERNAME,
+            "url": url, "pubsub_endpoint": pubsub, "records": records, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "username": USERNAME,
             "password": PASSWORD, "refresh_token": REFRESH_TOKEN,
         }));
         return;
     }
     println!("Salesforce sandbox with {records} records: {url} (its page; Ctrl-C ends it)");
-    println!("  client_id      {CLIENT_ID}");
-    println!("  client_secret  {CLIENT_SECRET}");
-    println!("  username       {USERNAME}");
-    println!("  password       {PASSWORD}");
-    println!("  refresh_token  {REFRESH_TOKEN}");
+    println!("  pubsub_endpoint  {pubsub} (the Pub/Sub API; the same port takes TLS)");
+    println!("  client_id        {CLIENT_ID}");
+    println!("  client_secret    {CLIENT_SECRET}");
+    println!("  username         {USERNAME}");
+    println!("  password         {PASSWORD}");
+    println!("  refresh_token    {REFRESH_TOKEN}");
 }

@@ -237,6 +237,8 @@ pub enum CaptureMethod {
     LogicalReplication,
     /// The log of MySQL and MariaDB; in systems of other kinds their change table.
     Binlog,
+    /// Salesforce's change events; in systems of other kinds their change table.
+    Cdc,
 }
 
 /// What becomes of deletes.

@@ -191,6 +191,11 @@ pub trait Source: Send {
         Vec::new()
     }
 
+    /// What people should know of a stream that goes on all the same: that it is interrupted, and something slower stands in for it.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
     /// Unregisters the consumer and removes the tracking objects that no other consumer uses.
     async fn remove(&mut self) -> Result<()>;
 

@@ -113,6 +113,10 @@ impl Source for Limited<Box<dyn Source>> {
         self.inner.tracking()
     }
 
+    fn notice(&self) -> Option<String> {
+        self.inner.notice()
+    }
+
     async fn remove(&mut self) -> Result<()> {
         self.limit.on("taking the tracking away", self.inner.remove()).await
     }

@@ -87,6 +87,7 @@ fn told(pair: &PairConfig, status: Option<&PairStatus>, total: Option<&PairSumma
                     "filter": rollout.filter},
         "phase": status.map(|status| status.phase.name()),
         "reason": status.and_then(|status| status.phase.reason()),
+        "notice": status.and_then(|status| status.notice.clone()),
         "counts": status.map(|status| status.counts),
         "batches": status.map(|status| status.batches),
         "would": status.and_then(|status| status.would.as_deref()),

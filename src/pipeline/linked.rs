@@ -248,7 +248,7 @@ impl Pipeline {
         let mark = Mark { run: &begun.run, number: begun.number, since: begun.since, first: 0 };
         let outcomes = apply::write_all(self.targets.get(end).as_ref(), &writes, Some(mark)).await?;
         written(end).pass();
-        let hands_on = self.binding.made(end).next().is_some();
+        let hands_on = self.binding.leaving(end).next().is_some();
         for ((item, write), outcome) in writers.into_iter().zip(&writes).zip(outcomes) {
             let applied = matches!(outcome, crate::connector::WriteOutcome::Applied { .. });
             let before = hands_on.then(|| item.image(end).cloned()).flatten();
@@ -257,8 +257,10 @@ impl Pipeline {
                 item.advance(&self.binding, end, fields);
                 self.note_write(end, key, fields);
             }
-            if applied && hands_on {
-                item.hand_on(&self.binding, end, before.as_ref());
+            if let (true, true, Write::Update { fields: sent, .. } | Write::Create { record: sent }) =
+                (applied, hands_on, write)
+            {
+                item.hand_on(&self.binding, end, before.as_ref(), sent);
             }
         }
         Ok(())

@@ -61,6 +61,8 @@ pub struct PairStatus {
     pub batches: u64,
     /// What would be written, where the rollout lets nothing be written.
     pub would: Option<Arc<Plan>>,
+    /// What people should know of its change streams, though it goes on.
+    pub notice: Option<String>,
 }
 
 /// The writing half of a pair's status.
@@ -70,8 +72,8 @@ pub struct Reporter(watch::Sender<PairStatus>);
 impl Reporter {
     /// A reporter and the first of its readers.
     pub fn new() -> (Self, watch::Receiver<PairStatus>) {
-        let (sender, receiver) =
-            watch::channel(PairStatus { phase: Phase::Connecting, counts: Counts::default(), batches: 0, would: None });
+        let (phase, counts) = (Phase::Connecting, Counts::default());
+        let (sender, receiver) = watch::channel(PairStatus { phase, counts, batches: 0, would: None, notice: None });
         (Self(sender), receiver)
     }
 
@@ -96,6 +98,15 @@ impl Reporter {
         self.0.send_modify(|status| {
             status.counts.add(counts);
             status.batches += 1;
+        });
+    }
+
+    /// Says what people should know of its change streams.
+    pub fn notice(&self, notice: Option<String>) {
+        self.0.send_if_modified(|status| {
+            let new = status.notice != notice;
+            status.notice = notice;
+            new
         });
     }
 

@@ -411,6 +411,8 @@ impl Following<'_> {
             }
             *self.positions.get_mut(end) = Some(batch.through);
         }
+        let Ends { source, target } = &self.pair.sources;
+        self.worker.reporter.notice(source.notice().or_else(|| target.notice()));
         Ok(any)
     }
 

@@ -47,6 +47,19 @@ pub(super) fn answer(org: &mut Org, request: &Request, rest: &[&str]) -> Result<
             }
             Ok(clock(org))
         }
+        ("PUT", ["triggers"]) => {
+            let wrong = |error: serde_json::Error| {
+                Refusal::new("JSON_PARSER_ERROR", format!("This is no list of triggers: {error}"))
+            };
+            org.triggers = serde_json::from_slice(&request.body).map_err(wrong)?;
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        ("PUT", ["keepalive"]) => {
+            let ms = request.json()?.get("ms").and_then(Value::as_u64).filter(|ms| *ms > 0);
+            let wrong = || Refusal::new("JSON_PARSER_ERROR", "{\"ms\": N}: milliseconds of real time, at least 1");
+            org.bus.keepalive_ms = ms.ok_or_else(wrong)?;
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
         ("POST", ["sessions", "expire"]) => {
             org.sessions.expire();
             Ok(Answer::empty(StatusCode::NO_CONTENT))

@@ -21,7 +21,8 @@ pub struct Script {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// The method, in any case.
+    /// The method, in any case. `RPC` is a call of the Pub/Sub API, whose body is what it names; `PUBLISH` a change event as it is made, and `EVENT`
+    /// one as it is delivered: their path is the channel, their body the event's header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// A part of the decoded path.
@@ -98,6 +99,12 @@ pub enum Fault {
         /// 0: it fails before the first.
         after: usize,
     },
+    /// A change event carries no values: of a `PUBLISH`.
+    GapEvent,
+    /// The change events of the rest of a transaction are one that names no records: of a `PUBLISH`.
+    OverflowEvent,
+    /// A subscription's replay id is not known any more: of an `RPC`.
+    CorruptedReplay,
 }
 
 impl Fault {
@@ -119,6 +126,9 @@ impl Fault {
             Self::ExpiredLocator => "expired_locator",
             Self::SlowJob { .. } => "slow_job",
             Self::FailedJob { .. } => "failed_job",
+            Self::GapEvent => "gap_event",
+            Self::OverflowEvent => "overflow_event",
+            Self::CorruptedReplay => "corrupted_replay",
         }
     }
 }
@@ -189,7 +199,13 @@ impl Faults {
     }
 }
 
+/// What is no request: a rule has to name it.
+const EVENTS: &[&str] = &["PUBLISH", "EVENT"];
+
 fn matches(rule: &Rule, request: &Request) -> bool {
+    if rule.method.is_none() && EVENTS.contains(&request.method.as_str()) {
+        return false;
+    }
     let contained = |part: &String| {
         String::from_utf8_lossy(&request.body).contains(part.as_str())
             || request.query.iter().any(|(_, value)| value.contains(part.as_str()))

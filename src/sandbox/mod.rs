@@ -2,7 +2,8 @@
 //! tested without an org. It knows nothing of tidelock's pairs and connectors: it is what they are held against.
 //!
 //! A request's way: this file (HTTP) → [`org`] (faults, session, limit) → `rows`, `query`, `collections`, `composite`, `replication`, `bulk` → `write` and
-//! [`store`]. All of it is a function of the org and the request; only this file knows sockets.
+//! [`store`]. All of it is a function of the org and the request; only this file and [`pubsub`] know sockets. What a request changed is told as change events (`events`), which
+//! the Pub/Sub API ([`pubsub`]) delivers.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +25,7 @@ mod clock;
 mod collections;
 mod composite;
 mod describe;
+mod events;
 mod exchange;
 mod faults;
 mod ids;
@@ -31,6 +33,7 @@ mod journal;
 mod oauth;
 mod org;
 mod page;
+mod pubsub;
 mod query;
 mod replication;
 mod rows;
@@ -43,6 +46,7 @@ mod write;
 
 pub use faults::Script;
 pub use oauth::{CLIENT_ID, CLIENT_SECRET, PASSWORD, REFRESH_TOKEN, USERNAME};
+pub use pubsub::Identity;
 
 use exchange::Request;
 use org::{Ending, Org, Served};
@@ -58,26 +62,36 @@ const CONTACTS: &str = include_str!("contacts.csv");
 /// A sandbox that has its port.
 pub struct Sandbox {
     listener: TcpListener,
+    pubsub: TcpListener,
     org: Org,
 }
 
 impl Sandbox {
-    /// Takes a port of the loopback address, any with 0.
+    /// Takes two ports of the loopback address, any with 0: for the REST API and for the Pub/Sub API.
     ///
     /// # Errors
-    /// Where the port cannot be had.
-    pub async fn bind(port: u16, daily_requests: u64, faults: Script) -> io::Result<Self> {
+    /// Where a port cannot be had.
+    pub async fn bind(port: u16, pubsub_port: u16, daily_requests: u64, faults: Script) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let pubsub = TcpListener::bind((Ipv4Addr::LOCALHOST, pubsub_port)).await?;
         let address = format!("http://{}", listener.local_addr()?);
-        Ok(Self { listener, org: Org::new(address, daily_requests, faults) })
+        Ok(Self { listener, pubsub, org: Org::new(address, daily_requests, faults) })
     }
 
-    /// Where it listens.
+    /// Where the REST API listens.
     ///
     /// # Errors
     /// Where the system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where the Pub/Sub API listens.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn pubsub_address(&self) -> io::Result<SocketAddr> {
+        self.pubsub.local_addr()
     }
 
     /// Loads records of an object from a CSV file's text, and returns how many.
@@ -96,13 +110,19 @@ impl Sandbox {
         Ok(self.seed("Account", ACCOUNTS)? + self.seed("Contact", CONTACTS)?)
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`. Clients of the Pub/Sub API that want TLS are shown `identity`.
     ///
     /// # Errors
-    /// Where the listener fails.
-    pub async fn serve(self, shutdown: CancellationToken) -> io::Result<()> {
-        let router = Router::new().fallback(handle).with_state(Arc::new(Mutex::new(self.org)));
-        axum::serve(self.listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await
+    /// Where a listener fails, or the identity is none.
+    pub async fn serve(mut self, identity: Identity, shutdown: CancellationToken) -> io::Result<()> {
+        self.org.begin();
+        let org = Arc::new(Mutex::new(self.org));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&org));
+        let events = pubsub::serve(self.pubsub, identity, org, shutdown.child_token());
+        let ended = async move { shutdown.cancelled().await };
+        let api = axum::serve(self.listener, router).with_graceful_shutdown(ended);
+        tokio::try_join!(events, async move { api.await })?;
+        Ok(())
     }
 }
 

@@ -50,12 +50,17 @@ impl Sessions {
     pub(super) fn check(&mut self, request: &Request, now_ms: i64) -> Result<(), Refusal> {
         let header = request.header("authorization").unwrap_or_default();
         let token = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("OAuth ")).unwrap_or_default();
+        if self.holds(token, now_ms) { Ok(()) } else { Err(expired()) }
+    }
+
+    /// Whether a session goes by this token, which is used now.
+    pub(super) fn holds(&mut self, token: &str, now_ms: i64) -> bool {
         match self.open.get_mut(token) {
             Some(ends) if *ends > now_ms => {
                 *ends = now_ms + IDLE_MS;
-                Ok(())
+                true
             }
-            _ => Err(expired()),
+            Some(_) | None => false,
         }
     }
 

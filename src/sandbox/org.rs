@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::clock::{Clock, DAY_MS, datetime, http_date};
 use super::describe::{Object, Rights, Schema};
+use super::events::bus::Bus;
+use super::events::{self, Transaction};
 use super::exchange::{Answer, Refusal, Request};
 use super::faults::{Fault, Faults, Script, Struck};
 use super::journal::{Entry, Journal};
@@ -15,8 +17,11 @@ use super::query::Cursors;
 use super::replication::DELETED_DAYS;
 use super::seed;
 use super::store::Store;
-use super::write::Writer;
+use super::write::{Trigger, Writer};
 use super::{admin, bulk, collections, composite, page, query, rows, standard};
+
+/// Lines of a job that are one transaction.
+const JOB_CHUNK: usize = 200;
 
 /// From the first that tells `created` to the newest that is known here.
 const VERSIONS: std::ops::RangeInclusive<u32> = 46..=68;
@@ -72,11 +77,15 @@ pub(super) struct Org {
     pub(super) jobs: bulk::Jobs,
     pub(super) faults: Faults,
     pub(super) journal: Journal,
+    pub(super) bus: Bus,
+    pub(super) triggers: Vec<Trigger>,
     /// The integration's user, whom the API writes as.
     pub(super) integration: String,
     /// The person who edits on the page.
     pub(super) person: String,
-    organization: String,
+    pub(super) organization: String,
+    /// Transactions so far.
+    transactions: u64,
     usage: Usage,
     /// Deletes before it are forgotten.
     purged_ms: i64,
@@ -107,9 +116,12 @@ impl Org {
             jobs: bulk::Jobs::default(),
             faults: Faults::new(script),
             journal: Journal::default(),
+            bus: Bus::default(),
+            triggers: Vec::new(),
             integration: String::new(),
             person: String::new(),
             organization: super::ids::generate("00D", 1),
+            transactions: 0,
             usage: Usage { max: daily_requests, used: 0, began_ms },
             purged_ms: i64::MIN,
         };
@@ -118,28 +130,70 @@ impl Org {
         org
     }
 
-    /// Answers a request.
+    /// Answers a request, and tells subscribers what it changed.
     pub(super) fn serve(&mut self, request: &Request) -> Served {
         self.store.purge(self.clock.now_ms() - DELETED_DAYS * DAY_MS);
         bulk::work_due(self);
         let parts: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+        let served = self.answer(request, &parts);
+        self.publish(request, &parts);
+        served
+    }
+
+    /// Makes change events of everything that was written since the last.
+    fn publish(&mut self, request: &Request, parts: &[&str]) {
+        let touched = self.store.take_touched();
+        let (origin, user) = match parts {
+            ["services", "data", version, rest @ ..] => {
+                let api = if rest.first() == Some(&"jobs") { "bulkapi" } else { "rest" };
+                let origin = format!("com/salesforce/api/{api}/{}", version.trim_start_matches('v'));
+                let client = request.option("sforce-call-options", "client");
+                (client.map_or_else(|| origin.clone(), |client| format!("{origin};client={client}")), &self.integration)
+            }
+            _ => (String::new(), &self.person),
+        };
+        let ms = self.clock.now_ms();
+        // A job's lines are written 200 at a time; everything else is one transaction.
+        let size = if parts.get(3) == Some(&"jobs") { JOB_CHUNK } else { touched.len().max(1) };
+        for touched in touched.chunks(size) {
+            self.transactions += 1;
+            let of = Transaction { number: self.transactions, ms, user, origin: &origin };
+            let mut number = 1;
+            for object in events::objects(touched) {
+                let Some(object) = self.schema.object(&object).filter(|object| object.writable) else { continue };
+                for event in events::of_transaction(object, touched, &of, number, &mut self.faults) {
+                    self.bus.publish(event, ms);
+                    number += 1;
+                }
+            }
+        }
+        self.bus.forget(ms);
+    }
+
+    /// What was written until now is no news: the records that the sandbox begins with.
+    pub(super) fn begin(&mut self) {
+        self.store.take_touched();
+        self.bus.clear();
+    }
+
+    fn answer(&mut self, request: &Request, parts: &[&str]) -> Served {
         if !matches!(parts.first(), Some(&("services" | "id"))) {
             let answer = if parts.first() == Some(&"sandbox") {
                 admin::answer(self, request, parts.get(1..).unwrap_or_default())
                     .unwrap_or_else(|refusal| refusal.answer())
             } else {
-                page::answer(self, request, &parts)
+                page::answer(self, request, parts)
             };
             return Served { answer, ending: Ending::Whole, delay_ms: 0 };
         }
         let struck = self.faults.strike(request);
-        let mut answer = self.refused_by_fault(&struck).unwrap_or_else(|| self.api(request, &parts, &struck));
+        let mut answer = self.refused_by_fault(&struck).unwrap_or_else(|| self.api(request, parts, &struck));
         answer.headers.push(("date", http_date(self.clock.now_ms())));
-        if !matches!(parts.as_slice(), ["services", "oauth2", ..] | ["services", "data"]) {
+        if !matches!(parts, ["services", "oauth2", ..] | ["services", "data"]) {
             let Usage { used, max, .. } = self.usage;
             answer.headers.push(("sforce-limit-info", format!("api-usage={used}/{max}")));
         }
-        self.note(request, &parts, &struck, &answer);
+        self.note(request, parts, &struck, &answer);
         let ending = if struck.has(Fault::LostResponse) || struck.has(Fault::DroppedRequest) {
             Ending::Nothing
         } else if struck.has(Fault::ConnectionReset) {
@@ -255,12 +309,13 @@ impl Org {
 
     /// Does something to the records as a user, each of which the faults may find locked.
     pub(super) fn write<T>(&mut self, within: Within, person: bool, work: impl FnOnce(&mut Writer<'_>) -> T) -> T {
-        let Self { schema, seen, store, clock, faults, integration, person: editor, .. } = self;
+        let Self { schema, seen, store, clock, faults, triggers, integration, person: editor, .. } = self;
         let mut locked = || within.locked_share > 0.0 && faults.chance(within.locked_share);
         work(&mut Writer {
             schema: if person { schema } else { seen },
             store,
             clock,
+            triggers,
             user: if person { editor } else { integration },
             late_seconds: within.late_seconds,
             locked: &mut locked,
@@ -311,6 +366,23 @@ impl Org {
             "DailyApiRequests": daily, "DailyBulkV2QueryJobs": unused(10_000), "DailyBulkApiBatches": unused(15_000),
             "DataStorageMB": unused(1024),
         }))
+    }
+
+    /// Notes a call of the Pub/Sub API.
+    pub(super) fn note_call(&mut self, request: &Request, method: &str, struck: &Struck) {
+        let entry = Entry {
+            number: 0,
+            at: datetime(self.clock.now_ms()),
+            method: request.method.clone(),
+            path: request.path(),
+            query: std::collections::BTreeMap::new(),
+            client: None,
+            status: 200,
+            faults: struck.names(),
+            bytes_in: request.body.len(),
+            bytes_out: 0,
+        };
+        self.journal.note(entry, method);
     }
 
     fn note(&mut self, request: &Request, parts: &[&str], struck: &Struck, answer: &Answer) {

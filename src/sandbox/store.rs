@@ -42,11 +42,21 @@ pub(super) struct Deletion {
     pub(super) ms: i64,
 }
 
+/// A record that was written, for change events.
+#[derive(Debug, Clone)]
+pub(super) struct Touch {
+    pub(super) object: String,
+    pub(super) id: String,
+    pub(super) before: Option<Row>,
+    pub(super) after: Option<Row>,
+}
+
 /// What a transaction has changed: the row as it was.
 #[derive(Debug, Default)]
 struct Undo {
     rows: Vec<(String, String, Option<Row>)>,
     deletions: usize,
+    touched: usize,
 }
 
 /// All records.
@@ -54,6 +64,8 @@ struct Undo {
 pub(super) struct Store {
     tables: BTreeMap<String, Table>,
     deletions: Vec<Deletion>,
+    /// What was written since it was last taken.
+    touched: Vec<Touch>,
     numbers: BTreeMap<String, u64>,
     open: Vec<Undo>,
 }
@@ -68,7 +80,7 @@ impl Store {
 
     /// Begins a transaction, inside of another one if there is one.
     pub(super) fn begin(&mut self) {
-        self.open.push(Undo { rows: Vec::new(), deletions: self.deletions.len() });
+        self.open.push(Undo { rows: Vec::new(), deletions: self.deletions.len(), touched: self.touched.len() });
     }
 
     /// Keeps what the innermost transaction did.
@@ -83,6 +95,7 @@ impl Store {
     pub(super) fn roll_back(&mut self, objects: &super::describe::Schema) {
         let Some(undone) = self.open.pop() else { return };
         self.deletions.truncate(undone.deletions);
+        self.touched.truncate(undone.touched);
         for (name, id, row) in undone.rows.into_iter().rev() {
             if let Some(object) = objects.object(&name) {
                 self.replace(object, &id, row);
@@ -92,10 +105,17 @@ impl Store {
 
     /// Sets a record, or takes it out.
     pub(super) fn set(&mut self, object: &Object, id: &str, row: Option<Row>) {
-        let before = self.replace(object, id, row);
+        let before = self.replace(object, id, row.clone());
+        let (name, id) = (object.name.clone(), id.to_owned());
+        self.touched.push(Touch { object: name, id: id.clone(), before: before.clone(), after: row });
         if let Some(open) = self.open.last_mut() {
-            open.rows.push((object.name.clone(), id.to_owned(), before));
+            open.rows.push((object.name.clone(), id, before));
         }
+    }
+
+    /// What was written since this was last asked, in its order; what was taken back is not in it.
+    pub(super) fn take_touched(&mut self) -> Vec<Touch> {
+        std::mem::take(&mut self.touched)
     }
 
     fn replace(&mut self, object: &Object, id: &str, row: Option<Row>) -> Option<Row> {

@@ -26,11 +26,23 @@ pub(super) enum Upserted {
     Several(Vec<String>),
 }
 
+/// What the org does by itself when a field of a record is written, in the same transaction.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trigger {
+    object: String,
+    /// The field.
+    when: String,
+    /// What other fields are set to.
+    set: Input,
+}
+
 /// Writes as one user, at one time.
 pub(super) struct Writer<'a> {
     pub(super) schema: &'a Schema,
     pub(super) store: &'a mut Store,
     pub(super) clock: &'a Clock,
+    pub(super) triggers: &'a [Trigger],
     pub(super) user: &'a str,
     /// Seconds by which the transaction began before it is seen.
     pub(super) late_seconds: i64,
@@ -51,6 +63,7 @@ impl Writer<'_> {
             put(&mut row, owner, json!(self.user));
         }
         self.fill(object, &mut row, input, true)?;
+        self.fire(object, &mut row, input)?;
         check_required(object, &row)?;
         self.check_unique(object, &row, None)?;
         let id = self.store.new_id(object);
@@ -67,6 +80,7 @@ impl Writer<'_> {
         let (id, mut row) = self.existing(object, id)?;
         self.check_lock()?;
         self.fill(object, &mut row, input, false)?;
+        self.fire(object, &mut row, input)?;
         check_required(object, &row)?;
         self.check_unique(object, &row, Some(&id))?;
         self.keep(object, &id, row);
@@ -191,6 +205,14 @@ impl Writer<'_> {
             let value = accept(field, value)?;
             self.check_reference(field, &value)?;
             put(row, place, value);
+        }
+        Ok(())
+    }
+
+    fn fire(&self, object: &Object, row: &mut Row, input: &Input) -> Result<(), Refusal> {
+        let written = |name: &str| input.keys().any(|key| key.eq_ignore_ascii_case(name));
+        for trigger in self.triggers.iter().filter(|trigger| trigger.object == object.name && written(&trigger.when)) {
+            self.fill(object, row, &trigger.set, false)?;
         }
         Ok(())
     }

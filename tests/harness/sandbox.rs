@@ -159,6 +159,7 @@ impl Sandbox {
     pub fn endpoint(&self, object: &str, more: &Value) -> Value {
         let mut endpoint = json!({"type": "salesforce", "name": "crm", "object": object, "credentials": {
             "auth_type": "oauth2", "grant": "client_credentials", "instance_url": self.said["url"],
+            "pubsub_endpoint": self.said["pubsub_endpoint"],
             "client_id": self.said["client_id"], "client_secret": self.said["client_secret"]}});
         for (key, value) in more.as_object().into_iter().flatten() {
             endpoint[key] = value.clone();

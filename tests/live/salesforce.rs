@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::sandbox::Sandbox;
 use crate::harness::{Database, Tidelock};
 use crate::scenarios::salesforce::until_through;
+use crate::scenarios::salesforce_cdc::by_events;
 
 fn seed(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(format!("tests/config/seed/{name}.json")).unwrap()).unwrap()
@@ -32,19 +33,23 @@ fn url(database: &Database) -> &str {
     url
 }
 
+/// The article's snippets in one, and what it leaves to a dialogue: who logs in, and where its example's hosts really are.
+fn the_articles(sandbox: &Sandbox, database: &Database) -> Value {
+    let mut config = json!({});
+    for name in ["13-connection", "14-field-mappings-options", "15-sync-settings", "16-error-handling-monitoring"] {
+        merge(&mut config, seed(name));
+    }
+    merge(&mut config, json!({"source": {"credentials": sandbox.endpoint("Account", &Value::Null)["credentials"]}}));
+    config["target"]["credentials"] = json!({"url": url(database)});
+    config
+}
+
 #[tokio::test]
 async fn the_articles_snippets_work_as_written() {
     let tidelock = Tidelock::new();
     let sandbox = Sandbox::start(&tidelock, &[]).await;
     let database = accounts_table().await;
-    let mut config = json!({});
-    for name in ["13-connection", "14-field-mappings-options", "15-sync-settings", "16-error-handling-monitoring"] {
-        merge(&mut config, seed(name));
-    }
-    // What the article leaves to a dialogue: who logs in, and where its example's hosts really are.
-    merge(&mut config, json!({"source": {"credentials": sandbox.endpoint("Account", &Value::Null)["credentials"]}}));
-    config["target"]["credentials"] = json!({"url": url(&database)});
-    tidelock.configure(&config);
+    tidelock.configure(&the_articles(&sandbox, &database));
     let checked = tidelock.run(&["check", "sync.json", "--connect", "--json"]);
     assert_eq!(checked.code, 0, "{:?}{}", checked.lines, checked.errors);
     let told = checked.lines.iter().map(Value::to_string).collect::<String>();
@@ -73,6 +78,98 @@ async fn the_articles_snippets_work_as_written() {
     let again = tidelock.once(0);
     assert_eq!((again.number("written_source"), again.number("written_target")), (0, 0), "{}", again.lines[0]);
     tidelock.audit(0);
+}
+
+/// The same in real time, both ways, while both sides edit and the org's events are cut, late, or missing.
+#[tokio::test]
+async fn the_articles_snippets_by_change_events_with_faults() {
+    let tidelock = Tidelock::new();
+    let sandbox = Sandbox::start(&tidelock, &[]).await;
+    sandbox.beside("PUT", "keepalive", &json!({"ms": 100})).await;
+    let database = accounts_table().await;
+    let mut config = the_articles(&sandbox, &database);
+    merge(&mut config, by_events());
+    merge(
+        &mut config,
+        json!({"delete_guard": false, "error_handling": {"retry_strategy": {"max_attempts": 0, "initial_delay_seconds": 0.01, "max_delay_seconds": 0.1}}}),
+    );
+    tidelock.configure(&config);
+    let mut service = tidelock.serve();
+    service.ready().await;
+    let count = sandbox.count("Account").await;
+    database.await_value("SELECT count(sf_id)::text FROM accounts", &count.to_string()).await;
+    let ids = sandbox.rows("SELECT Id, Name FROM Account ORDER BY Id").await;
+    let id = |place: usize| ids[place][0].as_ref().unwrap();
+    let here = async |place: usize, industry: &str| {
+        let select = format!("SELECT industry_type FROM accounts WHERE sf_id = '{}'", id(place));
+        database.await_value(&select, industry).await;
+    };
+    let mut times = Vec::new();
+    for round in 0..10 {
+        let begin = std::time::Instant::now();
+        sandbox.edit("Account", id(0), json!({"Industry": format!("I{round}")})).await;
+        here(0, &format!("I{round}")).await;
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    eprintln!("from an edit in the org to PostgreSQL, by change events: median {:?}, worst {:?}", times[5], times[9]);
+    assert!(times[5] < std::time::Duration::from_secs(5), "{times:?}");
+    sandbox
+        .script(json!({"seed": 5, "rules": [
+            {"method": "EVENT", "probability": 0.1, "fault": "connection_reset"}, {"method": "EVENT", "probability": 0.05, "fault": "session_expired"},
+            {"method": "EVENT", "probability": 0.1, "fault": {"delay": {"ms": 20}}}, {"method": "PUBLISH", "probability": 0.2, "fault": "gap_event"},
+            {"method": "PUBLISH", "probability": 0.05, "fault": "overflow_event"},
+            {"method": "RPC", "path": "Subscribe", "probability": 0.1, "fault": "corrupted_replay"},
+            {"path": "/composite/sobjects", "probability": 0.05, "fault": "lost_response"},
+            {"path": "/query", "probability": 0.05, "fault": "connection_reset"},
+        ]}))
+        .await;
+    for round in 0..30 {
+        let place = round % (ids.len() - 2);
+        sandbox.edit("Account", id(place), json!({"Industry": format!("R{round}")})).await;
+        database.execute(&format!("UPDATE accounts SET annual_revenue = {round} WHERE sf_id = '{}'", id(place))).await;
+        if round % 10 == 5 {
+            sandbox.create("Account", json!({"Name": format!("Born there {round}")})).await;
+            database.execute(&format!("INSERT INTO accounts (account_name) VALUES ('Born here {round}')")).await;
+        }
+    }
+    sandbox.delete("Account", id(ids.len() - 1), false).await;
+    database.execute(&format!("DELETE FROM accounts WHERE sf_id = '{}'", id(ids.len() - 2))).await;
+    let expected = count + 3 + 3 - 2;
+    database.await_value("SELECT count(sf_id)::text FROM accounts", &expected.to_string()).await;
+    here(29 % (ids.len() - 2), "R29").await;
+    sandbox.script(json!({"rules": []})).await;
+    sandbox.edit("Account", id(1), json!({"Industry": "Last"})).await;
+    here(1, "Last").await;
+    // Both are at rest: it goes on hearing that the stream lives, and writes nothing.
+    let begin = std::time::Instant::now();
+    let rows = async || {
+        let mut rows =
+            database.rows("SELECT sf_id, account_name, industry_type, trunc(annual_revenue)::text FROM accounts").await;
+        rows.sort();
+        rows
+    };
+    let theirs = async || {
+        let rows = sandbox.rows("SELECT Id, Name, Industry, AnnualRevenue FROM Account ORDER BY Id").await;
+        let whole = |text: String| text.trim_end_matches(".0").to_owned();
+        let row = |mut row: Vec<Option<String>>| {
+            row[3] = row[3].take().map(whole);
+            row
+        };
+        rows.into_iter().map(row).collect::<Vec<_>>()
+    };
+    while rows().await != theirs().await {
+        assert!(begin.elapsed().as_secs() < 60, "{:?}\n{:?}\n{}", rows().await, theirs().await, service.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(sandbox.count("Account").await, expected, "nothing is doubled");
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    sandbox.beside("DELETE", "journal", &Value::Null).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(sandbox.requests().await, (0, 0), "{}", service.log());
+    assert_eq!(service.stop(), 0, "{}", service.log());
+    let audit = tidelock.audit(0);
+    assert_eq!(audit.number("matching"), expected, "{}", audit.lines[0]);
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ macro_rules! hub_suite {
 macro_rules! salesforce_suite {
     ($name:ident, $kind:expr) => {
         mod $name {
-            use crate::scenarios::{Kind, salesforce};
+            use crate::scenarios::{Kind, salesforce, salesforce_cdc};
 
             crate::scenarios::suite::scenarios! {
                 $kind
@@ -87,6 +87,8 @@ macro_rules! salesforce_suite {
                     purged_deletes_stop_the_pair, a_crash_after_creating_makes_no_duplicate, at_rest_nothing_is_written,
                     other_grants_log_in_and_wrong_ones_do_not, a_filter_lets_some_through,
                     an_edit_reaches_the_org_within_a_second;
+                salesforce_cdc: change_events_travel, echoes_end_and_a_triggers_change_flows, gaps_overflows_and_outages_lose_nothing,
+                    a_replay_id_that_is_too_old_is_made_up_for, an_object_without_events_is_told;
             }
         }
     };

@@ -5,6 +5,7 @@
 
 simple_salesforce_version=1.12.10
 jsforce_version=3.10.16
+pubsub_client_version=5.5.2
 
 provision_simple_salesforce() {
     local tools="$TIDELOCK_CACHE/simple-salesforce-$simple_salesforce_version"
@@ -21,9 +22,17 @@ provision_jsforce() {
     printf '%s\n' "$tools/node_modules"
 }
 
+provision_pubsub_client() {
+    local tools="$TIDELOCK_CACHE/salesforce-pubsub-api-client-$pubsub_client_version"
+    # It imports underscore without saying so.
+    [ -d "$tools/node_modules/salesforce-pubsub-api-client" ] ||
+        npm install --silent --no-audit --no-fund --prefix "$tools" "salesforce-pubsub-api-client@$pubsub_client_version" underscore >&2 || return 1
+    printf '%s\n' "$tools/node_modules/salesforce-pubsub-api-client/dist/client.js"
+}
+
 # Every client gets a sandbox of its own: they move its clock and end its sessions.
 with_salesforce_sandbox() { # COMMAND…
-    local tidelock said="$run_folder/sandbox.json" process tenths=0 status=0
+    local tidelock said="$run_folder/sandbox.json" process addresses tenths=0 status=0
     tidelock="$(cd "${CARGO_TARGET_DIR:-target}" && pwd -P)/debug/tidelock"
     "$tidelock" sandbox salesforce --port 0 --json >"$said" &
     process=$!
@@ -31,7 +40,8 @@ with_salesforce_sandbox() { # COMMAND…
         sleep 0.1
         tenths=$((tenths + 1))
     done
-    timeout 120 "$@" "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["url"])' <"$said")" || status=$?
+    mapfile -t addresses < <(python3 -c 'import json, sys; said = json.load(sys.stdin); print(said["url"], said["pubsub_endpoint"], sep="\n")' <"$said")
+    timeout 120 "$@" "${addresses[@]}" || status=$?
     kill "$process"
     wait "$process" 2>/dev/null
     return "$status"
@@ -49,6 +59,12 @@ test_sandboxes() {
         NODE_PATH="$tool" with_salesforce_sandbox node tests/clients/jsforce.js || failed=1
     else
         not_checked "the Salesforce sandbox with jsforce: it cannot be had here"
+        [ "${CI:-}" != true ] || failed=1
+    fi
+    if tool=$(provision_pubsub_client); then
+        PUBSUB_CLIENT="$tool" with_salesforce_sandbox node tests/clients/pubsub.js || failed=1
+    else
+        not_checked "the sandbox's Pub/Sub API with salesforce-pubsub-api-client: it cannot be had here"
         [ "${CI:-}" != true ] || failed=1
     fi
     return "$failed"

@@ -116,6 +116,9 @@ pub(crate) struct Credentials {
     pub(crate) grant: Option<String>,
     /// Address of the SaaS.
     pub(crate) instance_url: Option<String>,
+    /// Address of Salesforce's Pub/Sub API (default `api.pubsub.salesforce.com:7443`).
+    #[schemars(length(min = 1))]
+    pub(crate) pubsub_endpoint: Option<String>,
     /// OAuth client.
     pub(crate) client_id: Option<String>,
     /// OAuth client's secret.

@@ -8,6 +8,8 @@ use crate::change::{End, Ends};
 use crate::config::raw::{ChangeDetection, OngoingMode, Place, SyncType};
 use crate::config::{CaptureMethod, ConflictPolicy, Endpoint, Mappings, Problem, codes};
 
+/// Only Salesforce has change events.
+const SALESFORCE: &str = "salesforce";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(super) struct Capture {
@@ -32,7 +34,6 @@ pub(super) fn capture(
     };
     let systems: Vec<&str> = followed.iter().map(|end| ends.get(*end).system_type.as_str()).collect();
     let method = method(context, scope, &systems);
-    refuse_cdc(context, scope, ends);
     let updated_at = Ends::from_fn(|end| {
         if is_salesforce(ends.get(end)) {
             return Some("SystemModstamp".to_owned());
@@ -91,6 +92,7 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>, followed: &[&str]) -> Ca
             Some(CaptureMethod::LogicalReplication)
         }
         ChangeDetection::Binlog if followed.contains(&"mysql") => Some(CaptureMethod::Binlog),
+        ChangeDetection::Cdc if followed.contains(&SALESFORCE) => Some(CaptureMethod::Cdc),
         ChangeDetection::LogicalReplication
         | ChangeDetection::Binlog
         | ChangeDetection::DatabaseTriggers
@@ -111,22 +113,7 @@ fn method(context: &mut Context<'_>, scope: &Scope<'_>, followed: &[&str]) -> Ca
 }
 
 fn is_salesforce(endpoint: &Endpoint) -> bool {
-    endpoint.system_type == "salesforce"
-}
-
-/// Who asks for change events of Salesforce must not take polling for them.
-fn refuse_cdc(context: &mut Context<'_>, scope: &Scope<'_>, ends: Ends<&Endpoint>) {
-    let said = scope.find(|keys| {
-        let settings = keys.performance_settings.as_ref()?;
-        Some((settings.at, settings.change_detection?))
-    });
-    let Some((_, (place, ChangeDetection::Cdc))) = said else { return };
-    if is_salesforce(ends.source) || is_salesforce(ends.target) {
-        let at = context.at_key(place, "change_detection");
-        let message = "change data capture of Salesforce (Pub/Sub API) is not available yet";
-        let suggestion = "leave \"change_detection\" out: Salesforce is polled, every \"polling_interval_seconds\"";
-        context.report(Problem::error(codes::NOT_AVAILABLE, &at, message).suggest(suggestion));
-    }
+    endpoint.system_type == SALESFORCE
 }
 
 fn interval(scope: &Scope<'_>) -> Duration {

@@ -79,6 +79,7 @@ fn other(context: &Context<'_>, reach: &Reach<'_>, raw: &raw::Credentials) -> BT
         ("auth_type", &raw.auth_type),
         ("grant", &raw.grant),
         ("instance_url", &raw.instance_url),
+        ("pubsub_endpoint", &raw.pubsub_endpoint),
         ("client_id", &raw.client_id),
         ("client_secret", &raw.client_secret),
         ("refresh_token", &raw.refresh_token),

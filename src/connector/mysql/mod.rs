@@ -59,7 +59,7 @@ impl Connector for Mysql {
         let collection = Arc::new(collection::Collection::new(server, table, endpoint.filter.clone(), options)?);
         collection.check(&mut connection).await?;
         let source: Box<dyn Source> = match collection.options.capture {
-            CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication => {
+            CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication | CaptureMethod::Cdc => {
                 Box::new(source::LogSource::new(Arc::clone(&collection)))
             }
             CaptureMethod::Binlog => Box::new(binlog::StreamSource::new(Arc::clone(&collection))),

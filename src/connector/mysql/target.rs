@@ -44,7 +44,7 @@ impl MyTarget {
         let collection = &self.collection;
         let mut connection = collection.pool.acquire().await?;
         match (collection.options.capture, &collection.options.updated_at) {
-            (CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication, _) => {
+            (CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication | CaptureMethod::Cdc, _) => {
                 tracking::times(&mut connection, collection, keys).await
             }
             (CaptureMethod::Polling | CaptureMethod::Binlog, Some(name)) => {

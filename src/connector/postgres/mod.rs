@@ -64,7 +64,7 @@ impl Connector for Postgres {
         let collection = Arc::new(collection::Collection::new(server, table, endpoint.filter.clone(), options)?);
         collection.check(&mut connection).await?;
         let source: Box<dyn Source> = match collection.options.capture {
-            CaptureMethod::DatabaseTriggers | CaptureMethod::Binlog => {
+            CaptureMethod::DatabaseTriggers | CaptureMethod::Binlog | CaptureMethod::Cdc => {
                 Box::new(source::LogSource::new(Arc::clone(&collection)))
             }
             CaptureMethod::LogicalReplication => Box::new(logical::StreamSource::new(Arc::clone(&collection))?),

@@ -64,7 +64,7 @@ impl PgTarget {
         let micros = |time: &str| format!("(extract(epoch FROM {time}) * 1000000)::bigint");
         let mut times = vec![None; keys.len()];
         let sql = match (collection.options.capture, &collection.options.updated_at) {
-            (CaptureMethod::DatabaseTriggers | CaptureMethod::Binlog, _) => {
+            (CaptureMethod::DatabaseTriggers | CaptureMethod::Binlog | CaptureMethod::Cdc, _) => {
                 let on: Vec<String> = collection
                     .key
                     .iter()

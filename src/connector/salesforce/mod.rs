@@ -2,7 +2,7 @@
 //!
 //! `options` says how an org is reached and `auth` logs in; the `org` is shared by all pairs: its token, its `limits`, its objects
 //! (`catalogue`). An opened object is a `collection`, which two halves share:
-//! - the source: `polling` goes by `SystemModstamp` and asks for deletes;
+//! - the source: `polling` goes by `SystemModstamp` and asks for deletes; `cdc` is told of changes by the Pub/Sub API, with polling to fall back on;
 //! - the `target`: `scan`, `lookup`, and by `collections` of 200 records, or where there are many by jobs (`bulk`), `write` and `upsert`.
 //!
 //! `soql` is the only place that quotes values, `values` and `ids` say how they are printed and what becomes of them.
@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Blueprint, Connector, Creation, NewColumn, OpenOptions, Schema, Side};
-use crate::config::Endpoint;
+use super::{Blueprint, Connector, Creation, NewColumn, OpenOptions, Schema, Side, Source};
+use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result, SyncError};
 
 mod auth;
 mod bulk;
 mod catalogue;
+mod cdc;
 mod collection;
 mod collections;
 mod errors;
@@ -48,8 +49,13 @@ impl Connector for Salesforce {
     }
 
     async fn open(&self, endpoint: &Endpoint, _schema: &Schema, options: OpenOptions) -> Result<Side> {
+        let capture = options.capture;
         let collection = Arc::new(Collection::open(endpoint, options).await?);
-        let source = Box::new(polling::PollSource::new(Arc::clone(&collection)));
+        let source: Box<dyn Source> = if capture == CaptureMethod::Cdc {
+            Box::new(cdc::CdcSource::new(&collection)?)
+        } else {
+            Box::new(polling::PollSource::new(Arc::clone(&collection)))
+        };
         Ok(Side { source, target: Arc::new(target::SalesforceTarget { collection }) })
     }
 

@@ -13,6 +13,8 @@ use crate::error::{ErrorKind, Result};
 /// The oldest version of the API that has all that is used here.
 const VERSION_MIN: u32 = 58;
 const VERSION_DEFAULT: &str = "60.0";
+/// The Pub/Sub API of all orgs.
+const PUBSUB_DEFAULT: &str = "api.pubsub.salesforce.com:7443";
 
 /// How a token is asked for.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub(super) struct Login {
     pub(super) grant: Grant,
     /// `60.0`.
     pub(super) version: String,
+    /// Scheme, host and port of the Pub/Sub API.
+    pub(super) pubsub_endpoint: String,
     /// For messages.
     pub(super) place: Place,
 }
@@ -73,8 +77,17 @@ impl Login {
             Ok(grant) => grant,
             Err(text) => return missing(&place, &text),
         };
+        let endpoint = given("pubsub_endpoint").unwrap_or(PUBSUB_DEFAULT);
+        let url = if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") };
+        let Some((pubsub_endpoint, _)) = self::address(&url) else {
+            let text = format!(
+                "\"pubsub_endpoint\" is not HOST:PORT such as \"{PUBSUB_DEFAULT}\" (http:// is for this machine only, as for `tidelock sandbox \
+                 salesforce`)"
+            );
+            return missing(&place, &text);
+        };
         let version = format!("{number}.0");
-        Ok(Self { address, client_id: client_id.to_owned(), grant, version, place })
+        Ok(Self { address, client_id: client_id.to_owned(), grant, version, pubsub_endpoint, place })
     }
 
     /// A name of the org, the login and the version, to share what is known of it; secrets are in it as a digest only.
@@ -90,7 +103,9 @@ impl Login {
             Grant::Password { secret, user, password } => ("password", vec![secret.expose(), user, password.expose()]),
         };
         let mut digest = Sha256::new();
-        for part in [&[&*self.address, &self.client_id, &self.version, kind], parts.as_slice()].concat() {
+        for part in
+            [&[&*self.address, &self.pubsub_endpoint, &self.client_id, &self.version, kind], parts.as_slice()].concat()
+        {
             digest.update(part.as_bytes());
             digest.update([0]);
         }
@@ -201,6 +216,23 @@ pub(super) mod tests {
             assert_eq!(address(url).is_some(), allowed, "{url}");
         }
         assert_eq!(address("http://localhost:1/x?y").unwrap().0, "http://localhost:1");
+    }
+
+    #[test]
+    fn the_pubsub_api_is_reached_over_tls_but_on_this_machine() {
+        let endpoint = |given: &[(&str, &str)]| {
+            login(&[&[("client_secret", "s")], given].concat()).map(|login| login.pubsub_endpoint)
+        };
+        assert_eq!(endpoint(&[]).unwrap(), "https://api.pubsub.salesforce.com:7443");
+        assert_eq!(
+            endpoint(&[("pubsub_endpoint", "api.deu.pubsub.salesforce.com:443")]).unwrap(),
+            "https://api.deu.pubsub.salesforce.com"
+        );
+        assert_eq!(endpoint(&[("pubsub_endpoint", "http://127.0.0.1:7443")]).unwrap(), "http://127.0.0.1:7443");
+        for wrong in ["http://api.pubsub.salesforce.com:7443", "a b", ""] {
+            let error = endpoint(&[("pubsub_endpoint", wrong)]).unwrap_err();
+            assert!(error.message.contains("pubsub_endpoint"), "{wrong}: {error}");
+        }
     }
 
     #[test]

@@ -251,8 +251,16 @@ impl Org {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the Pub/Sub API is.
+    pub(super) fn pubsub_endpoint(&self) -> &str {
+        &self.login.pubsub_endpoint
+    }
+
     /// A token; a new one where `ended` is the one that there is.
-    async fn token(&self, ended: Option<&Token>) -> Result<Token> {
+    ///
+    /// # Errors
+    /// Where logging in fails.
+    pub(super) async fn token(&self, ended: Option<&Token>) -> Result<Token> {
         let mut held = self.token.lock().await;
         if let Some(token) = held.as_ref()
             && ended.is_none_or(|ended| ended.access != token.access)

@@ -34,14 +34,14 @@ const DOING: &str = "polling";
 
 /// Where a poll stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Spot {
+pub(super) struct Spot {
     /// Grows with each batch that delivered something, so that no two positions are mistaken for each other.
     batch: u64,
     /// The newest stamp of all finished passes, microseconds since 1970; none where there was no record.
-    newest: Option<i64>,
+    pub(super) newest: Option<i64>,
     /// Stamp and id of the last record of the page before, inside a pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    page: Option<(i64, String)>,
+    pub(super) page: Option<(i64, String)>,
     /// Deletes before this are known.
     swept: Option<i64>,
 }
@@ -113,6 +113,54 @@ impl PollSource {
         }
         let more = rows.len() >= max;
         Ok((rows, more))
+    }
+
+    /// One step of a pass, or the first of a new one, and whether more belong to it.
+    ///
+    /// # Errors
+    /// Where the object cannot be read, or deletes are not known any more.
+    pub(super) async fn step(&mut self, spot: &mut Spot, max: usize) -> Result<(Vec<Change>, bool)> {
+        let mut changes = Vec::new();
+        if spot.page.is_none() && self.sweep_due <= Instant::now() {
+            changes = self.sweep(spot).await?;
+        }
+        let (rows, more) = self.rows(spot, max.max(1)).await?;
+        changes.extend(self.fresh(&rows)?);
+        let last = rows.last().map(|row| Ok((self.stamp(row)?, self.collection.id(row)?))).transpose()?;
+        if more {
+            spot.page = last;
+        } else {
+            // A pass whose last page is empty ended with the row before it.
+            let last = last.or(spot.page.take()).map(|(stamp, _)| stamp);
+            spot.newest = spot.newest.max(last);
+            self.delivered.forget_before(spot.newest, self.collection.overlap);
+        }
+        spot.batch += u64::from(!changes.is_empty());
+        Ok((changes, more))
+    }
+
+    /// Where a pass would begin that finds everything from now on.
+    ///
+    /// # Errors
+    /// Where the object cannot be read.
+    pub(super) async fn begin(&mut self) -> Result<Spot> {
+        let soql = format!("SELECT Id, {STAMP} FROM {} ORDER BY {STAMP} DESC LIMIT 1", self.collection.object.name);
+        let page = self.collection.query("asking for the newest stamp", &soql, true).await?;
+        let newest = page.records.first().map(|row| self.stamp(row)).transpose()?;
+        self.delivered.clear();
+        // What lies in the overlap is delivered once more: a load that begins now reads it anyway.
+        let swept = page.at.unwrap_or_else(crate::telemetry::clock::now_micros);
+        Ok(Spot { newest, swept: Some(swept), ..Spot::default() })
+    }
+
+    /// Forgets what was delivered: another reader begins.
+    pub(super) fn forget(&mut self) {
+        self.delivered.clear();
+    }
+
+    /// When deletes are asked for next that leave no record behind.
+    pub(super) fn sweep_due(&self) -> Instant {
+        self.sweep_due
     }
 
     fn stamp(&self, row: &Row) -> Result<i64> {
@@ -196,13 +244,8 @@ impl Source for PollSource {
     }
 
     async fn head(&mut self) -> Result<Position> {
-        let soql = format!("SELECT Id, {STAMP} FROM {} ORDER BY {STAMP} DESC LIMIT 1", self.collection.object.name);
-        let page = self.collection.query("asking for the newest stamp", &soql, true).await?;
-        let newest = page.records.first().map(|row| self.stamp(row)).transpose()?;
-        self.delivered.clear();
-        // What lies in the overlap is delivered once more: a load that begins now reads it anyway.
-        let swept = page.at.unwrap_or_else(crate::telemetry::clock::now_micros);
-        Ok(self.delivered.issue(&Spot { newest, swept: Some(swept), ..Spot::default() }))
+        let spot = self.begin().await?;
+        Ok(self.delivered.issue(&spot))
     }
 
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
@@ -210,29 +253,13 @@ impl Source for PollSource {
         if !self.delivered.goes_on(after) {
             self.due = None;
         }
-        let now = Instant::now();
-        if spot.page.is_none() && self.due.is_some_and(|due| due > now) {
+        if spot.page.is_none() && self.due.is_some_and(|due| due > Instant::now()) {
             return Ok(ChangeBatch { changes: Vec::new(), through: after.clone(), more: false });
         }
-        let before = spot.clone();
-        let mut changes = Vec::new();
-        if spot.page.is_none() && self.sweep_due <= now {
-            changes = self.sweep(&mut spot).await?;
+        let (changes, more) = self.step(&mut spot, max).await?;
+        if !more {
+            self.due = self.interval.map(|interval| Instant::now() + interval);
         }
-        let (rows, more) = self.rows(&spot, max.max(1)).await?;
-        changes.extend(self.fresh(&rows)?);
-        let last = rows.last().map(|row| Ok((self.stamp(row)?, self.collection.id(row)?))).transpose()?;
-        if more {
-            spot.page = last;
-        } else {
-            // A pass whose last page is empty ended with the row before it.
-            let last = last.or(before.page).map(|(stamp, _)| stamp);
-            spot.newest = spot.newest.max(last);
-            spot.page = None;
-            self.delivered.forget_before(spot.newest, self.collection.overlap);
-            self.due = self.interval.map(|interval| now + interval);
-        }
-        spot.batch += u64::from(!changes.is_empty());
         Ok(ChangeBatch { changes, through: self.delivered.issue(&spot), more })
     }
 

@@ -52,9 +52,10 @@ impl Connector for Sqlite {
     async fn open(&self, endpoint: &Endpoint, _schema: &Schema, options: OpenOptions) -> Result<Side> {
         let opened = Arc::new(Opened::open(endpoint, options).await?);
         let capture: Box<dyn super::Source> = match opened.capture {
-            CaptureMethod::DatabaseTriggers | CaptureMethod::LogicalReplication | CaptureMethod::Binlog => {
-                Box::new(source::LogSource::new(Arc::clone(&opened)))
-            }
+            CaptureMethod::DatabaseTriggers
+            | CaptureMethod::LogicalReplication
+            | CaptureMethod::Binlog
+            | CaptureMethod::Cdc => Box::new(source::LogSource::new(Arc::clone(&opened))),
             CaptureMethod::Polling => Box::new(polling::PollingSource::new(Arc::clone(&opened))?),
         };
         Ok(Side { source: capture, target: Arc::new(target::SqliteTarget { opened }) })

@@ -10,12 +10,10 @@ use crate::plugin::FunctionRef;
 type Way = Option<Vec<FunctionRef>>;
 
 impl Binding {
-    /// Fields of `end` that flow to the other side and are never written from there: their system, or its users, make them.
-    pub fn made(&self, end: End) -> impl Iterator<Item = &BoundField> {
-        let flows = move |from: End, one: &super::BoundMapping| one.functions.get(from).is_some();
-        let made =
-            self.mappings.iter().filter(move |one| !one.correlation && flows(end, one) && !flows(end.other(), one));
-        made.map(move |one| one.fields.get(end))
+    /// Fields of `end` that flow to the other side: what their system makes of them by itself has to get there, too.
+    pub fn leaving(&self, end: End) -> impl Iterator<Item = &BoundField> {
+        let leaving = self.mappings.iter().filter(move |one| !one.correlation && one.functions.get(end).is_some());
+        leaving.map(move |one| one.fields.get(end))
     }
 }
 

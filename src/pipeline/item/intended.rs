@@ -92,13 +92,18 @@ impl Item {
         base
     }
 
-    /// What its system made of fields beside those that were written, where they flow to the other side only, is still to be carried there: the time
-    /// of the last change, for one. Only once: a side whose fields change with each write must not keep the other busy for ever.
-    pub(in crate::pipeline) fn hand_on(&mut self, binding: &Binding, end: End, before: Option<&Record>) {
+    /// What its system made of fields beside those that were `sent` with a value is still to be carried to the other side: the time of the last change, or what
+    /// a trigger did in the same transaction. Only once: a side whose fields change with each write must not keep the other busy for ever.
+    pub(in crate::pipeline) fn hand_on(&mut self, binding: &Binding, end: End, before: Option<&Record>, sent: &Record) {
         let (Some(stored), Some(base), true) = (self.image(end).cloned(), self.base.as_mut(), self.rounds <= 1) else {
             return;
         };
-        for of in binding.made(end) {
+        // A null that was sent and has become a value is the system's, too; any other value is what it made of ours.
+        let own = |of: &&BoundField| {
+            let kept = reconcile::field(&stored, of).is_some_and(|kept| !kept.is_null());
+            sent.get(&of.name).is_none_or(|sent| sent.is_null() && kept)
+        };
+        for of in binding.leaving(end).filter(own) {
             let was = before.map_or(Some(&Value::Null), |before| reconcile::field(before, of));
             if let (Some(was), true) = (was, reconcile::field(&stored, of) != was) {
                 base.get_mut(end).set(&of.name, was.clone());

@@ -17,6 +17,7 @@ fn world() -> (Schema, Store) {
         schema: &schema,
         store: &mut store,
         clock: &clock,
+        triggers: &[],
         user: "005Hs0000000000001",
         late_seconds: 0,
         locked: &mut || false,
