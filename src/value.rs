@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+pub mod calendar;
 mod convert;
 mod decimal;
 mod text;

@@ -96,6 +96,8 @@ pub struct Endpoint {
     pub filter: Option<String>,
     /// The column that moves forward at each write: polling goes by it.
     pub updated_at: Option<String>,
+    /// The fields of `key` at this end: what a view, which has no key of its own, goes by.
+    pub key: Vec<String>,
     /// The field by which a SaaS upserts, or that names what was created.
     pub external_id: Option<String>,
     /// From how many records on a SaaS is read and loaded through its interface for many; 0: never. `None`: the connector's default.

@@ -1,7 +1,7 @@
 //! A collection, or a column, that is yet to be made: what a pair needs, in no system's language (layer 3). Each connector says it in
 //! its own (`create.rs`).
 
-use super::{Column, Schema};
+use super::{Column, Keeps, Schema};
 use crate::value::Kind;
 
 /// A column that is yet to be made.
@@ -75,8 +75,8 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// What the catalogue will say, given what each column is called and read as in the system.
-    pub fn schema(&self, type_of: impl Fn(&NewColumn) -> (String, Kind), generated_type: &str) -> Schema {
+    /// What the catalogue will say, given what each column is called and read as in the system, and what it makes of its values.
+    pub fn schema(&self, type_of: impl Fn(&NewColumn) -> (String, Kind, Keeps), generated_type: &str) -> Schema {
         let generated = self.generated_key.iter().map(|name| Column {
             name: name.clone(),
             kind: Kind::Int,
@@ -84,9 +84,10 @@ impl Blueprint {
             nullable: false,
             has_default: true,
             writable: true,
+            keeps: Keeps::default(),
         });
         let columns = self.columns.iter().map(|column| {
-            let (native_type, kind) = type_of(column);
+            let (native_type, kind, keeps) = type_of(column);
             Column {
                 name: column.name.clone(),
                 kind,
@@ -94,11 +95,12 @@ impl Blueprint {
                 nullable: !column.not_null,
                 has_default: false,
                 writable: true,
+                keeps,
             }
         });
         let key = self.primary();
         let unique = std::iter::once(key.clone()).chain(self.unique.iter().cloned()).collect();
-        Schema { columns: generated.chain(columns).collect(), key, unique }
+        Schema { columns: generated.chain(columns).collect(), key, unique, view: false }
     }
 
     /// The fields of the primary key.

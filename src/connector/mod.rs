@@ -17,6 +17,7 @@ use crate::value::Kind;
 pub mod blueprint;
 pub mod change_log;
 pub mod chunked_scan;
+pub mod keeps;
 pub mod lost_connection;
 pub mod marks;
 pub mod patience;
@@ -25,6 +26,7 @@ pub mod registry;
 pub mod sorting;
 pub mod tls;
 pub mod url;
+pub mod view;
 
 pub mod mysql;
 pub mod postgres;
@@ -32,6 +34,7 @@ pub mod salesforce;
 pub mod sqlite;
 
 pub use blueprint::{Blueprint, Creation, NewColumn, columns_by_index, without_index};
+pub use keeps::Keeps;
 pub use marks::Mark;
 
 /// One column of a collection, as the system's catalogue says.
@@ -49,6 +52,8 @@ pub struct Column {
     pub has_default: bool,
     /// Whether it can be written at all (false for generated columns).
     pub writable: bool,
+    /// What it makes of values that it takes.
+    pub keeps: Keeps,
 }
 
 /// What the catalogue says about a collection.
@@ -60,6 +65,8 @@ pub struct Schema {
     pub key: Vec<String>,
     /// Field sets with a unique constraint, the primary key included.
     pub unique: Vec<Vec<String>>,
+    /// It is a view, or what else is read only and has neither triggers nor a log: the key is what the configuration says.
+    pub view: bool,
 }
 
 impl Schema {

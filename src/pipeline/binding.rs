@@ -12,6 +12,7 @@ mod deletes;
 mod digest;
 mod functions;
 mod lookup;
+mod loss;
 mod match_on;
 mod read_only;
 mod rules;
@@ -188,7 +189,7 @@ pub fn bind(
 
 /// Checks the functions of `pair` alone, without its systems.
 pub fn check_functions(pair: &PairConfig, plugins: &dyn Plugins) -> Vec<Problem> {
-    let schemas = Ends::from_fn(|_| Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new() });
+    let schemas = Ends::from_fn(|_| Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new(), view: false });
     let mut binder = Binder { pair, schemas: &schemas, plugins, problems: Vec::new(), layouts: Ends::default() };
     for mapping in binder.listed() {
         binder.functions(&mapping.forward, &mapping);
@@ -348,6 +349,7 @@ impl Binder<'_> {
             );
         }
         let (forward, backward) = self.writable_ways((&source, &target), (forward, backward), mapping, correlation);
+        self.losses((&source, &target), (&forward, &backward), mapping);
         let source_writable = source.writable;
         let fields = Ends {
             source: BoundField {

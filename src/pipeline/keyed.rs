@@ -13,7 +13,7 @@ use super::{Done, Pipeline, apply, validation};
 use crate::change::{Change, End, Ends};
 use crate::config::Deletes;
 use crate::connector::{Write, WriteOutcome};
-use crate::error::Result;
+use crate::error::{Result, SyncError};
 use crate::plugin::Plugins;
 use crate::record::{Key, Layout, Record, layout};
 use crate::state::{Finding, ReviewKind, WriteOp, Writing};
@@ -73,42 +73,56 @@ impl Pipeline {
         }
         let (mut copies, mut rows) = without_repeats(copies, rows, &mut done);
         self.stop_copied_loops((&mut copies, &mut rows), set, &mut done);
-        self.upsert((&rows, live), copies, &mut done).await?;
+        let deletes = !gone.is_empty();
+        let mut refused = self.upsert((rows, live), copies, &mut done).await?;
         self.delete(gone, set, plugins, &mut done).await?;
+        if deletes && !refused.is_empty() {
+            // What was in the way may be gone: a key that was spelt anew, a unique value that changed hands.
+            let (rows, copies) = refused.into_iter().map(|(row, copied, _)| (row, copied)).unzip();
+            refused = self.upsert((rows, live), copies, &mut done).await?;
+        }
+        for (_, Copied { key, image, warnings, .. }, error) in refused {
+            done.commit.counts.warnings += warnings;
+            let kind = refusal(error.code);
+            done.file(Finding::new(End::Source, key, kind, error.code, error.message).with_image(image));
+        }
         Ok(done)
     }
 
-    async fn upsert(&self, (rows, live): (&[Record], bool), copies: Vec<Copied>, done: &mut Done) -> Result<()> {
+    /// Writes the rows; gives back those that the target refuses, and why.
+    async fn upsert(
+        &self,
+        (rows, live): (Vec<Record>, bool),
+        copies: Vec<Copied>,
+        done: &mut Done,
+    ) -> Result<Vec<(Record, Copied, SyncError)>> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let writing = self.writers.acquire().await;
-        let (upserted, failed) = apply::upsert_all(self.targets.target.as_ref(), rows).await?;
+        let (upserted, failed) = apply::upsert_all(self.targets.target.as_ref(), &rows).await?;
         drop(writing);
         CrashPoint::WrittenTarget.pass();
         done.wrote(End::Target, upserted.written);
         done.commit.counts.skipped += upserted.unchanged;
-        let mut failed = failed.into_iter().peekable();
-        for (place, Copied { key, image, target, warnings }) in copies.into_iter().enumerate() {
+        let (mut failed, mut refused) = (failed.into_iter().peekable(), Vec::new());
+        for (place, (row, copied)) in rows.into_iter().zip(copies).enumerate() {
+            if let Some((_, error)) = failed.next_if(|(failed, _)| *failed == place) {
+                refused.push((row, copied, error));
+                continue;
+            }
+            let Copied { key, target, warnings, .. } = copied;
             done.commit.counts.warnings += warnings;
-            match failed.next_if(|(failed, _)| *failed == place) {
-                Some((_, error)) => {
-                    let kind = refusal(error.code);
-                    done.file(Finding::new(End::Source, key, kind, error.code, error.message).with_image(image));
-                }
-                None => {
-                    if let Some(row) = rows.get(place).filter(|_| upserted.written > 0) {
-                        put_down(WriteOp::Upsert, &key, Some(&target), done);
-                        // Of which rows it was, only this is known.
-                        if live && upserted.unchanged == 0 {
-                            self.note_copy(&key, row);
-                        }
-                    }
-                    done.commit.cleared.push((End::Source, key));
+            if upserted.written > 0 {
+                put_down(WriteOp::Upsert, &key, Some(&target), done);
+                // Of which rows it was, only this is known.
+                if live && upserted.unchanged == 0 {
+                    self.note_copy(&key, &row);
                 }
             }
+            done.commit.cleared.push((End::Source, key));
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn delete(

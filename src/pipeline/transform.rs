@@ -10,7 +10,7 @@ use crate::plugin::{CallContext, FunctionRef, PluginError, Plugins, ValueError};
 use crate::record::Record;
 use crate::state::{Parent, ReviewKind};
 use crate::telemetry::clock;
-use crate::value::{ConvertError, Value};
+use crate::value::{ConvertError, Kind, Value};
 
 mod lookup;
 mod reshape;
@@ -187,8 +187,15 @@ impl Column<'_> {
         }
     }
 
+    /// Whether no function makes the value.
+    fn is_plain(&self) -> bool {
+        self.mapping.functions.get(self.stage.from).as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// `on_error`, then the kind of the other side's column.
     fn finish(&self, cell: Cell, record: &Record) -> Cell {
+        let of = self.mapping.fields.get(self.stage.from);
+        let to = self.mapping.fields.get(self.stage.from.other());
         let value = match (cell, self.mapping.on_error) {
             (Ok(value), _) => value,
             // Nothing stands in for a parent that is yet to come.
@@ -197,24 +204,38 @@ impl Column<'_> {
             (Err(_), OnError::SetNull) => Some(Value::Null),
             (Err(rejection), OnError::RejectRecord | OnError::QueueForManualReview) => return Err(rejection),
         };
-        let from = &self.mapping.fields.get(self.stage.from).name;
-        fit(value, from, self.mapping.fields.get(self.stage.from.other()))
+        // SQLite takes bytes into a column of text, and text into one of bytes. In base64 nobody could tell what they were.
+        let foreign = match value {
+            Some(Value::Bytes(_)) => of.kind == Kind::Text,
+            Some(Value::Text(_)) => of.kind == Kind::Bytes,
+            _ => false,
+        };
+        if foreign && of.kind == to.kind && self.is_plain() {
+            let text = format!(
+                "\"{}\" has a value of another sort than the column, text or bytes, which \"{}\" cannot take for what it is",
+                of.name, to.name
+            );
+            return Err(unfit(&of.name, text));
+        }
+        fit(value, &of.name, to)
     }
 }
 
 /// A value in the kind of the field that takes it.
 pub(super) fn fit(value: Option<Value>, from: &str, to: &BoundField) -> Cell {
-    let refuse = |error: ConvertError| {
-        Box::new(Rejection {
-            code: "value.does_not_fit".to_owned(),
-            message: format!("\"{from}\" cannot become \"{}\": {error}", to.name),
-            field: Some(from.to_owned()),
-            digest: None,
-            skipped: false,
-            waits_for: None,
-        })
-    };
+    let refuse = |error: ConvertError| unfit(from, format!("\"{from}\" cannot become \"{}\": {error}", to.name));
     value.map(|value| value.convert(to.kind)).transpose().map_err(refuse)
+}
+
+fn unfit(field: &str, message: String) -> Box<Rejection> {
+    Box::new(Rejection {
+        code: "value.does_not_fit".to_owned(),
+        message,
+        field: Some(field.to_owned()),
+        digest: None,
+        skipped: false,
+        waits_for: None,
+    })
 }
 
 pub(super) fn unusable(function: &FunctionRef, error: &PluginError) -> SyncError {

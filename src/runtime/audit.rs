@@ -17,7 +17,7 @@ use crate::pipeline::transform::Mapped;
 use crate::pipeline::{Pipeline, apply};
 use crate::plugin::Plugins;
 use crate::record::{Key, Record};
-use crate::value::Value;
+use crate::value::{Kind, Value, canonical_decimal};
 
 /// Records read of each side at a time.
 const BATCH: usize = 2_000;
@@ -123,8 +123,14 @@ fn compare(a: &Key, b: &Key, as_text: bool) -> Ordering {
     if !as_text {
         return a.cmp(b);
     }
-    let text = |key: &Key| key.0.iter().map(|value| value.to_text().unwrap_or_default()).collect::<Vec<_>>();
+    let text = |key: &Key| key.0.iter().map(ordered_text).collect::<Vec<_>>();
     text(a).cmp(&text(b))
+}
+
+/// The canonical text. Systems print a number with zeros at its end, or without.
+fn ordered_text(value: &Value) -> String {
+    let text = value.to_text().unwrap_or_default();
+    if value.kind() == Kind::Decimal { canonical_decimal(&text) } else { text }
 }
 
 /// A record of one side, with what it is ordered by: its correlation value in the target's terms.

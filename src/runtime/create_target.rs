@@ -40,8 +40,10 @@ pub(super) async fn describe(
         Err(error) if config.create_target && is_missing(&error) => error,
         described => return Ok((described?, None)),
     };
-    let schemas =
-        Ends { source: source.clone(), target: Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new() } };
+    let schemas = Ends {
+        source: source.clone(),
+        target: Schema { columns: Vec::new(), key: Vec::new(), unique: Vec::new(), view: false },
+    };
     let answered = ask(config, &schemas, plugins).await.map_err(OpenError::Configuration)?;
     let others = match looked_up(config, &schemas).await {
         Err(OpenError::System(error)) if is_missing(&error) => BTreeMap::new(),

@@ -18,7 +18,8 @@ pub async fn missing(config: &PairConfig, checked: &Checked) -> Result<Vec<Probl
     }
     let connectors = connectors(config)?;
     for end in [End::Source, End::Target] {
-        if end == End::Target && checked.absent.is_some() {
+        // A view has no indexes of its own.
+        if (end == End::Target && checked.absent.is_some()) || checked.schemas.get(end).view {
             continue;
         }
         let endpoint = endpoint(config, end);

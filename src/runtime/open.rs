@@ -95,6 +95,7 @@ pub async fn check(config: &PairConfig, plugins: &dyn Plugins) -> Result<Checked
     let (target, absent) = create_target::describe(config, &connectors, &source, plugins).await?;
     let schemas = Ends { source, target };
     let mut problems = polling_problems(config, &schemas);
+    problems.extend(view_problems(config, &schemas));
     let answered = match ask(config, &schemas, plugins).await {
         Ok(answered) => answered,
         Err(more) => {
@@ -169,6 +170,27 @@ fn polling_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem>
             let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
             let text = format!("the {} \"{}\" has no column \"{name}\"", end.name(), endpoint.collection);
             problems.push(suggested(Problem::error("mapping.unknown_field", &endpoint.at, text), name, &names));
+        }
+    }
+    problems
+}
+
+/// Of a view records are read, by polling; nothing else.
+fn view_problems(config: &PairConfig, schemas: &Ends<Schema>) -> Vec<Problem> {
+    let flows = Ends { source: config.source_to_target, target: config.target_to_source };
+    let mut problems = Vec::new();
+    for end in [End::Source, End::Target].into_iter().filter(|end| schemas.get(*end).view) {
+        let endpoint = endpoint(config, end);
+        let what = format!("the {} \"{}\" is a view", end.name(), endpoint.collection);
+        let mut wrong = |why: &str, hint: &str| {
+            problems.push(Problem::error("mapping.view", &endpoint.at, format!("{what}: {why}")).suggest(hint));
+        };
+        if *flows.get(end.other()) {
+            let hint = if end == End::Source { "\"sync_type\": \"one_way\"" } else { "name the table behind it" };
+            wrong("nothing can be written to it", hint);
+        } else if config.capture != CaptureMethod::Polling {
+            let hint = "\"change_detection\": \"polling\" in \"performance_settings\", and \"updated_at\": \"COLUMN\" at the endpoint";
+            wrong("it has no triggers and no log, so its changes are found by polling only", hint);
         }
     }
     problems
@@ -307,11 +329,13 @@ async fn open_side(
     (end, consumer, looks): (End, &str, bool),
 ) -> Result<Side, SyncError> {
     let endpoint = endpoint(config, end);
+    // A side whose changes nobody asks for needs no column to be polled by; triggers are made only by who asks.
+    let polls_in_vain = config.capture == CaptureMethod::Polling && !binding.flows.get(end);
     let options = OpenOptions {
         fields: binding.layouts.get(end).iter().map(|name| name.to_string()).collect(),
         correlation: binding.correlation.get(end).clone(),
         consumer: consumer.to_owned(),
-        capture: config.capture,
+        capture: if polls_in_vain { CaptureMethod::DatabaseTriggers } else { config.capture },
         updated_at: endpoint.updated_at.clone(),
         looks,
         overlap: POLLING_OVERLAP,

@@ -117,11 +117,12 @@ impl Table {
                 nullable: *name != "id",
                 has_default: *name == "id" && self.generates,
                 writable: true,
+                keeps: crate::connector::Keeps::default(),
             }
         };
         let others = &self.columns[1..self.columns.len() - FIELDS];
         let unique = ["id"].iter().chain(others).map(|name| vec![(*name).to_owned()]).collect();
-        Schema { columns: self.columns.iter().map(column).collect(), key: vec!["id".to_owned()], unique }
+        Schema { columns: self.columns.iter().map(column).collect(), key: vec!["id".to_owned()], unique, view: false }
     }
 
     pub(super) fn place(&self, column: &str) -> usize {

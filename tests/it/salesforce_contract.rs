@@ -44,6 +44,7 @@ fn endpoint(sandbox: &Sandbox, object: &str) -> Endpoint {
         collection: object.to_owned(),
         filter: None,
         updated_at: None,
+        key: Vec::new(),
         external_id: None,
         bulk_threshold: None,
         timeout: None,

@@ -67,6 +67,7 @@ impl Fixture for SqliteFixture {
             collection: TABLE.to_owned(),
             filter: None,
             updated_at: None,
+            key: Vec::new(),
             external_id: None,
             bulk_threshold: None,
             timeout: None,

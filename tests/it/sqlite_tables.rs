@@ -25,7 +25,7 @@ fn text(value: &str) -> Value {
 #[tokio::test]
 async fn what_is_no_table_is_refused() {
     let view = refusal(&["CREATE TABLE t (id INTEGER PRIMARY KEY)", "CREATE VIEW People AS SELECT * FROM t"]).await;
-    assert_eq!((view.kind, view.code), (ErrorKind::SchemaMismatch, "sqlite.not_a_table"));
+    assert_eq!((view.kind, view.code), (ErrorKind::SchemaMismatch, "sqlite.no_key"));
     let search = refusal(&["CREATE VIRTUAL TABLE People USING fts5(body)"]).await;
     assert_eq!(search.code, "sqlite.not_a_table");
     let own = refusal(&["CREATE TABLE other (id INTEGER PRIMARY KEY)"]).await;

@@ -50,4 +50,6 @@ mod postgres_values;
 mod postgres_write;
 mod refusals;
 mod salesforce;
+mod schemas;
 mod sync;
+mod types;

@@ -23,6 +23,7 @@ fn endpoint(database: &Database, collection: &str) -> Endpoint {
         collection: collection.to_owned(),
         filter: None,
         updated_at: None,
+        key: Vec::new(),
         external_id: None,
         bulk_threshold: None,
         timeout: None,
@@ -312,7 +313,8 @@ async fn what_cannot_be_followed_is_refused_with_advice() {
         .await;
     let engine = describe(&database, "plain").await.unwrap_err();
     assert!(engine.code == "mysql.engine" && engine.message.contains("InnoDB"), "{engine}");
-    assert_eq!(describe(&database, "seen").await.unwrap_err().code, "mysql.not_a_table");
+    let view = describe(&database, "seen").await.unwrap_err();
+    assert!(view.code == "mysql.no_key" && view.message.contains("\"key\""), "{view}");
     let mut wrong = endpoint(&database, "plain");
     wrong.credentials.password = Some(Secret::new("hunter2"));
     let error = Mysql::default().describe(&wrong).await.unwrap_err();

@@ -23,6 +23,7 @@ pub(crate) fn endpoint(url: &str, table: &str) -> Endpoint {
         collection: table.to_owned(),
         filter: None,
         updated_at: None,
+        key: Vec::new(),
         external_id: None,
         bulk_threshold: None,
         timeout: None,

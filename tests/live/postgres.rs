@@ -111,6 +111,7 @@ pub(crate) fn endpoint(url: &str, collection: &str) -> Endpoint {
         collection: collection.to_owned(),
         filter: None,
         updated_at: None,
+        key: Vec::new(),
         external_id: None,
         bulk_threshold: None,
         timeout: None,

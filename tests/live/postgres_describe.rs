@@ -108,7 +108,7 @@ async fn a_missing_table_is_answered_with_near_names() {
         let error = describe(&db.endpoint("nothing_like_it")).await.unwrap_err();
         assert!(!error.to_string().contains("did you mean"));
         let error = describe(&db.endpoint("seen")).await.unwrap_err();
-        assert_error(&error, "postgres.not_a_table", &["public.seen is a view"]);
+        assert_error(&error, "postgres.no_key", &["public.seen is a view", "\"key\""]);
     })
     .await;
 }

@@ -156,12 +156,20 @@ mod tests {
 
     fn column(name: &str, kind: Kind, writable: bool) -> Column {
         let native_type = String::new();
-        Column { name: name.to_owned(), kind, native_type, nullable: true, has_default: false, writable }
+        Column {
+            name: name.to_owned(),
+            kind,
+            native_type,
+            nullable: true,
+            has_default: false,
+            writable,
+            keeps: Default::default(),
+        }
     }
 
     fn schema(columns: Vec<Column>, key: &str, unique: &[&str]) -> Schema {
         let sets = std::iter::once(key).chain(unique.iter().copied()).map(|name| vec![name.to_owned()]);
-        Schema { columns, key: vec![key.to_owned()], unique: sets.collect() }
+        Schema { columns, key: vec![key.to_owned()], unique: sets.collect(), view: false }
     }
 
     #[test]

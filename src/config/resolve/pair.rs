@@ -35,6 +35,10 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
     let mut planned = Planned::default();
     let sync_type = sync_type::sync_type(context, &scope);
     let key = key(context, &scope);
+    if let Some(key) = &key {
+        source.key.clone_from(&key.source);
+        target.key.clone_from(&key.target);
+    }
     let mappings = field_mappings::fields(context, &scope, key.as_ref(), sync_type);
     let systems = Ends { source: &*source.name, target: &*target.name };
     let conflict = conflict_resolution::policy(context, &scope, &mappings, systems);

@@ -7,7 +7,7 @@ use super::errors::{Place, Sql};
 use super::options::Server;
 use super::table::{MyColumn, Table};
 use super::values::kind_of;
-use crate::connector::Column;
+use crate::connector::{Column, Keeps, view};
 use crate::error::{ErrorKind, Result, SyncError};
 
 /// Near names that a message lists at most.
@@ -21,14 +21,27 @@ struct Found {
     name: String,
     kind: String,
     engine: Option<String>,
+    view: bool,
 }
 
 /// Describes the endpoint's table.
-pub(super) async fn describe(connection: &mut MySqlConnection, server: &Server, collection: &str) -> Result<Table> {
+pub(super) async fn describe(
+    connection: &mut MySqlConnection,
+    server: &Server,
+    (collection, view_key): (&str, &[String]),
+) -> Result<Table> {
     let found = locate(connection, server, collection).await?;
     let place = Place { table: Some(format!("{}.{}", found.database, found.name)), ..server.place.clone() };
     let failed = |error| place.failed("reading the catalogue", error);
-    let columns = columns(connection, &found).await.map_err(failed)?;
+    let mut columns = columns(connection, &found).await.map_err(failed)?;
+    let Found { database, name, .. } = &found;
+    if found.view {
+        let key = view::keyed_by(columns.iter_mut().map(|column| &mut column.column), view_key).map_err(|why| {
+            place.error(ErrorKind::SchemaMismatch, "mysql.no_key", format_args!("{database}.{name} {why}"))
+        })?;
+        let (database, name) = (found.database, found.name);
+        return Ok(Table { database, name, columns, unique: vec![key.clone()], key, view: true });
+    }
     let keys = keys(connection, &found).await.map_err(failed)?;
     let not_null = |fields: &[String]| {
         fields.iter().all(|field| columns.iter().any(|column| column.name() == field && !column.column.nullable))
@@ -42,7 +55,7 @@ pub(super) async fn describe(connection: &mut MySqlConnection, server: &Server, 
         )
     })?;
     let unique = keys.into_iter().map(|key| key.fields).collect();
-    Ok(Table { database: found.database, name: found.name, columns, key, unique })
+    Ok(Table { database: found.database, name: found.name, columns, key, unique, view: false })
 }
 
 /// The tables that a name can mean, best first: as it stands, then as `database.table`.
@@ -60,8 +73,11 @@ async fn locate(connection: &mut MySqlConnection, server: &Server, collection: &
         let refused = |code, what: &str| {
             Err(place.error(ErrorKind::SchemaMismatch, code, format_args!("{}.{} {what}", found.database, found.name)))
         };
+        if found.view {
+            return Ok(found);
+        }
         if found.kind != "BASE TABLE" {
-            return refused("mysql.not_a_table", "is no table of its own; only those are kept in step");
+            return refused("mysql.not_a_table", "is neither a table nor a view; only those are kept in step");
         }
         let transactions = found.engine.as_deref().is_some_and(|engine| ["InnoDB", "ROCKSDB"].contains(&engine));
         if !transactions {
@@ -91,7 +107,9 @@ async fn look_up(connection: &mut MySqlConnection, database: &str, name: &str) -
         let any_case = row.try_get_unchecked::<i64, _>(4)? > 0;
         let (of, table) = (text(row, 0)?, text(row, 1)?);
         if any_case || (of == database && table == name) {
-            found = Some(Found { database: of, name: table, kind: text(row, 2)?, engine: row.try_get_unchecked(3)? });
+            let kind = text(row, 2)?;
+            let view = kind == "VIEW";
+            found = Some(Found { database: of, name: table, kind, engine: row.try_get_unchecked(3)?, view });
         }
     }
     Ok(found)
@@ -159,13 +177,27 @@ fn column(row: &MySqlRow, json: &[String]) -> Sql<MyColumn> {
     let auto_increment = extra.contains("auto_increment");
     // MariaDB says of a column without a default that it is null, where null may be stored.
     let has_default = number(4)? != 0 || auto_increment || extra.contains("default_generated");
-    let padded = matches!(data_type.as_str(), "char" | "binary");
+    let (fraction, length) = (small(9)?, usize::try_from(number(10)?).ok());
+    let keeps = Keeps {
+        second_digits: matches!(data_type.as_str(), "time" | "datetime" | "timestamp").then_some(fraction),
+        rounded_to: None,
+        single: data_type == "float",
+        no_blanks_at_end: data_type == "char",
+        filled_to: length.filter(|_| data_type == "binary"),
+        // MariaDB's is a text.
+        json_by_meaning: data_type == "json",
+        bits: data_type == "bit" && kind != crate::value::Kind::Boolean,
+        anything: false,
+        set: data_type == "set",
+    };
+    let sized = matches!(data_type.as_str(), "char" | "varchar" | "binary");
     Ok(MyColumn {
         unsigned: data_type == "bit" || native.contains("unsigned"),
         digits: small(7)?,
         scale: small(8)?,
-        fraction: small(9)?,
-        padded_to: if padded { usize::try_from(number(10)?).ok() } else { None },
+        fraction,
+        length: length.filter(|_| sized),
+        members: members(&native),
         auto_increment,
         data_type,
         column: Column {
@@ -175,8 +207,29 @@ fn column(row: &MySqlRow, json: &[String]) -> Sql<MyColumn> {
             nullable,
             has_default: has_default && !generated,
             writable: !generated,
+            keeps,
         },
     })
+}
+
+/// The values that an `enum` or a `set` has: `enum('a','it''s')`.
+fn members(native: &str) -> Vec<String> {
+    let listed = ["enum(", "set("].iter().find_map(|name| native.strip_prefix(name)?.strip_suffix(')'));
+    let mut members = Vec::new();
+    let mut letters = listed.unwrap_or_default().chars().peekable();
+    while letters.next_if_eq(&'\'').is_some() {
+        let mut member = String::new();
+        while let Some(letter) = letters.next() {
+            // Inside a member a quote is doubled.
+            if letter == '\'' && letters.next_if_eq(&'\'').is_none() {
+                break;
+            }
+            member.push(letter);
+        }
+        members.push(member);
+        letters.next_if_eq(&',');
+    }
+    members
 }
 
 /// Columns that a check of their own holds to JSON: `json_valid(...)`.
@@ -241,6 +294,13 @@ async fn keys(connection: &mut MySqlConnection, table: &Found) -> Sql<Vec<Unique
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_are_read_as_they_were_declared() {
+        assert_eq!(members("enum('a','it''s','','x,y')"), ["a", "it's", "", "x,y"]);
+        assert_eq!(members("set('a')"), ["a"]);
+        assert!(members("varchar(5)").is_empty());
+    }
 
     #[test]
     fn names_are_taken_as_they_stand_then_cut_at_the_dot() {

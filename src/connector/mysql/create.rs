@@ -8,7 +8,7 @@ use super::options::Server;
 use super::table::{Table, quote};
 use super::values::kind_of;
 use crate::connector::change_log::list;
-use crate::connector::{Blueprint, Creation, NewColumn, columns_by_index, without_index};
+use crate::connector::{Blueprint, Creation, Keeps, NewColumn, columns_by_index, without_index};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -56,7 +56,7 @@ pub(super) fn creation(server: &Server, collection: &str, blueprint: &Blueprint)
             let native = type_of(column);
             let data_type = native.split(['(', ' ']).next().unwrap_or_default().to_owned();
             let kind = kind_of(&data_type, &native);
-            (native, kind)
+            (native, kind, Keeps::default())
         },
         "bigint",
     );

@@ -44,13 +44,13 @@ impl Connector for Mysql {
     async fn describe(&self, endpoint: &Endpoint) -> Result<Schema> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        Ok(catalogue::describe(&mut connection, &server, &endpoint.collection).await?.schema())
+        Ok(catalogue::describe(&mut connection, &server, (&endpoint.collection, &endpoint.key)).await?.schema())
     }
 
     async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let table = catalogue::describe(&mut connection, &server, (&endpoint.collection, &endpoint.key)).await?;
         if table.key != schema.key {
             let place = errors::Place { table: Some(table.label()), ..server.place };
             let message = "the key was altered since the table was described";
@@ -75,7 +75,7 @@ impl Connector for Mysql {
     async fn addition(&self, endpoint: &Endpoint, column: &NewColumn) -> Result<String> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let table = catalogue::describe(&mut connection, &server, (&endpoint.collection, &endpoint.key)).await?;
         create::addition(&server.place, &table, column)
     }
 
@@ -89,7 +89,8 @@ impl Connector for Mysql {
             return Ok(Vec::new());
         }
         let server = options::Server::of(endpoint)?;
-        let table = catalogue::describe(&mut server.connect().await?, &server, &endpoint.collection).await?;
+        let table =
+            catalogue::describe(&mut server.connect().await?, &server, (&endpoint.collection, &endpoint.key)).await?;
         let options = OpenOptions {
             fields: schema.key.clone(),
             correlation: Vec::new(),
@@ -105,7 +106,7 @@ impl Connector for Mysql {
     async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let table = catalogue::describe(&mut connection, &server, (&endpoint.collection, &endpoint.key)).await?;
         let missing = create::missing_indexes(&mut connection, &table, wanted).await;
         missing.map_err(|error| server.place.failed("reading the indexes", error))
     }

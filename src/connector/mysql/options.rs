@@ -26,10 +26,12 @@ const PING_AFTER: Duration = Duration::from_secs(5);
 const DEFAULT_PORT: u16 = 3306;
 
 /// What makes every session the same: a value that does not fit is an error, 0 is a key like any other, times are UTC, and a
-/// transaction locks the rows that it finds, not the gaps between them. A scan may be read slowly.
+/// transaction locks the rows that it finds, not the gaps between them. A scan may be read slowly, and a statement may take its time: how
+/// long a silent server is waited for is `timeout_seconds`. (The first comment is for MariaDB, which skips the second; MySQL does the reverse.)
 const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', \
      autocommit = 1, foreign_key_checks = 1, unique_checks = 1, sql_auto_is_null = 0, lock_wait_timeout = 10, \
-     innodb_lock_wait_timeout = 10, net_write_timeout = 3600; \
+     innodb_lock_wait_timeout = 10, net_write_timeout = 3600 \
+     /*M!100108 , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// A server, database and user.
@@ -202,6 +204,7 @@ mod tests {
             collection: "t".to_owned(),
             filter: None,
             updated_at: None,
+            key: Vec::new(),
             external_id: None,
             bulk_threshold: None,
             timeout: None,

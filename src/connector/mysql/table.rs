@@ -28,8 +28,10 @@ pub(super) struct MyColumn {
     pub(super) scale: u32,
     /// Digits of a second's fraction.
     pub(super) fraction: u32,
-    /// Length of a type that is padded: `CHAR(n)`, `BINARY(n)`.
-    pub(super) padded_to: Option<usize>,
+    /// Characters of a `CHAR(n)` or `VARCHAR(n)`, bytes of a `BINARY(n)`.
+    pub(super) length: Option<usize>,
+    /// The values that an `ENUM` or a `SET` has.
+    pub(super) members: Vec<String>,
     /// `AUTO_INCREMENT`.
     pub(super) auto_increment: bool,
 }
@@ -136,8 +138,16 @@ impl MyColumn {
             (Kind::Decimal | Kind::Date | Kind::Time | Kind::Instant | Kind::Local | Kind::Uuid, other) => other,
         };
         let column = Column { name: format!("k{index}"), ..self.column.clone() };
-        let padded_to = None;
-        Self { column, data_type: data_type.to_owned(), fraction: 6, padded_to, auto_increment: false, ..self.clone() }
+        let (length, members) = (None, Vec::new());
+        Self {
+            column,
+            data_type: data_type.to_owned(),
+            fraction: 6,
+            length,
+            members,
+            auto_increment: false,
+            ..self.clone()
+        }
     }
 
     /// Definition of a change table's column. An instant keeps its type: converted to another it would take the writer's time zone.
@@ -190,6 +200,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<MyColumn>,
     /// Primary key, or a unique key without nulls.
     pub(super) key: Vec<String>,
+    /// A view: nothing is written to it, and the key is what the configuration says.
+    pub(super) view: bool,
     /// Field sets of unique keys over whole columns.
     pub(super) unique: Vec<Vec<String>>,
 }
@@ -221,6 +233,7 @@ impl Table {
             columns: self.columns.iter().map(|column| column.column.clone()).collect(),
             key: self.key.clone(),
             unique: self.unique.clone(),
+            view: self.view,
         }
     }
 }

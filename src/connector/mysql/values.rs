@@ -18,7 +18,12 @@ const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 const DAYS: std::ops::RangeInclusive<i64> = -719_528..=2_932_896;
 
 const OUT_OF_RANGE: &str = "is out of the range of dates and times that MySQL has";
+const YEARS: std::ops::RangeInclusive<i64> = 1901..=2155;
+const NO_YEAR: &str = "is no year of the column: 0, or 1901 to 2155";
+const NO_MEMBER: &str = "is none of the values that the column has (their spelling counts)";
+const TOO_LONG: &str = "is longer than the column, whose blanks at the end the server would cut";
 const NOT_FINITE: &str = "is not a number or infinite, which MySQL cannot store";
+const TOO_LARGE: &str = "is larger than a single-precision number can be";
 const TOO_PRECISE: &str = "does not fit the digits that the column has";
 
 /// The kind of a type; every other type (enums, sets, addresses) is text.
@@ -90,8 +95,20 @@ pub(super) fn encode(column: &MyColumn, value: &Value) -> Result<Bind, &'static 
     Ok(match value {
         Value::Null => Bind::Null,
         Value::Boolean(value) => Bind::Int(i64::from(*value)),
+        // The server would take 5 for 2005, and a negative number for the bits of its complement.
+        Value::Int(value) if column.data_type == "year" && *value != 0 && !YEARS.contains(value) => {
+            return Err(NO_YEAR);
+        }
+        Value::Int(value) if column.data_type == "bit" && *value < 0 => return Err(TOO_PRECISE),
         Value::Int(value) => Bind::Int(*value),
         Value::Float(value) if !value.is_finite() => return Err(NOT_FINITE),
+        // A single's shortest text may lie a little beyond the largest single.
+        Value::Float(value) if column.data_type == "float" => {
+            match single(*value).filter(|single| single.is_finite()) {
+                Some(single) => Bind::Float(f64::from(single)),
+                None => return Err(TOO_LARGE),
+            }
+        }
         Value::Float(value) => Bind::Float(*value),
         // As a number: a text would be compared as a double, and is taken for bytes by a BIT.
         Value::Decimal(text) if column.unsigned && column.kind() == Kind::Int => {
@@ -99,7 +116,8 @@ pub(super) fn encode(column: &MyColumn, value: &Value) -> Result<Bind, &'static 
             number.map_err(|_| TOO_PRECISE)?
         }
         Value::Decimal(text) => Bind::Text(decimal(column, text)?),
-        Value::Text(text) | Value::Json(text) => Bind::Text(text.clone()),
+        Value::Text(text) => Bind::Text(text_in(column, text)?),
+        Value::Json(text) => Bind::Text(text.clone()),
         Value::Bytes(bytes) => Bind::Bytes(bytes.clone()),
         Value::Date(days) if DAYS.contains(&i64::from(*days)) => text_of(value),
         Value::Time(micros) if (0..=MICROS_PER_DAY).contains(micros) => text_of(&Value::Time(cut(column, *micros))),
@@ -109,6 +127,27 @@ pub(super) fn encode(column: &MyColumn, value: &Value) -> Result<Bind, &'static 
         Value::Date(_) | Value::Time(_) | Value::Instant(_) | Value::Local(_) => return Err(OUT_OF_RANGE),
         Value::Uuid(_) => text_of(value),
     })
+}
+
+/// The text, where the column takes it for no other. The server would take digits for a member's number, other cases for the same, and cut
+/// blanks that are too many.
+fn text_in(column: &MyColumn, text: &str) -> Result<String, &'static str> {
+    let is_member = |part: &str| column.members.iter().any(|member| member == part);
+    match column.data_type.as_str() {
+        "enum" if !is_member(text) => Err(NO_MEMBER),
+        "set" if !text.is_empty() && !text.split(',').all(is_member) => Err(NO_MEMBER),
+        "varchar" if text.ends_with(' ') && column.length.is_some_and(|length| text.chars().count() > length) => {
+            Err(TOO_LONG)
+        }
+        "set" => Ok(in_order(column, text)),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The members of a set in the order in which the server has them.
+fn in_order(column: &MyColumn, text: &str) -> String {
+    let named = |member: &&String| text.split(',').any(|part| part == member.as_str());
+    column.members.iter().filter(named).map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn text_of(value: &Value) -> Bind {
@@ -200,11 +239,12 @@ pub(super) fn is_stored(column: &MyColumn, stored: &Value, wanted: &Value) -> bo
         (Value::Float(stored), Value::Float(wanted)) if column.data_type == "float" => {
             single(*stored) == single(*wanted)
         }
-        (Value::Text(stored), Value::Text(wanted)) if column.padded_to.is_some() => {
+        (Value::Text(stored), Value::Text(wanted)) if column.data_type == "char" => {
             stored == wanted.trim_end_matches(' ')
         }
-        (Value::Bytes(stored), Value::Bytes(wanted)) => match column.padded_to {
-            Some(length) if wanted.len() < length => {
+        (Value::Text(stored), Value::Text(wanted)) if column.data_type == "set" => *stored == in_order(column, wanted),
+        (Value::Bytes(stored), Value::Bytes(wanted)) => match column.length {
+            Some(length) if column.data_type == "binary" && wanted.len() < length => {
                 stored.strip_prefix(wanted.as_slice()).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
             }
             _ => stored == wanted,
@@ -239,13 +279,15 @@ mod tests {
                 nullable: true,
                 has_default: false,
                 writable: true,
+                keeps: crate::connector::Keeps::default(),
             },
             data_type: data_type.to_owned(),
             unsigned: false,
             digits: 5,
             scale: 2,
             fraction: 3,
-            padded_to: Some(4),
+            length: Some(4),
+            members: ["b", "a", "it's"].map(str::to_owned).into(),
             auto_increment: false,
         }
     }
@@ -296,6 +338,24 @@ mod tests {
         let text = Bind::Text("1969-12-31 23:59:59.999".into());
         assert_eq!(encoded("datetime", Value::Local(-1)), Ok(text.clone()));
         assert_eq!(encoded("timestamp", Value::Instant(-1)), Ok(text));
+    }
+
+    #[test]
+    fn nothing_is_taken_for_another_value() {
+        let text = |data_type: &str, text: &str| encode(&column(data_type, Kind::Text), &Value::Text(text.into()));
+        assert_eq!(text("enum", "it's"), Ok(Bind::Text("it's".into())));
+        for other in ["1", "A", "", "a "] {
+            assert_eq!(text("enum", other), Err(NO_MEMBER), "{other}");
+        }
+        assert_eq!(text("set", "a,b,a"), Ok(Bind::Text("b,a".into())));
+        assert_eq!(text("set", ""), Ok(Bind::Text(String::new())));
+        assert_eq!(text("set", "3"), Err(NO_MEMBER));
+        assert_eq!(text("varchar", "abcd "), Err(TOO_LONG));
+        assert_eq!(text("varchar", "abc "), Ok(Bind::Text("abc ".into())));
+        let int = |data_type: &str, value| encode(&column(data_type, Kind::Int), &Value::Int(value));
+        assert_eq!(int("year", 5), Err(NO_YEAR));
+        assert_eq!(int("year", 2155), Ok(Bind::Int(2155)));
+        assert_eq!(int("bit", -1), Err(TOO_PRECISE));
     }
 
     #[test]

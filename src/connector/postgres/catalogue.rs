@@ -7,7 +7,8 @@ use super::errors::{Place, Sql};
 use super::options::Server;
 use super::table::{Compare, PgColumn, Table};
 use super::values;
-use crate::connector::Column;
+use crate::config::Endpoint;
+use crate::connector::{Column, Keeps, view};
 use crate::error::{ErrorKind, Result, SyncError};
 
 /// Near names that a message lists at most.
@@ -46,12 +47,19 @@ pub(super) fn split_name(text: &str) -> Option<Vec<String>> {
 }
 
 /// Describes the endpoint's table.
-pub(super) async fn describe(connection: &mut PgConnection, server: &Server, collection: &str) -> Result<Table> {
+pub(super) async fn describe(connection: &mut PgConnection, server: &Server, endpoint: &Endpoint) -> Result<Table> {
     let place = &server.place;
-    let (oid, schema, name) = locate(connection, server, collection).await?;
+    let (oid, schema, name, view) = locate(connection, server, &endpoint.collection).await?;
     let place = Place { server: place.server.clone(), table: Some(format!("{schema}.{name}")) };
     let failed = |error| place.failed("reading the catalogue", error);
-    let columns = columns(connection, oid).await.map_err(failed)?;
+    let mut columns = columns(connection, oid).await.map_err(failed)?;
+    if view {
+        let key =
+            view::keyed_by(columns.iter_mut().map(|column| &mut column.column), &endpoint.key).map_err(|why| {
+                place.error(ErrorKind::SchemaMismatch, "postgres.no_key", format_args!("{schema}.{name} {why}"))
+            })?;
+        return Ok(Table { schema, name, columns, unique: vec![key.clone()], key, view });
+    }
     let keys = keys(connection, oid).await.map_err(failed)?;
     let not_null = |fields: &[String]| {
         fields.iter().all(|field| columns.iter().any(|column| column.name() == field && !column.column.nullable))
@@ -67,10 +75,15 @@ pub(super) async fn describe(connection: &mut PgConnection, server: &Server, col
         },
     )?;
     let unique = keys.into_iter().filter(|key| key.immediate).map(|key| key.fields).collect();
-    Ok(Table { schema, name, columns, key, unique })
+    Ok(Table { schema, name, columns, key, unique, view })
 }
 
-async fn locate(connection: &mut PgConnection, server: &Server, collection: &str) -> Result<(i64, String, String)> {
+/// Number, schema and name, and whether it is read only: a view, a materialized view, or a table of another server.
+async fn locate(
+    connection: &mut PgConnection,
+    server: &Server,
+    collection: &str,
+) -> Result<(i64, String, String, bool)> {
     let place = &server.place;
     let wanted = candidates(&server.schema, collection);
     let (schemas, names): (Vec<&str>, Vec<&str>) =
@@ -91,21 +104,7 @@ async fn locate(connection: &mut PgConnection, server: &Server, collection: &str
         Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
     };
     let (oid, schema, name, relation) = read().map_err(|error| place.failed("looking for the table", error))?;
-    match relation.as_str() {
-        "r" | "p" => Ok((oid, schema, name)),
-        other => {
-            let what = match other {
-                "v" => "a view",
-                "m" => "a materialized view",
-                _ => "a foreign table",
-            };
-            Err(place.error(
-                ErrorKind::SchemaMismatch,
-                "postgres.not_a_table",
-                format_args!("{schema}.{name} is {what}; only tables are kept in step"),
-            ))
-        }
-    }
+    Ok((oid, schema, name, !matches!(relation.as_str(), "r" | "p")))
 }
 
 async fn missing(connection: &mut PgConnection, server: &Server, collection: &str) -> SyncError {
@@ -145,12 +144,13 @@ fn near_names(schema: &str, collection: &str, names: &[(String, String)]) -> Vec
 }
 
 const COLUMNS: &str = "WITH RECURSIVE base AS ( \
-       SELECT t.oid AS declared, t.oid, t.typtype, t.typbasetype, t.typnotnull, t.typdefault IS NOT NULL AS has_default FROM pg_type t \
+       SELECT t.oid AS declared, t.oid, t.typtype, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault IS NOT NULL AS has_default FROM pg_type t \
        WHERE t.oid IN (SELECT atttypid FROM pg_attribute WHERE attrelid = $1::bigint::oid) \
      UNION ALL \
-       SELECT b.declared, t.oid, t.typtype, t.typbasetype, b.typnotnull OR t.typnotnull, b.has_default OR t.typdefault IS NOT NULL \
+       SELECT b.declared, t.oid, t.typtype, t.typbasetype, greatest(b.typtypmod, t.typtypmod), b.typnotnull OR t.typnotnull, b.has_default OR t.typdefault IS NOT NULL \
        FROM base b JOIN pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd') \
      SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS native, format_type(t.oid, -1) AS cast_type, \
+       format_type(t.oid, greatest(a.atttypmod, b.typtypmod)) AS base_type, \
        n.nspname::text AS type_schema, t.typname::text AS type_name, \
        NOT (a.attnotnull OR b.typnotnull) AS nullable, \
        a.atthasdef OR a.attidentity <> '' OR b.has_default AS has_default, \
@@ -180,6 +180,20 @@ fn column(row: &PgRow) -> Sql<PgColumn> {
         _ => false,
     };
     let generated: bool = row.try_get("generated")?;
+    let base: String = row.try_get("base_type")?;
+    let digits = digits(&base);
+    let length = digits.filter(|_| built_in == "varchar").and_then(|(length, _)| usize::try_from(length).ok());
+    let keeps = Keeps {
+        second_digits: digits.filter(|_| built_in.starts_with("time")).map(|(digits, _)| digits),
+        rounded_to: digits.filter(|_| built_in == "numeric").map(|(_, scale)| scale),
+        single: built_in == "float4",
+        no_blanks_at_end: built_in == "bpchar",
+        filled_to: None,
+        json_by_meaning: built_in == "jsonb",
+        bits: matches!(built_in.as_str(), "bit" | "varbit"),
+        anything: false,
+        set: false,
+    };
     Ok(PgColumn {
         column: Column {
             name: row.try_get("name")?,
@@ -188,13 +202,22 @@ fn column(row: &PgRow) -> Sql<PgColumn> {
             nullable: row.try_get("nullable")?,
             has_default: row.try_get::<bool, _>("has_default")? && !generated,
             writable: !generated,
+            keeps,
         },
         cast: row.try_get("cast_type")?,
         built_in,
         compare: if exact { Compare::Native } else { Compare::Text },
+        length,
         identity_always: row.try_get("identity_always")?,
         default: row.try_get::<Option<String>, _>("default_expression")?.filter(|_| !generated),
     })
+}
+
+/// The numbers of a type: `numeric(10,2)` → 10 and 2, `timestamp(3) without time zone` → 3 and 0. A negative scale rounds to tens: as 0.
+fn digits(native: &str) -> Option<(u32, u32)> {
+    let (inside, _) = native.split_once('(')?.1.split_once(')')?;
+    let (first, second) = inside.split_once(',').unwrap_or((inside, "0"));
+    Some((first.trim().parse().ok()?, second.trim().parse().unwrap_or(0)))
 }
 
 struct UniqueKey {
@@ -222,6 +245,13 @@ async fn keys(connection: &mut PgConnection, oid: i64) -> Sql<Vec<UniqueKey>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_tell_their_numbers() {
+        assert_eq!(digits("numeric(10,2)"), Some((10, 2)));
+        assert_eq!(digits("timestamp(3) without time zone"), Some((3, 0)));
+        assert_eq!(digits("numeric"), None);
+    }
 
     #[test]
     fn names_are_taken_as_they_stand_then_cut_at_dots() {

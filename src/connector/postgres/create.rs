@@ -7,7 +7,7 @@ use super::errors::{Place, Sql, sqlstate};
 use super::options::Server;
 use super::table::Table;
 use crate::connector::change_log::{list, quote};
-use crate::connector::{Blueprint, Creation, NewColumn, without_index};
+use crate::connector::{Blueprint, Creation, Keeps, NewColumn, without_index};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -79,7 +79,14 @@ pub(super) fn creation(server: &Server, collection: &str, blueprint: &Blueprint)
     let statement = format!("CREATE TABLE {table} (\n  {}\n)", lines.join(",\n  "));
     let indexes = blueprint.indexes.iter().map(|fields| index(&table, fields));
     let statements = std::iter::once(statement).chain(indexes).collect();
-    let schema = blueprint.schema(|column| (type_of(column), kind_of(column)), "bigint");
+    let schema = blueprint.schema(
+        |column| {
+            let native = type_of(column);
+            let keeps = Keeps { json_by_meaning: native == "jsonb", ..Keeps::default() };
+            (native, kind_of(column), keeps)
+        },
+        "bigint",
+    );
     Ok(Creation { statements, schema })
 }
 

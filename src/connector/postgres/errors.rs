@@ -49,8 +49,8 @@ pub(super) fn class(error: &sqlx::Error) -> Class {
     }
     if is_lost(error) {
         Class::Unavailable
-    } else if matches!(error, sqlx::Error::RowNotFound) {
-        // Used by `write` for a record that cannot be told from others of its batch.
+    } else if matches!(error, sqlx::Error::RowNotFound | sqlx::Error::Encode(_)) {
+        // Used by `write` for a record that cannot be told from others of its batch, and by `upsert` for one whose key is another's.
         Class::Data
     } else {
         Class::Other
@@ -160,6 +160,9 @@ fn kind_and_code(class: Class) -> (ErrorKind, &'static str) {
 /// What the server said, without values, with the constraint and column it named.
 pub(super) fn said(error: &sqlx::Error) -> String {
     if let sqlx::Error::Io(error) = error {
+        return error.to_string();
+    }
+    if let sqlx::Error::Encode(error) = error {
         return error.to_string();
     }
     let sqlx::Error::Database(database) = error else { return error.to_string() };

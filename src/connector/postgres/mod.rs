@@ -46,13 +46,13 @@ impl Connector for Postgres {
     async fn describe(&self, endpoint: &Endpoint) -> Result<Schema> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        Ok(catalogue::describe(&mut connection, &server, &endpoint.collection).await?.schema())
+        Ok(catalogue::describe(&mut connection, &server, endpoint).await?.schema())
     }
 
     async fn open(&self, endpoint: &Endpoint, schema: &Schema, options: OpenOptions) -> Result<Side> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let table = catalogue::describe(&mut connection, &server, endpoint).await?;
         if table.key != schema.key {
             let place = errors::Place { table: Some(table.label()), ..server.place };
             return Err(place.error(
@@ -80,7 +80,7 @@ impl Connector for Postgres {
     async fn addition(&self, endpoint: &Endpoint, column: &NewColumn) -> Result<String> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let table = catalogue::describe(&mut connection, &server, endpoint).await?;
         create::addition(&server.place, &table, column)
     }
 
@@ -92,7 +92,7 @@ impl Connector for Postgres {
     async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {
         let server = options::Server::of(endpoint)?;
         let mut connection = server.connect().await?;
-        let table = catalogue::describe(&mut connection, &server, &endpoint.collection).await?;
+        let table = catalogue::describe(&mut connection, &server, endpoint).await?;
         let missing = create::missing_indexes(&mut connection, &table, wanted).await;
         missing.map_err(|error| server.place.failed("reading the indexes", error))
     }

@@ -53,7 +53,7 @@ pub(super) struct Item<'a> {
 pub(super) struct Plan<'a> {
     /// Steps and what each is done to.
     pub(super) steps: Vec<(Step, Vec<Item<'a>>)>,
-    /// Writes that no column can hold: their text has U+0000.
+    /// Writes that their columns cannot hold: see `Table::unfit`.
     pub(super) impossible: Vec<Item<'a>>,
     /// Writes that assume such a text: it cannot be there.
     pub(super) stale: Vec<Item<'a>>,
@@ -68,7 +68,7 @@ impl<'a> Plan<'a> {
         for (index, write) in writes.iter().enumerate() {
             let item = Item { index, write };
             let (key, written, assumed) = parts(&collection.table, write);
-            if written.is_some_and(|record| record.iter().any(|(_, value)| values::has_nul(value))) {
+            if written.is_some_and(|record| collection.table.unfit(record).is_some()) {
                 plan.impossible.push(item);
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Reads a table's pages in the order of (time, key) for `connector/polling` (layer 4). A row's version is its `xmin` and `ctid`.
+//! Reads a table's pages in the order of (time, key) for `connector/polling` (layer 4). A row's version is its `xmin` and `ctid`, a view's its content.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -42,6 +42,15 @@ impl TablePages {
         quote(&self.collection.table.name)
     }
 
+    /// What is another text for another content of row `row`. A view's rows have no place of their own.
+    fn version(&self, row: &str) -> String {
+        if self.collection.table.view {
+            format!("md5({row}::text)")
+        } else {
+            format!("{row}.xmin::text || {row}.ctid::text")
+        }
+    }
+
     /// A time without a zone may be that of any zone.
     fn ceiling(&self) -> &'static str {
         if self.updated_at.kind() == Kind::Instant {
@@ -80,10 +89,11 @@ impl TablePages {
         let filter =
             collection.filter.as_ref().map_or_else(|| "true".to_owned(), |filter| format!("({filter}\n) IS TRUE"));
         let sql = format!(
-            "SELECT {time}::text, {ceiling}::{cast}::text, {row}.xmin::text || {row}.ctid::text, {filter}, {key_texts}, {texts} \
+            "SELECT {time}::text, {ceiling}::{cast}::text, {version}, {filter}, {key_texts}, {texts} \
              FROM {table} WHERE isfinite({time}) AND ($1::text IS NULL OR {time} >= $1::text::{cast} - make_interval(secs => $2)) \
              {after} ORDER BY {time}, {keys} LIMIT $3",
             ceiling = self.ceiling(),
+            version = self.version(&row),
             key_texts = list(collection.key.iter().map(|column| column.text(&row))),
             texts = collection.texts(&row),
             table = collection.table.quoted(),

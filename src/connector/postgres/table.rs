@@ -1,8 +1,10 @@
 //! A table as the catalogue describes it, and the SQL that names its parts (layer 4). Every identifier in SQL comes from here.
 
+use super::values;
 use crate::connector::change_log::quote;
 use crate::connector::{Column, Schema};
-use crate::value::Kind;
+use crate::record::Record;
+use crate::value::{Kind, Value};
 
 /// How two values of a column are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(super) struct PgColumn {
     pub(super) built_in: String,
     /// How values are compared.
     pub(super) compare: Compare,
+    /// Characters of a `varchar(n)`.
+    pub(super) length: Option<usize>,
     /// `GENERATED ALWAYS AS IDENTITY`: an explicit value needs `OVERRIDING SYSTEM VALUE`, and none can be set by an update.
     pub(super) identity_always: bool,
     /// What the server fills it with, as an expression that we may evaluate ourselves.
@@ -71,11 +75,16 @@ impl PgColumn {
         format!("{text}::{}", self.cast)
     }
 
-    /// Whether the column of `row` equals a text expression, in a form that can use an index. Null equals nothing.
+    /// Whether the column of `row` equals a text expression, in a form that can use an index. Null equals nothing, and what the type takes for
+    /// equal (citext, collations) has to have the same text, too: another spelling is another record's.
     pub(super) fn matches(&self, row: &str, text: &str) -> String {
         // An integer that is too large for the column is simply not there.
         let cast = if self.kind() == Kind::Int { "bigint" } else { &self.cast };
-        format!("{} = {text}::{cast}", self.of(row))
+        let equal = format!("{} = {text}::{cast}", self.of(row));
+        match self.compare {
+            Compare::Native => equal,
+            Compare::Text => format!("{equal} AND {}", self.same(&self.of(row), &self.cast(text))),
+        }
     }
 
     /// Whether two expressions of the column's type are the same value; null is the same as null.
@@ -96,7 +105,8 @@ impl PgColumn {
             (Kind::Bytes, true) => format!("translate(encode({column}, 'base64'), E'\\n', '')"),
             (Kind::Instant, true) => format!("replace(({column} AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'"),
             (Kind::Local, true) => format!("replace({column}::text, ' ', 'T')"),
-            (Kind::Null | Kind::Boolean | Kind::Int | Kind::Decimal | Kind::Date | Kind::Time | Kind::Uuid, true) => {
+            (Kind::Decimal, true) => format!("trim_scale({column})::text"),
+            (Kind::Null | Kind::Boolean | Kind::Int | Kind::Date | Kind::Time | Kind::Uuid, true) => {
                 format!("{column}::text")
             }
         };
@@ -114,6 +124,23 @@ impl PgColumn {
     }
 }
 
+/// A value that cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unfit<'a> {
+    /// Its field.
+    pub(super) field: &'a str,
+    /// Code of the error.
+    pub(super) code: &'static str,
+    /// What is wrong with it.
+    pub(super) why: &'static str,
+}
+
+impl std::fmt::Display for Unfit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the value of \"{}\" {}", self.field, self.why)
+    }
+}
+
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
@@ -125,6 +152,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<PgColumn>,
     /// Primary key, or a unique key without nulls.
     pub(super) key: Vec<String>,
+    /// A view: nothing is written to it, and the key is what the configuration says.
+    pub(super) view: bool,
     /// Field sets that `ON CONFLICT` can name.
     pub(super) unique: Vec<Vec<String>>,
 }
@@ -150,12 +179,33 @@ impl Table {
         self.columns.iter().find(|column| column.name() == name)
     }
 
+    /// What the server cannot store of a record, or would cut without a word: the field, a code, and why.
+    pub(super) fn unfit<'a>(&self, record: &'a Record) -> Option<Unfit<'a>> {
+        record.iter().find_map(|(field, value)| {
+            if values::has_nul(value) {
+                return Some(Unfit {
+                    field,
+                    code: "postgres.nul_character",
+                    why: "has the character U+0000, which PostgreSQL's text cannot have",
+                });
+            }
+            let Value::Text(text) = value else { return None };
+            if !text.ends_with(' ') {
+                return None;
+            }
+            let length = self.column(field)?.length?;
+            let why = "is longer than the column, whose blanks at the end the server would cut";
+            (text.chars().count() > length).then_some(Unfit { field, code: "postgres.invalid_record", why })
+        })
+    }
+
     /// What the port tells of it.
     pub(super) fn schema(&self) -> Schema {
         Schema {
             columns: self.columns.iter().map(|column| column.column.clone()).collect(),
             key: self.key.clone(),
             unique: self.unique.clone(),
+            view: self.view,
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::collection::{Collection, query, unnest};
+use super::collection::{Collection, Column, query, unnest};
 use super::copy;
 use super::creates::overriding;
 use super::errors::{Class, Sql, class};
 use super::logical;
-use super::table::PgColumn;
+use super::table::{Compare, PgColumn};
 use super::values;
 use super::write::{SMALL, begin_sql, is_seen_early, reach_disk};
 use crate::connector::Upserted;
@@ -92,9 +92,9 @@ struct Group<'a> {
 fn group<'a>(collection: &'a Collection, records: &'a [Record]) -> Result<Vec<Group<'a>>> {
     let mut groups: BTreeMap<Vec<&str>, Vec<&Record>> = BTreeMap::new();
     for run in records.chunk_by(Record::has_same_fields) {
-        if let Some((name, _)) = run.iter().flat_map(Record::iter).find(|(_, value)| values::has_nul(value)) {
-            let message = format!("upserting: PostgreSQL cannot store the character U+0000 of field {name} in text");
-            return Err(collection.place.error(ErrorKind::InvalidRecord, "postgres.nul_character", message));
+        if let Some(unfit) = run.iter().find_map(|record| collection.table.unfit(record)) {
+            let message = format!("upserting: {unfit}");
+            return Err(collection.place.error(ErrorKind::InvalidRecord, unfit.code, message));
         }
         let names = run.first().into_iter().flat_map(Record::iter).map(|(name, _)| name).collect();
         groups.entry(names).or_default().extend(run);
@@ -193,6 +193,32 @@ async fn copy_into(connection: &mut PgConnection, group: &Group<'_>, table: &str
     copy.finish().await
 }
 
+/// Fails where a record's key equals that of another record by the type's own `=` (citext, collations) and has another text: the other would be
+/// overwritten. `source` gives the rows as `u`, `keys` the key columns in it.
+async fn keep_apart(
+    connection: &mut PgConnection,
+    collection: &Collection,
+    (source, keys): (&str, &[String]),
+    parameters: Vec<Column<'_>>,
+) -> Sql<()> {
+    if collection.correlation.iter().all(|column| column.compare == Compare::Native) {
+        return Ok(());
+    }
+    let pairs = || collection.correlation.iter().zip(keys);
+    let equal = all(pairs().map(|(column, key)| format!("{} = {key}", column.of("t"))));
+    let same = all(pairs().map(|(column, key)| column.same(&column.of("t"), key)));
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {source} JOIN {} AS t ON {equal} WHERE NOT ({same}))",
+        collection.table.quoted()
+    );
+    if query(sql, parameters).fetch_one(connection).await?.try_get(0)? {
+        let names = list(collection.correlation.iter().map(|column| format!("\"{}\"", column.name())));
+        let text = format!("another record has the same {names} in another spelling, which the column takes for equal");
+        return Err(sqlx::Error::Encode(text.into()));
+    }
+    Ok(())
+}
+
 async fn copy_through(
     connection: &mut PgConnection,
     collection: &Collection,
@@ -200,6 +226,8 @@ async fn copy_through(
     stage: &str,
 ) -> Sql<u64> {
     copy_into(connection, group, stage).await?;
+    let keys: Vec<String> = collection.correlation.iter().map(|column| column.of("u")).collect();
+    keep_apart(connection, collection, (&format!("{stage} AS u"), &keys), Vec::new()).await?;
     let rows = list(group.columns.iter().map(|column| column.of("u")));
     let sql = statement(collection, group, &rows, &format!("{stage} AS u"));
     Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
@@ -209,11 +237,16 @@ async fn pass(connection: &mut PgConnection, collection: &Collection, group: &Gr
     let rows = list(group.columns.iter().enumerate().map(|(index, column)| column.cast(&format!("u.c{index}"))));
     let from = unnest(group.columns.len(), 1);
     let sql = statement(collection, group, &rows, &from);
-    let parameters = group
-        .columns
-        .iter()
-        .map(|column| group.records.iter().map(|record| record.get(column.name()).and_then(values::input)).collect())
-        .collect();
+    let parameters = |columns: &[&PgColumn]| -> Vec<Column<'_>> {
+        let values = |column: &&PgColumn| {
+            group.records.iter().map(|record| record.get(column.name()).and_then(values::input)).collect()
+        };
+        columns.iter().map(values).collect()
+    };
+    let keys: Vec<&PgColumn> = collection.correlation.iter().collect();
+    let casts: Vec<String> = keys.iter().enumerate().map(|(index, key)| key.cast(&format!("u.c{index}"))).collect();
+    keep_apart(connection, collection, (&unnest(keys.len(), 1), &casts), parameters(&keys)).await?;
+    let parameters = parameters(&group.columns);
     Ok(query(sql, parameters).execute(connection).await?.rows_affected())
 }
 

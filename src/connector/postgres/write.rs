@@ -92,7 +92,7 @@ async fn attempt(
 ) -> Sql<Outcomes> {
     let mut outcomes: Outcomes = writes.iter().map(|_| None).collect();
     for item in &plan.impossible {
-        settle(&mut outcomes, item.index, WriteOutcome::Failed(nul_error(collection, item.write)));
+        settle(&mut outcomes, item.index, WriteOutcome::Failed(unfit(collection, item.write)));
     }
     for item in &plan.stale {
         settle(&mut outcomes, item.index, WriteOutcome::Changed);
@@ -128,13 +128,11 @@ fn settle(outcomes: &mut Outcomes, index: usize, outcome: WriteOutcome) {
     }
 }
 
-fn nul_error(collection: &Collection, write: &Write) -> crate::error::SyncError {
+fn unfit(collection: &Collection, write: &Write) -> crate::error::SyncError {
     let record = key_of(collection, write).map_or_else(|| "a new record".to_owned(), |key| format!("record {key}"));
-    collection.place.error(
-        ErrorKind::InvalidRecord,
-        "postgres.nul_character",
-        format_args!("writing {record}: PostgreSQL cannot store the character U+0000 in text"),
-    )
+    let unfit = fields_of(write).and_then(|record| collection.table.unfit(record));
+    let (code, what) = unfit.map_or(("internal", String::new()), |unfit| (unfit.code, unfit.to_string()));
+    collection.place.error(ErrorKind::InvalidRecord, code, format_args!("writing {record}: {what}"))
 }
 
 fn key_of(collection: &Collection, write: &Write) -> Option<Key> {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::org::{Ask, Org};
 use crate::config::suggestion;
-use crate::connector::{Column, Schema};
+use crate::connector::{Column, Keeps, Schema};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -173,10 +173,12 @@ impl Object {
             nullable: field.nullable,
             has_default: field.defaulted || field.kind == Kind::Boolean,
             writable: field.is_writable(),
+            keeps: Keeps::default(),
         });
         let key = vec!["Id".to_owned()];
         let unique = self.fields.iter().filter(|field| field.unique).map(|field| vec![field.name.clone()]);
-        Schema { columns: columns.collect(), unique: std::iter::once(key.clone()).chain(unique).collect(), key }
+        let unique = std::iter::once(key.clone()).chain(unique).collect();
+        Schema { columns: columns.collect(), unique, key, view: false }
     }
 }
 

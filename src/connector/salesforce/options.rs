@@ -179,6 +179,7 @@ pub(super) mod tests {
             collection: "Account".to_owned(),
             filter: None,
             updated_at: None,
+            key: Vec::new(),
             external_id: None,
             bulk_threshold: None,
             timeout: None,

@@ -6,8 +6,10 @@ use super::affinity::{self, Affinity};
 use super::errors::{Place, Sql};
 use super::table::{LiteColumn, Table};
 use super::values::Codec;
-use crate::connector::Column;
+use crate::config::Endpoint;
+use crate::connector::{Column, Keeps, view};
 use crate::error::{ErrorKind, Result, SyncError};
+use crate::value::Kind;
 
 /// Near names that a message lists at most.
 const NEAR_NAMES: usize = 3;
@@ -29,6 +31,8 @@ struct Info {
 struct Unique {
     fields: Vec<String>,
     primary: bool,
+    /// One of them is compared otherwise than by its bytes.
+    folds: bool,
 }
 
 /// What `PRAGMA table_list` says.
@@ -43,21 +47,29 @@ struct Listed {
 ///
 /// # Errors
 /// `SchemaMismatch` where there is no such table, or where it has no key.
-pub(super) async fn table(connection: &mut SqliteConnection, place: &Place, collection: &str) -> Result<Table> {
+pub(super) async fn table(connection: &mut SqliteConnection, place: &Place, endpoint: &Endpoint) -> Result<Table> {
+    let collection = endpoint.collection.as_str();
     let failed = || place.failed("reading the catalogue");
     let Some(listed) = listed(connection, collection).await.map_err(failed())? else {
         let names = names(connection).await.map_err(failed())?;
         return Err(missing(place, collection, &names));
     };
     let place = Place { table: Some(listed.name.clone()), ..place.clone() };
-    if listed.sort != "table" {
-        let message = format!("this is a {} table or view; tidelock keeps ordinary tables in step", listed.sort);
+    let is_view = listed.sort == "view";
+    if listed.sort != "table" && !is_view {
+        let message = format!("this is a {} table; tidelock keeps ordinary tables in step", listed.sort);
         return Err(place.error(ErrorKind::SchemaMismatch, "sqlite.not_a_table", message));
     }
     let infos = infos(connection, &listed.name).await.map_err(failed())?;
     let uniques = uniques(connection, &listed.name).await.map_err(failed())?;
     let cascades = cascades(connection, &listed.name).await.map_err(failed())?;
-    let table = assemble(listed, &infos, &uniques, cascades);
+    let mut table = assemble(listed, &infos, &uniques, cascades);
+    if is_view {
+        table.key = view::keyed_by(table.columns.iter_mut().map(|column| &mut column.column), &endpoint.key)
+            .map_err(|why| place.error(ErrorKind::SchemaMismatch, "sqlite.no_key", why))?;
+        table.unique = vec![table.key.clone()];
+        table.view = true;
+    }
     if table.key.is_empty() {
         return Err(place.error(
             ErrorKind::SchemaMismatch,
@@ -124,26 +136,30 @@ async fn infos(connection: &mut SqliteConnection, table: &str) -> Sql<Vec<Info>>
 
 async fn uniques(connection: &mut SqliteConnection, table: &str) -> Sql<Vec<Unique>> {
     let rows = sqlx::query(
-        "SELECT l.name, l.origin, i.name FROM pragma_index_list(?1, 'main') l, pragma_index_xinfo(l.name, 'main') i \
+        "SELECT l.name, l.origin, i.name, coalesce(i.coll, 'BINARY') <> 'BINARY' FROM pragma_index_list(?1, 'main') l, pragma_index_xinfo(l.name, 'main') i \
          WHERE l.\"unique\" AND NOT l.partial AND i.key ORDER BY l.seq, i.seqno",
     )
     .bind(table.to_owned())
     .fetch_all(connection)
     .await?;
-    let mut found: Vec<(String, bool, Vec<Option<String>>)> = Vec::new();
+    let mut found: Vec<(String, bool, Vec<Option<String>>, bool)> = Vec::new();
     for row in rows {
         let (index, origin, field): (String, String, Option<String>) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let folds = row.try_get::<i64, _>(3)? != 0;
         match found.last_mut().filter(|(name, ..)| *name == index) {
-            Some((.., fields)) => fields.push(field),
-            None => found.push((index, origin == "pk", vec![field])),
+            Some((.., fields, any)) => {
+                fields.push(field);
+                *any |= folds;
+            }
+            None => found.push((index, origin == "pk", vec![field], folds)),
         }
     }
     // An index over an expression says nothing about its columns.
     Ok(found
         .into_iter()
-        .filter_map(|(_, primary, fields)| {
-            Some(Unique { fields: fields.into_iter().collect::<Option<Vec<_>>>()?, primary })
+        .filter_map(|(_, primary, fields, folds)| {
+            Some(Unique { fields: fields.into_iter().collect::<Option<Vec<_>>>()?, primary, folds })
         })
         .collect())
 }
@@ -184,6 +200,7 @@ fn assemble(listed: Listed, infos: &[Info], uniques: &[Unique], cascades: bool) 
                     nullable: !(info.not_null || (in_key && key_forbids_null)),
                     has_default: info.default || info.generated || (in_key && rowid),
                     writable: !info.generated,
+                    keeps: Keeps { anything: affinity == Affinity::Blob && kind == Kind::Text, ..Keeps::default() },
                 },
                 codec: Codec { kind, affinity },
             }
@@ -192,11 +209,12 @@ fn assemble(listed: Listed, infos: &[Info], uniques: &[Unique], cascades: bool) 
     let mut key: Vec<String> = key.iter().map(|info| info.name.clone()).collect();
     let mut unique: Vec<Vec<String>> = if rowid { vec![key.clone()] } else { Vec::new() };
     unique.extend(uniques.iter().map(|unique| unique.fields.clone()));
+    let folding = uniques.iter().filter(|unique| unique.folds).map(|unique| unique.fields.clone()).collect();
     if key.is_empty() {
         let never_null = |name: &String| infos.iter().any(|info| info.name == *name && info.not_null);
         key = unique.iter().find(|set| set.iter().all(never_null)).cloned().unwrap_or_default();
     }
-    Table { name: listed.name, columns, key, unique, cascades }
+    Table { name: listed.name, columns, key, unique, folding, cascades, view: false }
 }
 
 fn missing(place: &Place, collection: &str, names: &[String]) -> SyncError {

@@ -7,7 +7,7 @@ use super::connection::Database;
 use super::errors::{Place, Sql, is_there};
 use super::table::Table;
 use crate::connector::change_log::{list, quote};
-use crate::connector::{Blueprint, Creation, NewColumn, columns_by_index, without_index};
+use crate::connector::{Blueprint, Creation, Keeps, NewColumn, columns_by_index, without_index};
 use crate::error::{ErrorKind, Result};
 use crate::value::Kind;
 
@@ -38,7 +38,7 @@ pub(super) fn creation(place: &Place, name: &str, blueprint: &Blueprint) -> Resu
         |column| {
             let native = type_of(column);
             let kind = affinity::kind(&native, Affinity::of(&native, false));
-            (native, kind)
+            (native, kind, Keeps::default())
         },
         "INTEGER",
     );

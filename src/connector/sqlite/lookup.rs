@@ -74,6 +74,11 @@ fn product(lists: Vec<Vec<Raw>>) -> Vec<Vec<Raw>> {
     })
 }
 
+/// As [`joined`], but by what the columns take for equal.
+pub(super) fn equal(by: &Fields, table: &str) -> String {
+    all(by.layout.iter().enumerate().map(|(field, name)| format!("{table}.{} = tidelock_{field}", quote(name))))
+}
+
 /// The condition that joins a row of `tidelock_q` to `table`: by index, then bytewise.
 pub(super) fn joined(by: &Fields, table: &str) -> String {
     all(by.layout.iter().enumerate().map(|(field, name)| {

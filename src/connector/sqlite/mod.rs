@@ -83,7 +83,7 @@ impl Connector for Sqlite {
 async fn looked_at(endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<(Table, Vec<String>)> {
     let file = File::of(endpoint)?;
     let mut connection = file.reading().connect().await.map_err(file.place.failed("opening the database"))?;
-    let table = catalogue::table(&mut connection, &file.place, &endpoint.collection).await?;
+    let table = catalogue::table(&mut connection, &file.place, endpoint).await?;
     let missing = create::missing_indexes(&mut connection, &table, wanted).await;
     let missing = missing.map_err(file.place.failed("reading the indexes"))?;
     // Read-only use: nothing can be lost where closing fails.
@@ -116,7 +116,7 @@ impl Opened {
         let file = File::of(endpoint)?;
         // A first connection that only reads: journal modes are not touched before the table is known to be there.
         let mut connection = file.reading().connect().await.map_err(file.place.failed("opening the database"))?;
-        let table = catalogue::table(&mut connection, &file.place, &endpoint.collection).await?;
+        let table = catalogue::table(&mut connection, &file.place, endpoint).await?;
         let place = Place { table: Some(table.name.clone()), ..file.place.clone() };
         // On a line of its own, so that a comment at its end does not swallow the parenthesis.
         let filter = endpoint.filter.as_ref().map(|filter| format!("({filter}\n)"));

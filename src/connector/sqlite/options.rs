@@ -112,6 +112,7 @@ mod tests {
             collection: "t".to_owned(),
             filter: None,
             updated_at: None,
+            key: Vec::new(),
             external_id: None,
             bulk_threshold: None,
             timeout: None,

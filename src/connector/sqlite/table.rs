@@ -33,8 +33,12 @@ pub(super) struct Table {
     pub(super) columns: Vec<LiteColumn>,
     /// Primary key, or a unique key without nulls.
     pub(super) key: Vec<String>,
+    /// A view: nothing is written to it, and the key is what the configuration says.
+    pub(super) view: bool,
     /// Field sets that `ON CONFLICT` can name.
     pub(super) unique: Vec<Vec<String>>,
+    /// Those of them that take different texts for equal (`COLLATE NOCASE`).
+    pub(super) folding: Vec<Vec<String>>,
     /// Deletes or updates of its records make SQLite change other records: foreign keys with an action point here.
     pub(super) cascades: bool,
 }
@@ -61,6 +65,7 @@ impl Table {
             columns: self.columns.iter().map(|column| column.column.clone()).collect(),
             key: self.key.clone(),
             unique: self.unique.clone(),
+            view: self.view,
         }
     }
 

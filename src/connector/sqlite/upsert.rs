@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Opened;
 use super::connection::execute;
 use super::errors::{Class, class};
-use super::lookup::{Asked, joined};
+use super::lookup::{Asked, equal, joined};
 use super::statement::arguments;
 use super::writing::{Attempt, Refused, Writing};
 use crate::connector::Upserted;
@@ -43,7 +43,9 @@ async fn upsert_run(writing: &mut Writing<'_>, run: &[Record]) -> Attempt<u64> {
     let columns = names.iter().map(|name| opened.column(name)).collect::<Attempt<Vec<_>>>()?;
     let by = &opened.correlation.layout;
     let (mut written, mut rest) = (0, run);
-    for size in SIZES.into_iter().filter(|size| *size == 1 || size * names.len() <= ARGUMENTS_MAX) {
+    let folds = opened.table.folding.iter().any(|set| set.iter().all(|name| by.iter().any(|field| **field == **name)));
+    // Records whose keys are taken for equal would overwrite each other within one statement.
+    for size in SIZES.into_iter().filter(|size| *size == 1 || (!folds && size * names.len() <= ARGUMENTS_MAX)) {
         let chunks = rest.chunks_exact(size);
         rest = chunks.remainder();
         let sql = sql(opened, &names, size);
@@ -53,6 +55,9 @@ async fn upsert_run(writing: &mut Writing<'_>, run: &[Record]) -> Attempt<u64> {
                 if by.iter().any(|name| record.get(name).is_none_or(Value::is_null)) {
                     return Err(no_key(opened));
                 }
+                if folds {
+                    keep_apart(writing, record).await?;
+                }
                 for (column, (_, value)) in columns.iter().zip(record.iter()) {
                     raws.push(opened.encode(|| record.key(by), column, value)?);
                 }
@@ -61,6 +66,26 @@ async fn upsert_run(writing: &mut Writing<'_>, run: &[Record]) -> Attempt<u64> {
         }
     }
     Ok(written)
+}
+
+/// Fails where another record has the key in another spelling, which its column takes for equal: the other would be overwritten.
+async fn keep_apart(writing: &mut Writing<'_>, record: &Record) -> Attempt<()> {
+    let (opened, by) = (writing.opened, &writing.opened.correlation);
+    let Some(key) = record.key(&by.layout) else { return Ok(()) };
+    let table = opened.table.quoted();
+    let rest = format!(
+        "SELECT 1 FROM tidelock_q CROSS JOIN {table} WHERE {} AND NOT ({}) LIMIT 1",
+        equal(by, &table),
+        joined(by, &table)
+    );
+    for (statement, _) in Asked::new(by, std::slice::from_ref(&key)).statements(by.len(), &rest) {
+        if !statement.rows(writing.connection()).await.map_err(Refused::Sql)?.is_empty() {
+            let why = "is that of another record in another spelling, which the column takes for equal";
+            let names = by.layout.join(", ");
+            return Err(Refused::Unfit(opened.place().unfit(Some(&key), &names, why)));
+        }
+    }
+    Ok(())
 }
 
 /// Deletes by correlation values; how many there were.
@@ -86,10 +111,10 @@ pub(super) async fn delete(opened: &Opened, values: &[Key]) -> Result<u64> {
 
 fn check_unique(opened: &Opened) -> Result<()> {
     let correlation: Vec<&str> = opened.correlation.layout.iter().map(|name| &**name).collect();
-    let equal = |set: &Vec<String>| {
+    let is_it = |set: &Vec<String>| {
         set.len() == correlation.len() && set.iter().all(|name| correlation.contains(&name.as_str()))
     };
-    if opened.table.unique.iter().any(equal) {
+    if opened.table.unique.iter().any(is_it) {
         return Ok(());
     }
     let message = format!("upserting needs a unique constraint on exactly ({})", correlation.join(", "));

@@ -16,6 +16,8 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 const TOO_PRECISE: &str = "the number has more digits than this column keeps (its declared type has NUMERIC affinity, which stores \
      about 15): declare the column as DECIMALTEXT or TEXT";
+const TOO_LARGE: &str =
+    "the integer has more than 64 bits, which SQLite cannot store as an integer: declare the column as DECIMALTEXT";
 const LOOKS_NUMERIC: &str = "this text looks like a number, and the column's declared type makes SQLite store it as one, in another \
      spelling: declare the column as TEXT";
 const OUT_OF_RANGE: &str = "the date or time lies outside the years 0000 to 9999";
@@ -194,7 +196,7 @@ impl Codec {
             Value::Instant(micros) | Value::Local(micros) if !DAYS.contains(&micros.div_euclid(MICROS_PER_DAY)) => {
                 return Err(OUT_OF_RANGE);
             }
-            Value::Time(micros) if !(0..MICROS_PER_DAY).contains(micros) => return Err(OUT_OF_RANGE),
+            Value::Time(micros) if !(0..=MICROS_PER_DAY).contains(micros) => return Err(OUT_OF_RANGE),
             Value::Date(_) | Value::Time(_) | Value::Uuid(_) => Raw::Text(value.to_text().unwrap_or_default()),
             Value::Instant(_) | Value::Local(_) => Raw::Text(spaced(value)),
         })
@@ -207,6 +209,10 @@ impl Codec {
         }
         if let (Ok(value), true) = (text.parse(), self.affinity != Affinity::Real) {
             return Ok(Raw::Int(value));
+        }
+        // As a double it would be no integer any more.
+        if self.kind == Kind::Int {
+            return Err(TOO_LARGE);
         }
         // Bound as a double of ours: SQLite's own way from text to double may be off in the last digit.
         let value: f64 = text.parse().map_err(|_| TOO_PRECISE)?;

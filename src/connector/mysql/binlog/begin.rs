@@ -233,7 +233,7 @@ impl Catalogue for Look {
         let lost = |error: SyncError| WireError::Lost(error.to_string());
         let mut connection = server.connect().await.map_err(lost)?;
         let server = server.in_database(&table.database);
-        let Ok(now) = catalogue::describe(&mut connection, &server, &table.name).await else { return Ok(None) };
+        let Ok(now) = catalogue::describe(&mut connection, &server, (&table.name, &[])).await else { return Ok(None) };
         if now.key != table.key {
             return Ok(None);
         }

@@ -137,7 +137,7 @@ impl KeyColumn {
             (Kind::Bytes, 15 | 252..=254) => {
                 let mut bytes = bytes.to_vec();
                 // The log leaves zeros at the end out.
-                bytes.resize(column.padded_to.unwrap_or_default().max(bytes.len()), 0);
+                bytes.resize(column.length.unwrap_or_default().max(bytes.len()), 0);
                 Some(Value::Bytes(bytes))
             }
             _ => None,
@@ -287,13 +287,15 @@ mod tests {
                 nullable: false,
                 has_default: false,
                 writable: true,
+                keeps: crate::connector::Keeps::default(),
             },
             data_type: data_type.to_owned(),
             unsigned: false,
             digits: 0,
             scale: 0,
             fraction,
-            padded_to: None,
+            length: None,
+            members: Vec::new(),
             auto_increment: false,
         }
     }

@@ -25,6 +25,7 @@ fn key_column() -> KeyColumn {
         nullable: false,
         has_default: false,
         writable: true,
+        keeps: crate::connector::Keeps::default(),
     };
     let column = MyColumn {
         column,
@@ -33,7 +34,8 @@ fn key_column() -> KeyColumn {
         digits: 0,
         scale: 0,
         fraction: 0,
-        padded_to: None,
+        length: None,
+        members: Vec::new(),
         auto_increment: false,
     };
     KeyColumn { column, charset: Charset::Utf8, choices: Vec::new() }
