@@ -28,6 +28,7 @@ mod scenarios;
 
 mod bad_input;
 mod cluster;
+mod connections;
 mod faults;
 mod looking;
 mod mysql;

@@ -187,7 +187,7 @@ async fn composite_keys_of_many_types_go_both_ways() {
 fn folding_key(kind: Kind) -> &'static str {
     match kind {
         Kind::Sqlite => "TEXT COLLATE NOCASE PRIMARY KEY",
-        Kind::Mysql => "VARCHAR(40) COLLATE utf8mb4_general_ci PRIMARY KEY",
+        Kind::Mysql | Kind::MysqlLog => "VARCHAR(40) COLLATE utf8mb4_general_ci PRIMARY KEY",
         Kind::Postgres | Kind::PostgresLog => "citext PRIMARY KEY",
     }
 }
