@@ -243,7 +243,7 @@ async fn ten_thousand_accounts_with_faults_converge() {
         ))
         .await;
     tidelock.configure(&json!({
-        "connection_name": "accounts", "source": sandbox.endpoint("Account", &json!({"external_id": "Tidelock_Id__c"})),
+        "connection_name": "accounts", "source": sandbox.endpoint("Account", &json!({"external_id": "Tidelock_Id__c", "bulk_threshold": 0})),
         "target": database.endpoint("erp", "accounts"), "sync_type": "bidirectional", "delete_guard": false,
         "conflict_resolution": {"strategy": "system_priority", "priority_system": "crm"},
         "field_mappings": [{"source": "Id", "target": "sf_id"}, {"source": "Name", "target": "account_name"},
