@@ -44,10 +44,11 @@ pub use guards::Watch;
 pub use rollout::Rollout;
 use transform::Rejection;
 
-/// Everything that processing a batch of one pair needs.
+/// Everything that processing a batch of one pair needs. A clone is the same pair, for a task of its own.
+#[derive(Clone)]
 pub struct Pipeline {
     /// The pair, checked.
-    pub binding: Binding,
+    pub binding: Arc<Binding>,
     /// Both sides.
     pub targets: Ends<Arc<dyn Target>>,
     /// The durable state.
@@ -61,7 +62,7 @@ pub struct Pipeline {
     /// Which records take part so far.
     pub rollout: Rollout,
     /// A place for each batch of upserts that may be written at the same time.
-    pub writers: Semaphore,
+    pub writers: Arc<Semaphore>,
 }
 
 /// A batch of changes of one end.

@@ -22,6 +22,7 @@ use crate::value::Value;
 pub const HELD: &str = "rollout.held";
 
 /// Which records take part.
+#[derive(Clone)]
 pub struct Rollout {
     /// Share of the records, by a hash of their key: 0 to 100.
     pub percentage: u8,

@@ -1,9 +1,8 @@
 //! The initial load: both sides are brought together before their changes are followed. It may be repeated at any time and writes only
 //! what differs.
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{Change, End, Ends, Op};
@@ -16,11 +15,16 @@ use crate::record::{Key, Record};
 use crate::runtime::open::OpenPair;
 use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
-use crate::state::{Commit, Review, ReviewFilter};
+use crate::state::{Commit, Counts, Review, ReviewFilter};
 use crate::telemetry::CrashPoint;
 
 /// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
 const UPSERT_BATCH_MIN: usize = 5_000;
+
+/// How many records a pair takes at a time.
+pub(super) fn batch_max(pipeline: &Pipeline, batch_size: usize) -> usize {
+    if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size }
+}
 
 /// Batches on their way beside those that are written, where their records cannot meet: one is mapped while others are committed.
 const LANES_BESIDE: usize = 2;
@@ -36,7 +40,7 @@ pub(super) async fn run(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let max = if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size };
+    let max = batch_max(pipeline, batch_size);
     let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
     for end in [End::Source, End::Target] {
         if *pipeline.binding.flows.get(end) {
@@ -103,7 +107,8 @@ async fn scan(
     let apart = pipeline.binding.upsert_only || pipeline.binding.apart;
     let lanes = if apart { pace.lanes } else { 1 };
     let mut batches = read_ahead(pipeline.targets.get(end).scan(ScanOrder::Key).await?, pace.max);
-    let mut running = FuturesUnordered::new();
+    // Each on a task of its own: while one is mapped, which takes a core, others are written.
+    let mut running = JoinSet::new();
     let (mut more, mut failed) = (true, None);
     // What has begun is finished, also where another batch has failed (I11).
     while more || !running.is_empty() {
@@ -112,10 +117,14 @@ async fn scan(
             biased;
             read = batches.recv(), if more && running.len() < lanes => match next(pipeline, end, read, shutdown) {
                 Ok(changes) if changes.is_empty() => { more = false; None }
-                Ok(changes) => { running.push(pipeline.process(Batch { end, changes, through: None })); None }
+                Ok(changes) => {
+                    let pipeline = pipeline.clone();
+                    running.spawn(async move { pipeline.process(Batch { end, changes, through: None }).await });
+                    None
+                }
                 Err(error) => Some(error),
             },
-            Some(counts) = running.next(), if !running.is_empty() => counts.map(|counts| reporter.batch(&counts)).err(),
+            Some(counts) = running.join_next(), if !running.is_empty() => done(counts, reporter).err(),
         };
         if let Some(error) = stop {
             more = false;
@@ -123,6 +132,11 @@ async fn scan(
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+fn done(counts: std::result::Result<Result<Counts>, JoinError>, reporter: &Reporter) -> Result<()> {
+    let counts = counts.map_err(|error| SyncError::internal(format!("a batch ended early: {error}")))?;
+    counts.map(|counts| reporter.batch(&counts))
 }
 
 /// Reads a scan on a task of its own, which ends with the scan, an error, or the receiver. The end is an empty batch.

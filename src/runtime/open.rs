@@ -259,14 +259,14 @@ async fn open_for(
         );
     }
     let pipeline = Pipeline {
-        binding,
+        binding: Arc::new(binding),
         targets: Ends { source: source.target, target: target.target },
         state,
         catalogue,
         consumer,
         watch: Arc::default(),
         rollout,
-        writers: Semaphore::new(config.parallelism),
+        writers: Arc::new(Semaphore::new(config.parallelism)),
     };
     let sources = Ends { source: source.source, target: target.source };
     let indexes = missing.into_iter().filter_map(|problem| problem.suggestion).collect();

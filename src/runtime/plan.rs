@@ -64,7 +64,7 @@ pub async fn plan(pair: OpenPair, shutdown: &CancellationToken) -> Result<Plan> 
     let tracking = Ends::from_fn(|end| if makes(end) { pair.sources.get(end).tracking() } else { Vec::new() });
     let (mut pair, ledger) = rehearse(pair, Ends::from_fn(made));
     let mapping = load::goes_by(&pair);
-    pair.pipeline.binding.renewed = is_renewed(progress.mapping.as_deref(), &mapping);
+    Arc::make_mut(&mut pair.pipeline.binding).renewed = is_renewed(progress.mapping.as_deref(), &mapping);
     let (reporter, _) = Reporter::new();
     load::run(&pair.pipeline, mapping, config.batch_size, &reporter, shutdown).await?;
     let deletes_known = if pair.pipeline.binding.upsert_only && progress.loaded && !progress.resync {

@@ -1,5 +1,6 @@
 //! Repairs what an audit found to differ, by looking at these records again through the pipeline: never by blind writes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::open::OpenPair;
@@ -32,9 +33,9 @@ pub async fn repair(
     rate: Option<u32>,
     is_decided: &(dyn Fn(End, &Key) -> bool + Sync),
 ) -> Result<Repaired> {
-    pair.pipeline.binding.renewed = true;
+    Arc::make_mut(&mut pair.pipeline.binding).renewed = true;
     let done = look_again(&pair.pipeline, (pair.config.batch_size, rate), differing, is_decided).await;
-    pair.pipeline.binding.renewed = false;
+    Arc::make_mut(&mut pair.pipeline.binding).renewed = false;
     done
 }
 

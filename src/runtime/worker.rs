@@ -306,9 +306,9 @@ impl Worker {
         if !progress.loaded {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");
-            pair.pipeline.binding.renewed = is_renewed(progress.mapping.as_deref(), &mapping);
+            Arc::make_mut(&mut pair.pipeline.binding).renewed = is_renewed(progress.mapping.as_deref(), &mapping);
             load::run(&pair.pipeline, mapping, self.config.batch_size, &self.reporter, shutdown).await?;
-            pair.pipeline.binding.renewed = false;
+            Arc::make_mut(&mut pair.pipeline.binding).renewed = false;
         }
         Ok(Following {
             pair,
@@ -393,9 +393,10 @@ impl Following<'_> {
     /// One batch of each side; whether there was any.
     pub(crate) async fn turn(&mut self) -> Result<bool> {
         let mut any = false;
+        let max = load::batch_max(&self.pair.pipeline, self.worker.config.batch_size);
         for end in [End::Source, End::Target] {
             let Some(after) = self.positions.get(end).clone() else { continue };
-            let batch = self.pair.sources.get_mut(end).next_batch(&after, self.worker.config.batch_size).await?;
+            let batch = self.pair.sources.get_mut(end).next_batch(&after, max).await?;
             // A poll reads its overlap window again and again: that is no news.
             any |= batch.more || (!batch.changes.is_empty() && batch.through != after);
             if batch.changes.is_empty() {

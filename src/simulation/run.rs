@@ -99,14 +99,14 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
     let targets = Ends::from_fn(|end| -> Arc<dyn Target> { Arc::new(side(end)) });
     let sources = Ends::from_fn(|end| -> Box<dyn Source> { Box::new(side(end)) });
     let pipeline = Pipeline {
-        binding: planted::binding(bug, binding.clone()),
+        binding: Arc::new(planted::binding(bug, binding.clone())),
         targets,
         state: Arc::clone(&state),
         catalogue: Arc::clone(&catalogue),
         consumer: consumer.to_string(),
         watch: Arc::clone(&watch),
         rollout: Rollout::default(),
-        writers: tokio::sync::Semaphore::new(1),
+        writers: Arc::new(tokio::sync::Semaphore::new(1)),
     };
     let open = OpenPair {
         config: Arc::clone(&config),

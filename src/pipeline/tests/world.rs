@@ -191,14 +191,14 @@ impl World {
         let tables = Ends::from_fn(|end| Arc::new(table(end)));
         let (state, functions) = (Arc::new(MemoryState::default()), Arc::new(Functions::default()));
         let pipeline = Pipeline {
-            binding,
+            binding: Arc::new(binding),
             targets: Ends::from_fn(|end| -> Arc<dyn Target> { Arc::<Table>::clone(tables.get(end)) }),
             state: Arc::<MemoryState>::clone(&state),
             catalogue: Arc::new(Fixed(Arc::clone(&functions))),
             consumer: "memory:pair".to_owned(),
             watch: Arc::default(),
             rollout: Rollout::default(),
-            writers: tokio::sync::Semaphore::new(1),
+            writers: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         Self { tables, state, pipeline, clock: Mutex::new(0), functions }
     }
