@@ -1,6 +1,7 @@
 //! What a test tells the sandbox beside the API: its clock, its faults, its journal, and edits that somebody else makes.
 
 use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::clock::datetime;
@@ -18,23 +19,17 @@ pub(super) fn answer(org: &mut Org, request: &Request, rest: &[&str]) -> Result<
         }
         ("DELETE", ["journal"]) => {
             org.journal.clear();
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            Ok(done())
         }
         ("GET", ["faults"]) => Ok(Answer::ok(&json!(org.faults.script()))),
         ("PUT", ["faults"]) => {
-            let wrong = |error: serde_json::Error| {
-                Refusal::new("JSON_PARSER_ERROR", format!("This is no script of faults: {error}"))
-            };
-            org.faults = Faults::new(serde_json::from_slice(&request.body).map_err(wrong)?);
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            org.faults = Faults::new(told(request, "a script of faults")?);
+            Ok(done())
         }
         ("GET", ["permissions"]) => Ok(Answer::ok(&json!(org.rights))),
         ("PUT", ["permissions"]) => {
-            let wrong = |error: serde_json::Error| {
-                Refusal::new("JSON_PARSER_ERROR", format!("These are no permissions by object: {error}"))
-            };
-            org.permit(serde_json::from_slice(&request.body).map_err(wrong)?);
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            org.permit(told(request, "permissions by object")?);
+            Ok(done())
         }
         ("GET", ["clock"]) => Ok(clock(org)),
         ("POST", ["clock"]) => {
@@ -48,29 +43,26 @@ pub(super) fn answer(org: &mut Org, request: &Request, rest: &[&str]) -> Result<
             Ok(clock(org))
         }
         ("PUT", ["triggers"]) => {
-            let wrong = |error: serde_json::Error| {
-                Refusal::new("JSON_PARSER_ERROR", format!("This is no list of triggers: {error}"))
-            };
-            org.triggers = serde_json::from_slice(&request.body).map_err(wrong)?;
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            org.triggers = told(request, "a list of triggers")?;
+            Ok(done())
         }
         ("PUT", ["keepalive"]) => {
             let ms = request.json()?.get("ms").and_then(Value::as_u64).filter(|ms| *ms > 0);
             let wrong = || Refusal::new("JSON_PARSER_ERROR", "{\"ms\": N}: milliseconds of real time, at least 1");
             org.bus.keepalive_ms = ms.ok_or_else(wrong)?;
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            Ok(done())
         }
         ("POST", ["sessions", "expire"]) => {
             org.sessions.expire();
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            Ok(done())
         }
         ("POST", ["sessions", "rotate"]) => {
             org.sessions.rotates = true;
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            Ok(done())
         }
         ("POST", ["deletes", "purge"]) => {
             org.purge_deletes();
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
+            Ok(done())
         }
         ("POST", ["records", object]) => {
             let input = request.json()?;
@@ -89,6 +81,17 @@ pub(super) fn answer(org: &mut Org, request: &Request, rest: &[&str]) -> Result<
         }
         _ => Err(Refusal::not_found()),
     }
+}
+
+/// The body of a request, which is to be `what`.
+fn told<T: DeserializeOwned>(request: &Request, what: &str) -> Result<T, Refusal> {
+    let wrong =
+        |error: serde_json::Error| Refusal::new("JSON_PARSER_ERROR", format!("The body is not {what}: {error}"));
+    serde_json::from_slice(&request.body).map_err(wrong)
+}
+
+fn done() -> Answer {
+    Answer::empty(StatusCode::NO_CONTENT)
 }
 
 fn clock(org: &Org) -> Answer {
