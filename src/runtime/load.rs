@@ -21,11 +21,6 @@ use crate::telemetry::CrashPoint;
 /// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
 const UPSERT_BATCH_MIN: usize = 5_000;
 
-/// How many records a pair takes at a time.
-pub(super) fn batch_max(pipeline: &Pipeline, batch_size: usize) -> usize {
-    if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size }
-}
-
 /// Batches on their way beside those that are written, where their records cannot meet: one is mapped while others are committed.
 const LANES_BESIDE: usize = 2;
 
@@ -40,7 +35,7 @@ pub(super) async fn run(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let max = batch_max(pipeline, batch_size);
+    let max = if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size };
     let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
     for end in [End::Source, End::Target] {
         if *pipeline.binding.flows.get(end) {

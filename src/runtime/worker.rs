@@ -393,10 +393,9 @@ impl Following<'_> {
     /// One batch of each side; whether there was any.
     pub(crate) async fn turn(&mut self) -> Result<bool> {
         let mut any = false;
-        let max = load::batch_max(&self.pair.pipeline, self.worker.config.batch_size);
         for end in [End::Source, End::Target] {
             let Some(after) = self.positions.get(end).clone() else { continue };
-            let batch = self.pair.sources.get_mut(end).next_batch(&after, max).await?;
+            let batch = self.pair.sources.get_mut(end).next_batch(&after, self.worker.config.batch_size).await?;
             // A poll reads its overlap window again and again: that is no news.
             any |= batch.more || (!batch.changes.is_empty() && batch.through != after);
             if batch.changes.is_empty() {
