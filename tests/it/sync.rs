@@ -20,6 +20,13 @@ mod salesforce_alone {
             rights_that_are_lost_while_it_writes_stop_the_pair, a_refresh_token_that_is_replaced_is_kept;
     }
 
+    /// For people: `cargo nextest run --test it --run-ignored only kills_at_random`. Of some two hundred runs under load one failed, whose cause is not known yet.
+    #[tokio::test]
+    #[ignore = "one of its failures is not explained yet"]
+    async fn kills_at_random() {
+        salesforce_crash::during_ongoing_sync(KIND).await;
+    }
+
     /// For people: `cargo nextest run --test it --run-ignored only what_loads_cost --no-capture`.
     #[tokio::test]
     #[ignore = "it measures, and takes minutes"]
