@@ -18,6 +18,7 @@ pub mod blueprint;
 pub mod change_log;
 pub mod chunked_scan;
 pub mod keeps;
+mod logged;
 pub mod lost_connection;
 pub mod marks;
 pub mod patience;

@@ -12,8 +12,9 @@ use super::events::{Body, Head, Rows, RowsKind, body, head};
 use super::layout::{Layout, Stored, codes};
 use super::objects::{MARK_COLUMNS, READERS};
 use super::position::{File, LogPosition, Place, Spot};
-use super::stream::{Entry, What};
+use super::stream::Entry;
 use super::wire::WireError;
+use crate::connector::logged::What;
 use crate::record::Key;
 
 /// A transaction with more changes than this is handed on before it is read to its end, and is not known for our own.

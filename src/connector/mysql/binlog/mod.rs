@@ -20,6 +20,7 @@ use super::errors::Sql;
 use super::position as written;
 use super::target;
 use crate::change::{Change, ChangeBatch, Op, Position};
+use crate::connector::logged::What;
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
@@ -27,7 +28,7 @@ use crate::record::Key;
 use begin::{failed, lost};
 use objects::Make;
 use position::LogPosition;
-use stream::{Entry, Progress, Running, What};
+use stream::{Entry, Progress, Running};
 
 mod begin;
 mod bytes;

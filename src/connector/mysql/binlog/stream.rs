@@ -3,8 +3,7 @@
 //! What waits is bounded: when it is full, the task stops reading, and the server keeps the rest in its log. A large transaction is handed on
 //! while it is read: it is in the log as a whole before the server sends the first of it.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use super::follow::Follower;
 use super::position::{LogPosition, Place, Spot};
 use super::wire::{Wire, WireError};
+use crate::connector::logged::{Times, What};
 use crate::record::Key;
 
 /// Changes that may wait to be taken.
@@ -29,19 +29,6 @@ const HEARTBEATS: u32 = 4;
 pub(super) fn silence(timeout: Option<Duration>) -> (Duration, Duration) {
     let silence = timeout.map_or(SILENCE_MAX, |timeout| timeout.min(SILENCE_MAX));
     (silence, silence / HEARTBEATS)
-}
-
-/// What happened to a row, or to all of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
-    /// It was inserted or updated.
-    Upsert(Key),
-    /// It was deleted.
-    Delete(Key),
-    /// The table was emptied.
-    Truncated,
-    /// The log cannot be followed any further.
-    Lost(&'static str),
 }
 
 /// A change in the order of the log.
@@ -70,7 +57,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Buffer {
     waiting: VecDeque<Entry>,
-    times: Times,
+    times: Times<(u64, u64)>,
     /// Somebody needs the times up to here, whether there is room or not.
     wanted: (u64, u64),
     /// Changes were read for their times and not kept: the log has to be read once more.
@@ -144,8 +131,7 @@ impl Shared {
 
     /// When each record last changed, as far as it was read and is not confirmed.
     pub(super) fn times(&self, keys: &[Key]) -> Vec<Option<i64>> {
-        let buffer = self.buffer();
-        keys.iter().map(|key| buffer.times.of(key)).collect()
+        self.buffer().times.of(keys)
     }
 
     /// Has the task read up to here, even if nobody takes what it reads.
@@ -170,9 +156,7 @@ impl Shared {
     fn hand_on(&self, entries: Vec<Entry>) {
         let mut buffer = self.buffer();
         for entry in entries {
-            if let What::Upsert(key) | What::Delete(key) = &entry.what {
-                buffer.times.note(key, entry.place.group.order(), entry.at);
-            }
+            buffer.times.note(&entry.what, entry.place.group.order(), entry.at);
             if !buffer.overflowed {
                 buffer.waiting.push_back(entry);
             }
@@ -194,36 +178,6 @@ impl<'a> Watching<'a> {
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
         self.0.watched.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// When records were changed by others, of what is not confirmed. By the hash of the key: a backlog of millions is some 50 bytes each.
-#[derive(Default)]
-struct Times {
-    hasher: RandomState,
-    last: HashMap<u64, ((u64, u64), i64)>,
-    /// In the order of the log: what can be forgotten first.
-    order: VecDeque<((u64, u64), u64)>,
-}
-
-impl Times {
-    fn note(&mut self, key: &Key, place: (u64, u64), at: i64) {
-        let hash = self.hasher.hash_one(key);
-        self.last.insert(hash, (place, at));
-        self.order.push_back((place, hash));
-    }
-
-    fn of(&self, key: &Key) -> Option<i64> {
-        self.last.get(&self.hasher.hash_one(key)).map(|(_, at)| *at)
-    }
-
-    fn forget(&mut self, before: (u64, u64)) {
-        while let Some((place, hash)) = self.order.front().copied().filter(|(place, _)| *place < before) {
-            self.order.pop_front();
-            if self.last.get(&hash).is_some_and(|(last, _)| *last == place) {
-                self.last.remove(&hash);
-            }
-        }
     }
 }
 

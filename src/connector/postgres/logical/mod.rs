@@ -20,13 +20,14 @@ use super::position::{self as written, Snapshot};
 use super::table::{PgColumn, Table};
 use super::target;
 use crate::change::{Change, ChangeBatch, Op, Position};
+use crate::connector::logged::What;
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
 
 use decode::Decoder;
 use position::{Begun, Passed, StreamPosition, shows};
-use stream::{Entry, Progress, Running, What};
+use stream::{Entry, Progress, Running};
 use wire::{Wire, WireError};
 
 mod decode;

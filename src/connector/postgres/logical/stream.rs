@@ -3,8 +3,7 @@
 //! What waits is bounded: when it is full, the task stops reading but goes on answering the server, and the server keeps the rest in its log.
 //! A large transaction is handed on while it is read: it was committed before the server sends the first of it.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use super::decode::{Decoder, Message, Unfollowed};
 use super::objects::MARK;
 use super::wire::{Event, Wire, WireError};
+use crate::connector::logged::{Times, What};
 use crate::record::Key;
 
 /// Changes that may wait to be taken.
@@ -29,19 +29,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// have acknowledged everything or leave.
 const PRESSED_MAX: u32 = 5;
 const PRESSED_WITHIN: Duration = Duration::from_secs(1);
-
-/// What happened to a row, or to all of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
-    /// It was inserted or updated.
-    Upsert(Key),
-    /// It was deleted.
-    Delete(Key),
-    /// The table was emptied.
-    Truncated,
-    /// The stream cannot be followed any further.
-    Lost(&'static str),
-}
 
 /// A change in the stream's order.
 #[derive(Debug, Clone)]
@@ -69,7 +56,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Buffer {
     waiting: VecDeque<Entry>,
-    times: Times,
+    times: Times<u64>,
     /// How far the reader was acknowledged.
     confirmed: u64,
     /// Somebody needs the times up to here, whether there is room or not.
@@ -152,8 +139,7 @@ impl Shared {
 
     /// When each record last changed, as far as it was read and is not confirmed.
     pub(super) fn times(&self, keys: &[Key]) -> Vec<Option<i64>> {
-        let buffer = self.buffer();
-        keys.iter().map(|key| buffer.times.of(key)).collect()
+        self.buffer().times.of(keys)
     }
 
     /// Has the task read up to here, even if nobody takes what it reads.
@@ -162,36 +148,6 @@ impl Shared {
         buffer.wanted = buffer.wanted.max(through);
         drop(buffer);
         self.nudge.notify_one();
-    }
-}
-
-/// When records were changed by others, of what is not confirmed. By the hash of the key: a backlog of millions is some 40 bytes each.
-#[derive(Default)]
-struct Times {
-    hasher: RandomState,
-    last: HashMap<u64, (u64, i64)>,
-    /// In the order of the commits: what can be forgotten first.
-    order: VecDeque<(u64, u64)>,
-}
-
-impl Times {
-    fn note(&mut self, key: &Key, lsn: u64, at: i64) {
-        let hash = self.hasher.hash_one(key);
-        self.last.insert(hash, (lsn, at));
-        self.order.push_back((lsn, hash));
-    }
-
-    fn of(&self, key: &Key) -> Option<i64> {
-        self.last.get(&self.hasher.hash_one(key)).map(|(_, at)| *at)
-    }
-
-    fn forget(&mut self, before: u64) {
-        while let Some((lsn, hash)) = self.order.front().copied().filter(|(lsn, _)| *lsn < before) {
-            self.order.pop_front();
-            if self.last.get(&hash).is_some_and(|(last, _)| *last == lsn) {
-                self.last.remove(&hash);
-            }
-        }
     }
 }
 
@@ -405,9 +361,7 @@ impl Reader {
         }
         let mut buffer = self.shared.buffer();
         for entry in entries {
-            if let What::Upsert(key) | What::Delete(key) = &entry.what {
-                buffer.times.note(key, entry.place.0, entry.at);
-            }
+            buffer.times.note(&entry.what, entry.place.0, entry.at);
             if !buffer.overflowed {
                 buffer.waiting.push_back(entry);
             }

@@ -1,0 +1,62 @@
+//! What the readers of systems' logs have in common (layer 4): what can happen to a row there, and when records last changed.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use crate::record::Key;
+
+/// What happened to a row, or to all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// It was inserted or updated.
+    Upsert(Key),
+    /// It was deleted.
+    Delete(Key),
+    /// The table was emptied.
+    Truncated,
+    /// The log cannot be followed any further.
+    Lost(&'static str),
+}
+
+/// When records were changed by others, of what is not confirmed. `P` is a place in the log, in its order. By the hash of the key: a backlog of millions is
+/// some 50 bytes each.
+pub(super) struct Times<P> {
+    hasher: RandomState,
+    last: HashMap<u64, (P, i64)>,
+    /// In the order of the log: what can be forgotten first.
+    order: VecDeque<(P, u64)>,
+}
+
+// By hand, as a derived one would want a place that is a default.
+impl<P> Default for Times<P> {
+    fn default() -> Self {
+        Self { hasher: RandomState::default(), last: HashMap::default(), order: VecDeque::default() }
+    }
+}
+
+impl<P: Copy + Ord> Times<P> {
+    /// Notes a change, of a record or of all.
+    pub(super) fn note(&mut self, what: &What, place: P, at: i64) {
+        if let What::Upsert(key) | What::Delete(key) = what {
+            let hash = self.hasher.hash_one(key);
+            self.last.insert(hash, (place, at));
+            self.order.push_back((place, hash));
+        }
+    }
+
+    /// When each of these records last changed: microseconds since 1970.
+    pub(super) fn of(&self, keys: &[Key]) -> Vec<Option<i64>> {
+        let of = |key: &Key| self.last.get(&self.hasher.hash_one(key)).map(|(_, at)| *at);
+        keys.iter().map(of).collect()
+    }
+
+    /// Nobody asks for what came before this any more.
+    pub(super) fn forget(&mut self, before: P) {
+        while let Some((place, hash)) = self.order.front().copied().filter(|(place, _)| *place < before) {
+            self.order.pop_front();
+            if self.last.get(&hash).is_some_and(|(last, _)| *last == place) {
+                self.last.remove(&hash);
+            }
+        }
+    }
+}
