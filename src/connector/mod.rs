@@ -12,7 +12,7 @@ use crate::change::{ChangeBatch, Position};
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{Result, SyncError};
 use crate::record::{Key, Record};
-use crate::value::Kind;
+use crate::value::{Kind, Value};
 
 pub mod blueprint;
 pub mod change_log;
@@ -177,6 +177,14 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What should be otherwise where records with these fields are created in the endpoint's collection, and told by links. Changes nothing.
+    ///
+    /// # Errors
+    /// As `open`.
+    async fn creates_advice(&self, _endpoint: &Endpoint, _fields: &[Box<str>]) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// For those of these field sets that no index begins with: the statement that makes one, as a person would run it.
     ///
     /// # Errors
@@ -316,6 +324,12 @@ pub trait Target: Send + Sync {
 
     /// Records whose `fields` have these values: same order and length as `values`, each with all that match. Null matches nothing.
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>>;
+
+    /// How another system may have spelt a value of this field that this one keeps otherwise, as an id by its first characters; `None` where
+    /// there is one spelling.
+    fn alias(&self, _field: &str, _value: &Value) -> Option<Value> {
+        None
+    }
 
     /// Writes in one transaction where the system has one. Same order and length out. An outer error means that nothing was
     /// applied; of kind `InvalidRecord` it means that one of them is guilty and the caller halves the batch.

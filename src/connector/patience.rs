@@ -16,6 +16,7 @@ use crate::change::{ChangeBatch, Position};
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
+use crate::value::Value;
 
 /// How long a system may be silent, and which one it is.
 #[derive(Debug, Clone)]
@@ -78,6 +79,11 @@ impl Connector for Patient {
     async fn advice(&self, endpoint: &Endpoint, schema: &Schema, capture: CaptureMethod) -> Result<Vec<String>> {
         let Some(limit) = limit(endpoint) else { return self.0.advice(endpoint, schema, capture).await };
         limit.on("asking how changes can be found", self.0.advice(endpoint, schema, capture)).await
+    }
+
+    async fn creates_advice(&self, endpoint: &Endpoint, fields: &[Box<str>]) -> Result<Option<String>> {
+        let Some(limit) = limit(endpoint) else { return self.0.creates_advice(endpoint, fields).await };
+        limit.on("asking how records are created", self.0.creates_advice(endpoint, fields)).await
     }
 
     async fn missing_indexes(&self, endpoint: &Endpoint, wanted: &[Vec<String>]) -> Result<Vec<String>> {
@@ -164,6 +170,10 @@ impl Target for Limited<Arc<dyn Target>> {
 
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
         self.limit.on("finding", self.inner.find(fields, values)).await
+    }
+
+    fn alias(&self, field: &str, value: &Value) -> Option<Value> {
+        self.inner.alias(field, value)
     }
 
     async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {

@@ -80,12 +80,51 @@ impl Pipeline {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = self.targets.get(other).find(self.binding.correlation.get(other), &wanted).await?;
-        let taken = self.taken(other, &found).await?;
+        let found = self.find_spelt(end, &askers, wanted).await?;
+        let mut taken = self.taken(other, &found).await?;
         for (item, matches) in askers.into_iter().zip(found) {
-            self.settle_match(item, matches, &taken, done);
+            self.settle_match(item, matches, &mut taken, done);
         }
         Ok(())
+    }
+
+    /// The other side's records of these correlation values, or of what they may have been spelt as there: what it is given is this side's
+    /// spelling.
+    async fn find_spelt(&self, end: End, askers: &[&mut &mut Item], mut wanted: Vec<Key>) -> Result<Vec<Vec<Record>>> {
+        let aliases: Vec<(usize, Key)> = askers
+            .iter()
+            .zip(&wanted)
+            .enumerate()
+            .filter_map(|(place, (item, value))| Some((place, self.alias(end, item, value)?)))
+            .collect();
+        let (places, aliases): (Vec<usize>, Vec<Key>) = aliases.into_iter().unzip();
+        let count = wanted.len();
+        wanted.extend(aliases);
+        let other = end.other();
+        let mut found = self.targets.get(other).find(self.binding.correlation.get(other), &wanted).await?;
+        let by_alias = found.split_off(count);
+        for (place, records) in places.into_iter().zip(by_alias) {
+            if let Some(found) = found.get_mut(place) {
+                found.extend(records);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Another spelling of an item's correlation value, where a part that is mapped as it is has one.
+    fn alias(&self, end: End, item: &Item, value: &Key) -> Option<Key> {
+        let (image, other) = (item.image(end)?, end.other());
+        let mut spelt = value.clone();
+        let mut any = false;
+        for (name, part) in self.binding.correlation.get(other).iter().zip(&mut spelt.0) {
+            let own = &self.binding.mappings.get(place_of(&self.binding, other, name)?)?.fields.get(end).name;
+            if image.get(own) == Some(&*part)
+                && let Some(alias) = self.targets.get(end).alias(own, part)
+            {
+                (*part, any) = (alias, true);
+            }
+        }
+        any.then_some(spelt)
     }
 
     /// Keys of `other`'s records that are linked already, and to what.
@@ -99,7 +138,7 @@ impl Pipeline {
         Ok(live.map(|link| (link.keys.get(other).clone(), link.keys.get(other.other()).clone())).collect())
     }
 
-    fn settle_match(&self, item: &mut Item, mut matches: Vec<Record>, taken: &HashMap<Key, Key>, done: &mut Done) {
+    fn settle_match(&self, item: &mut Item, mut matches: Vec<Record>, taken: &mut HashMap<Key, Key>, done: &mut Done) {
         let end = item.origin;
         let other = end.other();
         let Some(own) = item.keys.get(end).clone() else { return };
@@ -117,6 +156,8 @@ impl Pipeline {
                         item.puzzle("match.taken", text, done);
                     }
                     None => {
+                        // Another item of the batch may have been spelt otherwise, and match the same record.
+                        taken.extend(key.clone().map(|key| (key, own)));
                         *item.keys.get_mut(other) = key;
                         *item.now.get_mut(other) = Now::Known(Some(record));
                     }
@@ -134,9 +175,12 @@ impl Pipeline {
 /// The correlation value of a record in the terms of `end`, from its mapped cells; `None` where a part is null or a transform refused it.
 fn correlation(binding: &Binding, end: End, cells: &Mapped) -> Option<Key> {
     let part = |name: &String| -> Option<Value> {
-        let place =
-            binding.mappings.iter().position(|mapping| mapping.correlation && &mapping.fields.get(end).name == name)?;
-        cells.get(place)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
+        cells.get(place_of(binding, end, name)?)?.as_ref().ok()?.clone().filter(|value| !value.is_null())
     };
     binding.correlation.get(end).iter().map(part).collect::<Option<Vec<_>>>().map(Key)
+}
+
+/// The mapping of a correlation field of `end`.
+fn place_of(binding: &Binding, end: End, name: &str) -> Option<usize> {
+    binding.mappings.iter().position(|mapping| mapping.correlation && mapping.fields.get(end).name == name)
 }

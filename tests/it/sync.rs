@@ -16,7 +16,8 @@ mod salesforce_alone {
             lost_answers_of_jobs_make_no_duplicate, a_kill_while_a_job_is_at_work_makes_no_duplicate,
             a_copy_goes_by_jobs, a_job_of_a_dead_run_overwrites_nothing_newer;
         salesforce_crash: at_every_durable_step;
-        salesforce_rights: a_hidden_field_is_told_before_anything_runs, a_field_that_is_hidden_later_stops_the_pair_and_empties_nothing,
+        salesforce_rights: a_hidden_field_is_told_before_anything_runs, what_creates_lack_is_told_before_anything_runs,
+             a_field_that_is_hidden_later_stops_the_pair_and_empties_nothing,
             rights_that_are_lost_while_it_writes_stop_the_pair, a_refresh_token_that_is_replaced_is_kept;
     }
 

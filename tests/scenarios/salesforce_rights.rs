@@ -50,6 +50,23 @@ pub async fn a_hidden_field_is_told_before_anything_runs(kind: Kind) {
     assert!(text.contains("salesforce.no_object"), "{text}");
 }
 
+pub async fn what_creates_lack_is_told_before_anything_runs(kind: Kind) {
+    let world = World::new(kind, Value::Null).await;
+    let check = |more: Value| {
+        world.configure(json!({"source": world.sandbox.endpoint("Account", &more)}));
+        let checked = world.tidelock.run(&["check", "sync.json", "--connect", "--json"]);
+        (checked.code, said(&checked))
+    };
+    let (code, text) = check(Value::Null);
+    assert!(code == 0 && text.contains("creates.advice") && text.contains("external_id"), "{code}: {text}");
+    let (code, text) = check(json!({"external_id": "Tidelock_Id__c"}));
+    assert!(code == 0 && !text.contains("creates.advice"), "{code}: {text}");
+    let (code, text) = check(json!({"external_id": "Industry"}));
+    assert!(code == 2 && text.contains("salesforce.external_id") && text.contains("Industry"), "{code}: {text}");
+    let (code, text) = check(json!({"external_id": "Tidelok_Id__c"}));
+    assert!(code == 2 && text.contains("salesforce.no_field"), "{code}: {text}");
+}
+
 pub async fn a_field_that_is_hidden_later_stops_the_pair_and_empties_nothing(kind: Kind) {
     let more = json!({"sync_settings": {"sync_type": "bidirectional", "ongoing_sync": {"mode": "real_time", "polling_interval_seconds": 0.05}}});
     let world = World::new(kind, more).await;

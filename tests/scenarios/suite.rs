@@ -82,6 +82,7 @@ macro_rules! salesforce_suite {
             crate::scenarios::suite::scenarios! {
                 $kind
                 salesforce: both_sides_are_brought_together, edits_conflicts_and_deletes_converge, ids_are_written_back_and_values_settle,
+                    ids_of_fifteen_characters_are_known,
                     a_copy_goes_by_its_external_id, refused_records_wait_and_the_others_flow, lost_answers_make_no_duplicate,
                     sessions_limits_and_locks_pass, pages_that_break_off_lose_nothing, late_commits_are_found,
                     purged_deletes_stop_the_pair, a_crash_after_creating_makes_no_duplicate, at_rest_nothing_is_written,

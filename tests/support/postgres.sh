@@ -14,6 +14,8 @@ postgres_settings=(
     -c max_wal_senders=50
     -c max_replication_slots=50
 )
+# Nothing here outlives the run; benches measure a server as people run it. (Tests that crash a server start one of their own.)
+postgres_unsafe=(-c fsync=off -c full_page_writes=off)
 postgres_bin=""
 postgres_run_as=(env)
 
@@ -123,7 +125,7 @@ launch_postgres() { # FOLDER PORT
     local pid tenths
     set -m
     "${postgres_run_as[@]}" "$postgres_bin/postgres" -D "$1/data" -p "$2" \
-        -c listen_addresses=127.0.0.1 -c unix_socket_directories="$1/socket" "${postgres_settings[@]}" \
+        -c listen_addresses=127.0.0.1 -c unix_socket_directories="$1/socket" "${postgres_settings[@]}" ${postgres_unsafe[@]+"${postgres_unsafe[@]}"} \
         </dev/null >"$1/log" 2>&1 &
     pid=$!
     set +m
@@ -140,7 +142,8 @@ start_postgres_container() {
     local password container port tenths
     password=$(random_password)
     container=$(docker run --detach --rm --publish 127.0.0.1::5432 --env POSTGRES_USER=tidelock \
-        --env POSTGRES_PASSWORD="$password" --env POSTGRES_DB=postgres "$postgres_image" "${postgres_settings[@]}") ||
+        --env POSTGRES_PASSWORD="$password" --env POSTGRES_DB=postgres "$postgres_image" "${postgres_settings[@]}" \
+        ${postgres_unsafe[@]+"${postgres_unsafe[@]}"}) ||
         missing "Docker could not start $postgres_image, see above."
     container_started postgres "$container"
     port=$(docker port "$container" 5432/tcp | sed -n 's/.*://p' | head -n 1)

@@ -64,6 +64,39 @@ enum Blank {
     Not,
 }
 
+/// What it comes to where no field is given for names.
+pub(super) const NO_NAMES: &str = "creates carry no name of tidelock's: one whose answer is lost and that somebody renames before the next look \
+    is made a second time. An external id field for such names, in \"external_id\", closes that, and lets loads go by jobs";
+
+/// A field of the object.
+///
+/// # Errors
+/// `SchemaMismatch` where there is none.
+fn field<'a>(object: &'a Object, place: &Place, name: &str) -> Result<&'a Field> {
+    let text = || format!("there is no field {name} that this user may see");
+    object.field(name).ok_or_else(|| place.error(ErrorKind::SchemaMismatch, "salesforce.no_field", text()))
+}
+
+/// The external id that tidelock may fill with names of creates; `None` where none is given, or a mapping fills it.
+///
+/// # Errors
+/// `SchemaMismatch` where what is given is no external id, or may not be written.
+pub(super) fn token_field<'a>(
+    object: &'a Object,
+    place: &Place,
+    endpoint: &Endpoint,
+    mapped: &[impl AsRef<str>],
+) -> Result<Option<&'a Field>> {
+    let Some(name) = &endpoint.external_id else { return Ok(None) };
+    let field = field(object, place, name)?;
+    if !field.is_external_id() || !field.is_writable() {
+        let text = format!("\"external_id\" names {}, which is no external id that this user may write", field.name);
+        return Err(place.error(ErrorKind::SchemaMismatch, "salesforce.external_id", text));
+    }
+    let free = !mapped.iter().any(|name| name.as_ref() == field.name) && field.kind == Kind::Text;
+    Ok(free.then_some(field))
+}
+
 /// An opened object.
 #[derive(Debug)]
 pub(super) struct Collection {
@@ -99,19 +132,9 @@ impl Collection {
         let org = Org::of(endpoint)?;
         let object = org.object(&endpoint.collection).await?;
         let place = org.place(&object.name);
-        let no_field = |name: &str| {
-            let text = format!("there is no field {name} that this user may see");
-            place.error(ErrorKind::SchemaMismatch, "salesforce.no_field", text)
-        };
-        let field = |name: &String| object.field(name).cloned().ok_or_else(|| no_field(name));
+        let field = |name: &String| field(&object, &place, name).cloned();
         let fields = options.fields.iter().map(field).collect::<Result<Vec<_>>>()?;
-        let external_id = endpoint.external_id.as_ref().map(field).transpose()?;
-        if let Some(field) = external_id.as_ref().filter(|field| !field.is_external_id() || !field.is_writable()) {
-            let text =
-                format!("\"external_id\" names {}, which is no external id that this user may write", field.name);
-            return Err(place.error(ErrorKind::SchemaMismatch, "salesforce.external_id", text));
-        }
-        let token_field = external_id.filter(|field| !options.fields.contains(&field.name) && field.kind == Kind::Text);
+        let token_field = token_field(&object, &place, endpoint, &options.fields)?.cloned();
         let filter = endpoint.filter.as_ref().map(|filter| format!("({filter})"));
         let collection = Self {
             layout: layout(&options.fields),
@@ -162,13 +185,7 @@ impl Collection {
 
     /// Says once that creates carry no name of ours.
     pub(super) fn warn_of_no_names(&self) {
-        self.warned.call_once(|| {
-            tracing::warn!(
-                place = %self.place,
-                "creates carry no name of tidelock's: one whose answer is lost and that somebody renames before the next look is made a second \
-                 time. An external id field for such names, in \"external_id\", closes that, and lets loads go by jobs"
-            );
-        });
+        self.warned.call_once(|| tracing::warn!(place = %self.place, "{NO_NAMES}"));
     }
 
     /// Returns once no job of an earlier run writes by this field any more: asked once, before the first write.

@@ -20,15 +20,21 @@ pub(super) fn long(id: &str) -> Option<String> {
     same.then_some(long)
 }
 
+/// The first 15 characters of an id of 18; `None` where it is none.
+pub(super) fn short(id: &str) -> Option<&str> {
+    if id.len() == 18 && long(id).is_some() { id.get(..15) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::long;
+    use super::{long, short};
 
     #[test]
     fn both_lengths_are_one_id() {
         for id in ["001D000000IRt53IAD", "003D000000Q89kQIAR", "001R0000002GeJ1IAK"] {
             assert_eq!(long(id).as_deref(), Some(id));
-            assert_eq!(id.get(..15).and_then(long).as_deref(), Some(id));
+            assert_eq!(short(id).and_then(long).as_deref(), Some(id));
+            assert_eq!(short(id).and_then(short), None);
         }
     }
 

@@ -71,6 +71,13 @@ impl Connector for Salesforce {
         Err(by_hand(endpoint, "objects and fields"))
     }
 
+    async fn creates_advice(&self, endpoint: &Endpoint, fields: &[Box<str>]) -> Result<Option<String>> {
+        let org = Org::of(endpoint)?;
+        let object = org.object(&endpoint.collection).await?;
+        let named = collection::token_field(&object, &org.place(&object.name), endpoint, fields)?.is_some();
+        Ok((!named).then(|| collection::NO_NAMES.to_owned()))
+    }
+
     /// Which fields are indexed is not told; those of keys and external ids are.
     async fn missing_indexes(&self, _endpoint: &Endpoint, _wanted: &[Vec<String>]) -> Result<Vec<String>> {
         Ok(Vec::new())

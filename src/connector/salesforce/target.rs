@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::collection::Collection;
-use super::{lookup, scan, upsert, values, write};
+use super::{ids, lookup, scan, upsert, values, write};
 use crate::connector::{Capabilities, Mark, Scan, ScanOrder, Target, Upserted, Write, WriteOutcome};
 use crate::error::Result;
 use crate::record::{Key, Record};
+use crate::value::Value;
 
 /// Five requests of 200, whose records one request reads.
 pub(super) const BATCH: usize = 1000;
@@ -60,6 +61,12 @@ impl Target for SalesforceTarget {
 
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
         lookup::find(&self.collection, fields, values, false).await
+    }
+
+    fn alias(&self, field: &str, value: &Value) -> Option<Value> {
+        let is_id = matches!(self.collection.object.field(field)?.type_name(), "id" | "reference");
+        let Value::Text(id) = value else { return None };
+        ids::short(id).filter(|_| is_id).map(|short| Value::Text(short.to_owned()))
     }
 
     async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
