@@ -14,7 +14,8 @@ mod salesforce_alone {
         KIND
         salesforce_bulk: many_are_loaded_both_ways_by_jobs, what_a_job_does_not_finish_goes_on_without_it,
             lost_answers_of_jobs_make_no_duplicate, a_kill_while_a_job_is_at_work_makes_no_duplicate,
-            a_copy_goes_by_jobs, a_job_of_a_dead_run_overwrites_nothing_newer;
+            a_copy_goes_by_jobs, a_job_of_a_dead_run_overwrites_nothing_newer,
+            a_spoke_of_a_hub_loads_by_jobs_and_names_what_it_creates;
         salesforce_crash: at_every_durable_step;
         salesforce_rights: a_hidden_field_is_told_before_anything_runs, what_creates_lack_is_told_before_anything_runs,
              a_field_that_is_hidden_later_stops_the_pair_and_empties_nothing,

@@ -28,6 +28,7 @@ pub mod rollout;
 pub mod salesforce;
 pub mod salesforce_bulk;
 pub mod salesforce_crash;
+pub mod salesforce_ids;
 
 pub mod salesforce_cdc;
 pub mod salesforce_rights;

@@ -218,3 +218,26 @@ async fn tell(what: &str, (count, threshold): (usize, u64), world: &World) {
     eprintln!("{count} {what}, threshold {threshold}: {asked} requests, {wrote} of them writes, {seconds:.1} s");
     assert_eq!(world.sandbox.count("Account").await, count as u64);
 }
+
+/// In a hub the names and the threshold are said of the system.
+pub async fn a_spoke_of_a_hub_loads_by_jobs_and_names_what_it_creates(kind: Kind) {
+    let world = World::new(kind, Value::Null).await;
+    let mut crm = world.sandbox.endpoint("", &json!({"external_id": "Tidelock_Id__c", "bulk_threshold": 20}));
+    let mut erp = world.database.endpoint("", "");
+    for system in [&mut crm, &mut erp] {
+        system.as_object_mut().unwrap().retain(|key, _| !["name", "object", "table"].contains(&key.as_str()));
+    }
+    world.tidelock.configure(&json!({
+        "systems": {"crm": crm, "erp": erp}, "sync_hub": "erp", "sync_type": "bidirectional",
+        "connected_systems": [{"system": "crm", "mappings": {"Account": {"hub": "accounts", "connection_name": "accounts",
+            "field_mappings": [{"source": "Id", "target": "sf_id"}, {"source": "Name", "target": "account_name"},
+                {"source": "Industry", "target": "industry_type"}, {"source": "AnnualRevenue", "target": "annual_revenue"}]}}}],
+    }));
+    let names: Vec<String> = (0..30).map(|number| format!("Account {number}")).collect();
+    world.insert(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.tidelock.once(0);
+    let named = world.sandbox.rows("SELECT Id FROM Account WHERE Tidelock_Id__c != null").await;
+    assert_eq!(named.len(), 30);
+    assert_eq!(world.sandbox.asked_for("POST jobs/ingest").await, 1);
+    world.settled(30).await;
+}

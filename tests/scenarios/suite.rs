@@ -77,17 +77,16 @@ macro_rules! hub_suite {
 macro_rules! salesforce_suite {
     ($name:ident, $kind:expr) => {
         mod $name {
-            use crate::scenarios::{Kind, salesforce, salesforce_cdc};
+            use crate::scenarios::{Kind, salesforce, salesforce_cdc, salesforce_ids};
 
             crate::scenarios::suite::scenarios! {
                 $kind
-                salesforce: both_sides_are_brought_together, edits_conflicts_and_deletes_converge, ids_are_written_back_and_values_settle,
-                    ids_of_fifteen_characters_are_known,
-                    a_copy_goes_by_its_external_id, refused_records_wait_and_the_others_flow, lost_answers_make_no_duplicate,
+                salesforce: both_sides_are_brought_together, edits_conflicts_and_deletes_converge, a_copy_goes_by_its_external_id, refused_records_wait_and_the_others_flow, lost_answers_make_no_duplicate,
                     sessions_limits_and_locks_pass, pages_that_break_off_lose_nothing, late_commits_are_found,
                     purged_deletes_stop_the_pair, a_crash_after_creating_makes_no_duplicate, at_rest_nothing_is_written,
                     other_grants_log_in_and_wrong_ones_do_not, a_filter_lets_some_through,
                     an_edit_reaches_the_org_within_a_second;
+                salesforce_ids: ids_are_written_back_and_values_settle, ids_of_fifteen_characters_are_known;
                 salesforce_cdc: change_events_travel, echoes_end_and_a_triggers_change_flows, gaps_overflows_and_outages_lose_nothing,
                     a_replay_id_that_is_too_old_is_made_up_for, an_object_without_events_is_told;
             }

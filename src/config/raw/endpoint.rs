@@ -24,6 +24,11 @@ pub(crate) struct System {
     /// How long the system may be silent before it is given up and reached anew, in seconds (default 900; 0: for ever).
     #[schemars(range(max = 86400))]
     pub(crate) timeout_seconds: Option<u32>,
+    /// The field by which a SaaS upserts, or, where no mapping fills it, the one that names what was created: the same in each object.
+    #[schemars(length(min = 1))]
+    pub(crate) external_id: Option<String>,
+    /// From how many records on a SaaS is read and loaded through its interface for many (Bulk API; default 10000; 0: never).
+    pub(crate) bulk_threshold: Option<u32>,
     /// How to log in.
     pub(crate) credentials: Option<Credentials>,
 }

@@ -16,14 +16,7 @@ pub(super) fn endpoint(
 ) -> Endpoint {
     let Some(raw) = raw else { return nowhere(context, sync, default_name) };
     check_type(context, raw.at, &raw.system_type);
-    if raw.external_id.is_some() && raw.system_type != "salesforce" {
-        let at = context.at_key(raw.at, "external_id");
-        context.no_effect(&at, "external_id", "records are upserted by the key");
-    }
-    if raw.bulk_threshold.is_some() && raw.system_type != "salesforce" {
-        let at = context.at_key(raw.at, "bulk_threshold");
-        context.no_effect(&at, "bulk_threshold", "the system has one way to read and write records");
-    }
+    check_saas(context, (raw.at, &raw.system_type), raw.external_id.as_ref(), raw.bulk_threshold);
     let reach = Reach {
         at: raw.at,
         system_type: &raw.system_type,
@@ -49,6 +42,7 @@ pub(super) fn endpoint(
 /// The endpoint that a hub's system is for one of its collections.
 pub(super) fn of_system(context: &mut Context<'_>, name: &str, system: &raw::System, collection: &str) -> Endpoint {
     check_type(context, system.at, &system.system_type);
+    check_saas(context, (system.at, &system.system_type), system.external_id.as_ref(), system.bulk_threshold);
     let reach = Reach {
         at: system.at,
         system_type: &system.system_type,
@@ -64,10 +58,30 @@ pub(super) fn of_system(context: &mut Context<'_>, name: &str, system: &raw::Sys
         filter: None,
         updated_at: None,
         key: Vec::new(),
-        external_id: None,
-        bulk_threshold: None,
+        external_id: system.external_id.clone(),
+        bulk_threshold: system.bulk_threshold.map(u64::from),
         timeout: timeout(system.timeout_seconds),
         credentials: credentials::credentials(context, &reach),
+    }
+}
+
+/// What only a SaaS knows.
+fn check_saas(
+    context: &mut Context<'_>,
+    (place, system_type): (Place, &str),
+    external_id: Option<&String>,
+    bulk_threshold: Option<u32>,
+) {
+    if system_type == "salesforce" {
+        return;
+    }
+    let without = [
+        ("external_id", external_id.is_some(), "records are upserted by the key"),
+        ("bulk_threshold", bulk_threshold.is_some(), "the system has one way to read and write records"),
+    ];
+    for (key, _, reason) in without.into_iter().filter(|(_, given, _)| *given) {
+        let at = context.at_key(place, key);
+        context.no_effect(&at, key, reason);
     }
 }
 

@@ -134,7 +134,7 @@ fn deep_nesting_is_refused() {
 
 #[test]
 fn many_problems_take_no_longer_than_many_lines() {
-    let keys: Vec<String> = (0..5_000).map(|number| format!("\"wrong_{number}\": {number}")).collect();
+    let keys: Vec<String> = (0..2_000).map(|number| format!("\"wrong_{number}\": {number}")).collect();
     check_text(&format!("{{{}}}", keys.join(",\n"))).unwrap();
 }
 
