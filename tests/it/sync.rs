@@ -16,17 +16,10 @@ mod salesforce_alone {
             lost_answers_of_jobs_make_no_duplicate, a_kill_while_a_job_is_at_work_makes_no_duplicate,
             a_copy_goes_by_jobs, a_job_of_a_dead_run_overwrites_nothing_newer,
             a_spoke_of_a_hub_loads_by_jobs_and_names_what_it_creates;
-        salesforce_crash: at_every_durable_step;
+        salesforce_crash: at_every_durable_step, during_ongoing_sync;
         salesforce_rights: a_hidden_field_is_told_before_anything_runs, what_creates_lack_is_told_before_anything_runs,
              a_field_that_is_hidden_later_stops_the_pair_and_empties_nothing,
             rights_that_are_lost_while_it_writes_stop_the_pair, a_refresh_token_that_is_replaced_is_kept;
-    }
-
-    /// For people: `cargo nextest run --test it --run-ignored only kills_at_random`. Of some two hundred runs under load one failed, whose cause is not known yet.
-    #[tokio::test]
-    #[ignore = "one of its failures is not explained yet"]
-    async fn kills_at_random() {
-        salesforce_crash::during_ongoing_sync(KIND).await;
     }
 
     /// For people: `cargo nextest run --test it --run-ignored only what_loads_cost --no-capture`.
