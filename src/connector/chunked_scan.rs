@@ -21,13 +21,14 @@ pub struct ChunkedScan {
     chunks: mpsc::Receiver<Chunk>,
     /// Read, but not asked for yet.
     rest: Vec<Record>,
+    resumable: bool,
 }
 
 impl ChunkedScan {
-    /// A scan, and where its chunks are sent to.
-    pub fn new() -> (mpsc::Sender<Chunk>, Self) {
+    /// A scan, and where its chunks are sent to; `resumable` as [`Scan::resumable`].
+    pub fn new(resumable: bool) -> (mpsc::Sender<Chunk>, Self) {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        (sender, Self { chunks, rest: Vec::new() })
+        (sender, Self { chunks, rest: Vec::new(), resumable })
     }
 }
 
@@ -56,5 +57,9 @@ impl Scan for ChunkedScan {
         }
         let after = self.rest.split_off(max.min(self.rest.len()));
         Ok(std::mem::replace(&mut self.rest, after))
+    }
+
+    fn resumable(&self) -> bool {
+        self.resumable
     }
 }

@@ -234,6 +234,8 @@ pub trait Source: Send {
 pub enum ScanOrder {
     /// By the primary key, in whatever order is cheap.
     Key,
+    /// As `Key`, from behind the record of this key; from the beginning where the scan is not [`Scan::resumable`].
+    After(Key),
     /// By these fields, records with a null among them left out, in the same order in every system: numbers by value, text and all
     /// other kinds by the bytes of their canonical text where `as_text`, else natively (text bytewise, UUID and bytes bytewise).
     Fields {
@@ -249,6 +251,11 @@ pub enum ScanOrder {
 pub trait Scan: Send {
     /// The next records, at most `max`; empty at the end. Memory does not grow with the collection.
     async fn next(&mut self, max: usize) -> Result<Vec<Record>>;
+
+    /// Whether [`ScanOrder::After`] the key of any of its records goes on behind that record.
+    fn resumable(&self) -> bool {
+        false
+    }
 }
 
 /// One guarded write.

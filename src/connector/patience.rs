@@ -103,6 +103,10 @@ impl Scan for Limited<Box<dyn Scan>> {
     async fn next(&mut self, max: usize) -> Result<Vec<Record>> {
         self.limit.on("scanning", self.inner.next(max)).await
     }
+
+    fn resumable(&self) -> bool {
+        self.inner.resumable()
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,8 @@
 //! The initial load: both sides are brought together before their changes are followed. It may be repeated at any time and writes only
 //! what differs.
 
+use std::collections::VecDeque;
+
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +17,7 @@ use crate::record::{Key, Record};
 use crate::runtime::open::OpenPair;
 use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
-use crate::state::{Commit, Counts, Review, ReviewFilter};
+use crate::state::{Commit, Counts, LoadProgress, Review, ReviewFilter};
 use crate::telemetry::CrashPoint;
 
 /// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
@@ -27,30 +29,48 @@ const LANES_BESIDE: usize = 2;
 /// Of the larger batches that some systems take, one is mapped while another is on its way.
 const BULK_LANES: usize = 2;
 
-/// Loads a pair: the source's records, the target's, then links whose record has gone since. `mapping` is the digest of what it goes by.
+/// Batches after which it is kept how far a scan has come.
+const KEPT_EVERY: usize = 16;
+
+/// Loads a pair: the source's records, the target's, then links whose record has gone since. `mapping` is the digest of what it goes by;
+/// a load that went by the same and was `stopped` goes on where it was.
 pub(super) async fn run(
     pipeline: &Pipeline,
-    mapping: String,
+    (mapping, stopped): (String, Option<LoadProgress>),
     batch_size: usize,
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let max = if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size };
-    let had_links = !pipeline.state.links_after(&pipeline.binding.pair, End::Source, None, 1).await?.is_empty();
-    for end in [End::Source, End::Target] {
+    let mut progress = match stopped.filter(|stopped| stopped.mapping == mapping) {
+        Some(stopped) => stopped,
+        None => begin(pipeline, mapping).await?,
+    };
+    while let Some(end) = progress.side {
         if *pipeline.binding.flows.get(end) {
-            scan(pipeline, end, of_a_batch(pipeline, end, max).await?, reporter, shutdown).await?;
+            scan(pipeline, (end, &mut progress), of_a_batch(pipeline, end, max).await?, reporter, shutdown).await?;
         }
+        (progress.side, progress.after) = ((end == End::Source).then_some(End::Target), None);
+        pipeline.state.keep_load(&pipeline.binding.pair, &progress).await?;
     }
-    if had_links {
+    if progress.had_links {
         sweep(pipeline, max, reporter).await?;
     }
     release(pipeline, max, reporter).await?;
     CrashPoint::LoadScanned.pass();
-    let commit = Commit { loaded: Some(mapping), ..Commit::default() };
+    let commit = Commit { loaded: Some(progress.mapping), ..Commit::default() };
     pipeline.state.commit(&pipeline.binding.pair, &commit).await?;
     CrashPoint::LoadEnded.pass();
     Ok(())
+}
+
+/// A load that begins at the first record.
+async fn begin(pipeline: &Pipeline, mapping: String) -> Result<LoadProgress> {
+    let pair = &pipeline.binding.pair;
+    let had_links = !pipeline.state.links_after(pair, End::Source, None, 1).await?.is_empty();
+    let progress = LoadProgress { mapping, had_links, side: Some(End::Source), after: None };
+    pipeline.state.keep_load(pair, &progress).await?;
+    Ok(progress)
 }
 
 /// How much of a side is carried over at a time.
@@ -91,17 +111,20 @@ async fn release(pipeline: &Pipeline, max: usize, reporter: &Reporter) -> Result
     Ok(())
 }
 
-/// Every record of one side: the next batches are read while some are on their way.
+/// Every record of one side from where it had come to: the next batches are read while some are on their way.
 async fn scan(
     pipeline: &Pipeline,
-    end: End,
+    (end, progress): (End, &mut LoadProgress),
     pace: Pace,
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let apart = pipeline.binding.upsert_only || pipeline.binding.apart;
     let lanes = if apart { pace.lanes } else { 1 };
-    let mut batches = read_ahead(pipeline.targets.get(end).scan(ScanOrder::Key).await?, pace.max);
+    let order = progress.after.clone().map_or(ScanOrder::Key, ScanOrder::After);
+    let scan = pipeline.targets.get(end).scan(order).await?;
+    let mut reached = Reached { resumable: scan.resumable(), ..Reached::default() };
+    let mut batches = read_ahead(scan, pace.max);
     // Each on a task of its own: while one is mapped, which takes a core, others are written.
     let mut running = JoinSet::new();
     let (mut more, mut failed) = (true, None);
@@ -113,25 +136,79 @@ async fn scan(
             read = batches.recv(), if more && running.len() < lanes => match next(pipeline, end, read, shutdown) {
                 Ok(changes) if changes.is_empty() => { more = false; None }
                 Ok(changes) => {
-                    let pipeline = pipeline.clone();
-                    running.spawn(async move { pipeline.process(Batch { end, changes, through: None }).await });
+                    let (pipeline, number) = (pipeline.clone(), reached.begin(&changes));
+                    let batch = Batch { end, changes, through: None };
+                    running.spawn(async move { (number, pipeline.process(batch).await) });
                     None
                 }
                 Err(error) => Some(error),
             },
-            Some(counts) = running.join_next(), if !running.is_empty() => done(counts, reporter).err(),
+            Some(ended) = running.join_next(), if !running.is_empty() => done(ended, &mut reached, reporter).err(),
         };
-        if let Some(error) = stop {
+        let kept = keep(pipeline, &mut reached, progress, KEPT_EVERY).await;
+        if let Some(error) = stop.or(kept.err()) {
             more = false;
             failed.get_or_insert(error);
         }
     }
-    failed.map_or(Ok(()), Err)
+    let Some(error) = failed else { return Ok(()) };
+    // The next one goes on from here; where this cannot be kept, from a little before.
+    let _kept = keep(pipeline, &mut reached, progress, 1).await;
+    Err(error)
 }
 
-fn done(counts: std::result::Result<Result<Counts>, JoinError>, reporter: &Reporter) -> Result<()> {
-    let counts = counts.map_err(|error| SyncError::internal(format!("a batch ended early: {error}")))?;
-    counts.map(|counts| reporter.batch(&counts))
+/// Keeps how far a scan has come, once so many batches more are done.
+async fn keep(pipeline: &Pipeline, reached: &mut Reached, progress: &mut LoadProgress, every: usize) -> Result<()> {
+    if !reached.resumable || reached.since < every {
+        return Ok(());
+    }
+    reached.since = 0;
+    progress.after.clone_from(&reached.after);
+    pipeline.state.keep_load(&pipeline.binding.pair, progress).await
+}
+
+/// How far the batches of a scan are done.
+#[derive(Default)]
+struct Reached {
+    /// Whether a scan can begin behind one of its records.
+    resumable: bool,
+    /// Batches before which all are done.
+    before: usize,
+    /// The last key of each batch from there on, and whether it is done.
+    batches: VecDeque<(Key, bool)>,
+    /// The last record before which all are, and how many batches ago that was kept.
+    after: Option<Key>,
+    since: usize,
+}
+
+impl Reached {
+    /// The number of a batch that begins.
+    fn begin(&mut self, changes: &[Change]) -> usize {
+        let last = changes.last().map(|change| change.key.clone()).unwrap_or(Key(Vec::new()));
+        self.batches.push_back((last, false));
+        self.before + self.batches.len() - 1
+    }
+
+    fn done(&mut self, number: usize) {
+        if let Some((_, done)) = number.checked_sub(self.before).and_then(|place| self.batches.get_mut(place)) {
+            *done = true;
+        }
+        while let Some((key, _)) = self.batches.pop_front_if(|(_, done)| *done) {
+            self.after = Some(key);
+            self.before += 1;
+            self.since += 1;
+        }
+    }
+}
+
+/// What a batch came to, and its number.
+type Ended = std::result::Result<(usize, Result<Counts>), JoinError>;
+
+fn done(ended: Ended, reached: &mut Reached, reporter: &Reporter) -> Result<()> {
+    let (number, counts) = ended.map_err(|error| SyncError::internal(format!("a batch ended early: {error}")))?;
+    reporter.batch(&counts?);
+    reached.done(number);
+    Ok(())
 }
 
 /// Reads a scan on a task of its own, which ends with the scan, an error, or the receiver. The end is an empty batch.

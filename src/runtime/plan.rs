@@ -66,7 +66,7 @@ pub async fn plan(pair: OpenPair, shutdown: &CancellationToken) -> Result<Plan> 
     let mapping = load::goes_by(&pair);
     Arc::make_mut(&mut pair.pipeline.binding).renewed = is_renewed(progress.mapping.as_deref(), &mapping);
     let (reporter, _) = Reporter::new();
-    load::run(&pair.pipeline, mapping, config.batch_size, &reporter, shutdown).await?;
+    load::run(&pair.pipeline, (mapping, None), config.batch_size, &reporter, shutdown).await?;
     let deletes_known = if pair.pipeline.binding.upsert_only && progress.loaded && !progress.resync {
         deletes(&mut pair, progress.positions.source).await?
     } else {

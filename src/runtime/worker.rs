@@ -307,7 +307,8 @@ impl Worker {
             self.reporter.phase(Phase::Loading);
             tracing::info!(pair = %self.config.name, "loading");
             Arc::make_mut(&mut pair.pipeline.binding).renewed = is_renewed(progress.mapping.as_deref(), &mapping);
-            load::run(&pair.pipeline, mapping, self.config.batch_size, &self.reporter, shutdown).await?;
+            load::run(&pair.pipeline, (mapping, progress.load), self.config.batch_size, &self.reporter, shutdown)
+                .await?;
             Arc::make_mut(&mut pair.pipeline.binding).renewed = false;
         }
         Ok(Following {

@@ -296,6 +296,10 @@ impl Scan for Rows {
         }
         Ok(rows.into_iter().map(|(_, record)| record).collect())
     }
+
+    fn resumable(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
@@ -304,12 +308,13 @@ impl Target for Side {
         CAPABILITIES
     }
 
-    async fn scan(&self, _: ScanOrder) -> Result<Box<dyn Scan>> {
+    async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
         turn().await;
         let mut world = self.shared.world();
         world.trouble(self.table)?;
         world.scans += 1;
-        Ok(Box::new(Rows { side: self.clone(), after: 0 }))
+        let after = if let ScanOrder::After(key) = &order { id_of(key) } else { 0 };
+        Ok(Box::new(Rows { side: self.clone(), after }))
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {

@@ -14,8 +14,8 @@ use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
 use crate::state::intent::Open;
 use crate::state::{
-    Begun, Commit, Conflict, Decision, Ends, Intention, Link, Outcome, PairSummary, Progress, Resyncs, Review,
-    ReviewFilter, ReviewKind, StateStore, Winner,
+    Begun, Commit, Conflict, Decision, Ends, Intention, Link, LoadProgress, Outcome, PairSummary, Progress, Resyncs,
+    Review, ReviewFilter, ReviewKind, StateStore, Winner,
 };
 
 /// The state store as one pair's worker has it.
@@ -101,6 +101,11 @@ impl StateStore for Store {
     async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()> {
         self.call().await?;
         self.shared.state.begin_load(pair, progress).await
+    }
+
+    async fn keep_load(&self, pair: &str, progress: &LoadProgress) -> Result<()> {
+        self.call().await?;
+        self.shared.state.keep_load(pair, progress).await
     }
 
     async fn request_resync(&self, pair: &str) -> Result<()> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::intent::Open;
 use super::{
-    Begun, Commit, Conflict, Counts, Decision, End, Ends, Finding, Intention, Link, Outcome, PairSummary, Progress,
-    Resyncs, Review, ReviewFilter, ReviewKind, StateStore, Verdict,
+    Begun, Commit, Conflict, Counts, Decision, End, Ends, Finding, Intention, Link, LoadProgress, Outcome, PairSummary,
+    Progress, Resyncs, Review, ReviewFilter, ReviewKind, StateStore, Verdict,
 };
 use crate::error::Result;
 use crate::record::{Key, Record};
@@ -246,6 +246,12 @@ impl StateStore for MemoryState {
         known.resync = false;
         known.incarnations = progress.incarnations.clone();
         known.positions = progress.positions.clone();
+        known.load = None;
+        Ok(())
+    }
+
+    async fn keep_load(&self, pair: &str, progress: &LoadProgress) -> Result<()> {
+        self.tables().pairs.entry(pair.to_owned()).or_default().progress.load = Some(progress.clone());
         Ok(())
     }
 

@@ -205,12 +205,27 @@ pub struct Progress {
     pub incarnations: Ends<Option<String>>,
     /// Durable positions.
     pub positions: Ends<Option<Position>>,
+    /// How far a load has come that was stopped.
+    pub load: Option<LoadProgress>,
     /// Whether decisions of people wait to be carried out.
     pub decisions: bool,
     /// Whether records wait for others.
     pub waiting: bool,
     /// Whether some of these others are linked by now.
     pub arrived: bool,
+}
+
+/// How far a load has come: what lies before is carried over and committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// Digest of the mapping that it goes by.
+    pub mapping: String,
+    /// Whether there were links when it began, whose records may have gone since.
+    pub had_links: bool,
+    /// The side that is scanned; `None` where both are through.
+    pub side: Option<End>,
+    /// The last record of that side, in the order of its scan.
+    pub after: Option<Key>,
 }
 
 /// What `status` shows of a pair.
@@ -280,8 +295,14 @@ pub trait StateStore: Resyncs {
     /// Where the pair stands; a pair that is not known yet stands at the default.
     async fn progress(&self, pair: &str) -> Result<Progress>;
 
-    /// Begins a load: sets incarnations and start positions, and answers a request for one; keeps links and the mapping of the last load.
+    /// Begins a load from the first record: sets incarnations and start positions, and answers a request for one; keeps links and the
+    /// mapping of the last load.
     async fn begin_load(&self, pair: &str, progress: &Progress) -> Result<()>;
+
+    /// Keeps how far the load that was begun has come. A store that keeps nothing has it begin at the first record.
+    async fn keep_load(&self, _pair: &str, _progress: &LoadProgress) -> Result<()> {
+        Ok(())
+    }
 
     /// Pauses a pair, or lets it go on.
     async fn set_paused(&self, pair: &str, paused: bool) -> Result<()>;

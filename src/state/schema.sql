@@ -19,7 +19,12 @@ CREATE TABLE IF NOT EXISTS pairs (
     rejected INTEGER NOT NULL DEFAULT 0,
     warnings INTEGER NOT NULL DEFAULT 0,
     held INTEGER NOT NULL DEFAULT 0,
-    last_commit INTEGER
+    last_commit INTEGER,
+    -- How far a load has come: by which mapping (null: nothing is kept of one), at which side (null: both are through), behind which key.
+    load_mapping TEXT,
+    load_had_links INTEGER NOT NULL DEFAULT 0,
+    load_side TEXT,
+    load_after BLOB
 );
 -- The field names of bases: a few per pair, so that a link stores values only.
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, fields TEXT NOT NULL UNIQUE);

@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, RwLock};
 
 use super::intent::Open;
 use super::{
-    Begun, Commit, Conflict, Decision, End, Ends, Intention, Link, Outcome, PairSummary, Progress, Review,
-    ReviewFilter, ReviewKind, StateStore,
+    Begun, Commit, Conflict, Decision, End, Ends, Intention, Link, LoadProgress, Outcome, PairSummary, Progress,
+    Review, ReviewFilter, ReviewKind, StateStore,
 };
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
@@ -26,6 +26,7 @@ use crate::telemetry::{CrashPoint, clock};
 mod commit;
 mod conflicts;
 mod intents;
+mod loads;
 mod names;
 mod owner;
 mod past;
@@ -37,13 +38,14 @@ mod waiting;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Version of the schema that this program reads and writes.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 /// What leads from a version to the next.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("1", include_str!("from_version_1.sql")),
     ("2", include_str!("from_version_2.sql")),
     ("3", include_str!("from_version_3.sql")),
+    ("4", include_str!("from_version_4.sql")),
 ];
 
 /// How long batches and settled conflicts are kept where nothing else is said.
@@ -248,6 +250,7 @@ impl StateStore for SqliteState {
             paused: row.get("paused"),
             resync: row.get("resync"),
             mapping: row.get("mapping"),
+            load: loads::progress(&row)?,
             decisions: row.get("decisions"),
             waiting: row.get("waiting"),
             arrived: row.get("arrived"),
@@ -265,7 +268,7 @@ impl StateStore for SqliteState {
             "INSERT INTO pairs (name, loaded, source_incarnation, target_incarnation, source_position, target_position)
              VALUES (?1, 0, ?2, ?3, ?4, ?5)
              ON CONFLICT (name) DO UPDATE SET loaded = 0, resync = 0, source_incarnation = ?2, target_incarnation = ?3,
-                                              source_position = ?4, target_position = ?5",
+                                              source_position = ?4, target_position = ?5, load_mapping = NULL",
         )
         .bind(pair)
         .bind(progress.incarnations.source.clone())
@@ -276,6 +279,10 @@ impl StateStore for SqliteState {
         .await
         .map(drop)
         .map_err(failed)
+    }
+
+    async fn keep_load(&self, pair: &str, progress: &LoadProgress) -> Result<()> {
+        loads::keep(&self.pool, pair, progress).await
     }
 
     async fn shape(&self, pair: &str) -> Result<Option<String>> {

@@ -34,7 +34,7 @@ macro_rules! contract_tests {
             describe::columns_key_and_unique_sets, describe::a_missing_collection_names_near_ones,
             describe::a_collection_without_key_is_refused, describe::a_unique_set_without_nulls_stands_in_for_a_key,
             describe::names_with_capitals_blanks_and_quotes,
-            scan::by_key_at_every_page_size, scan::by_composite_key, scan::by_fields_with_duplicates_and_nulls,
+            scan::by_key_at_every_page_size, scan::by_composite_key, scan::from_behind_a_key, scan::by_fields_with_duplicates_and_nulls,
             scan::by_field_in_the_order_of_its_values, scan::by_field_in_the_order_of_its_texts, scan::with_a_filter,
             scan::a_dropped_scan_holds_nothing_up, scan::an_empty_collection,
             read::fetch_keeps_order_and_marks_what_is_missing, read::fetch_more_than_a_batch, read::fetch_applies_the_filter,

@@ -1,6 +1,6 @@
 //! Scans.
 
-use tidelock::connector::ScanOrder;
+use tidelock::connector::{ScanOrder, Write};
 use tidelock::record::Record;
 use tidelock::value::{Kind, Value};
 
@@ -39,6 +39,38 @@ pub async fn by_composite_key(factory: &dyn Factory) {
         let mut found = ids(&scan_all(&*opened.target, ScanOrder::Key, page).await);
         found.sort_unstable();
         assert_eq!(found, [0, 1, 2, 3, 4], "page of {page}");
+    }
+}
+
+/// Whatever the key is made of: from behind any record come those that came after it, or, where that cannot be, all.
+pub async fn from_behind_a_key(factory: &dyn Factory) {
+    let mut resumable = Vec::new();
+    for kind in [Kind::Int, Kind::Text, Kind::Decimal, Kind::Float, Kind::Date, Kind::Instant, Kind::Local, Kind::Uuid]
+    {
+        let spec = TableSpec::new().required("a", kind).required("b", Kind::Int).key(&["a", "b"]);
+        let opened = Opened::new(factory, &spec).await;
+        let records: Vec<Record> = samples(kind)
+            .into_iter()
+            .filter(|value| !value.is_null())
+            .flat_map(|value| [-1, 1].map(|b| Record::of([("a", value.clone()), ("b", Value::Int(b))])))
+            .collect();
+        let writes: Vec<Write> = records.into_iter().map(|record| Write::Create { record }).collect();
+        for write in writes {
+            // Some systems refuse some of them.
+            drop(opened.target.write(&[write]).await);
+        }
+        let all = scan_all(&*opened.target, ScanOrder::Key, 3).await;
+        assert!(all.len() >= 4, "{kind:?}: {all:?}");
+        for (place, record) in all.iter().enumerate() {
+            let order = ScanOrder::After(record.key(&strings(&["a", "b"])).unwrap());
+            let goes_on = opened.target.scan(order.clone()).await.unwrap().resumable();
+            let expected = if goes_on { &all[place + 1..] } else { &all[..] };
+            assert_eq!(scan_all(&*opened.target, order, 3).await, expected, "{kind:?}, behind {record:?}");
+            resumable.push((kind, goes_on));
+        }
+    }
+    for kind in [Kind::Int, Kind::Text] {
+        assert!(resumable.contains(&(kind, true)), "{kind:?} at least");
     }
 }
 

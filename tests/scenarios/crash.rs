@@ -39,12 +39,17 @@ impl Setup {
         )
     }
 
+    /// What the state file says.
+    async fn kept(&self, sql: &str) -> Option<String> {
+        let state = crate::harness::Database::Sqlite(self.tidelock.folder.path().join("tidelock.db"));
+        state.value(sql).await
+    }
+
     /// Conflicts on record: settled, and not.
     async fn conflicts(&self) -> (u64, u64) {
-        let state = crate::harness::Database::Sqlite(self.tidelock.folder.path().join("tidelock.db"));
         let count = async |settled: u32| {
             let sql = format!("SELECT count(*) || '' FROM conflicts WHERE settled = {settled}");
-            state.value(&sql).await.unwrap().parse().unwrap()
+            self.kept(&sql).await.unwrap().parse().unwrap()
         };
         (count(1).await, count(0).await)
     }
@@ -197,6 +202,42 @@ pub async fn during_the_initial_load(kinds: (Kind, Kind)) {
     assert!(target == model, "lost: {} of {} on the target", target.len(), model.len());
     setup.quiet();
     setup.tidelock.audit(0);
+}
+
+/// A load that was stopped does not begin anew: what it had carried over is not read again, and what became of it meanwhile is told by the
+/// changes.
+pub async fn a_load_goes_on_where_it_was_stopped(kinds: (Kind, Kind)) {
+    const ROWS: u64 = 200;
+    let setup = Setup::new(kinds).await;
+    setup.without_shared_key(kinds, serde_json::from_str(HARDEST).unwrap()).await;
+    let rows: Vec<String> = (0..ROWS).map(|number| format!("('n{number}')")).collect();
+    setup.source.execute(&format!("INSERT INTO customers (name) VALUES {}", rows.join(", "))).await;
+    // Of 80 batches of two records 64 are kept as done.
+    setup.dies_at("batch.committed:80");
+    let first = "(SELECT id FROM (SELECT min(id) + 10 AS id FROM customers) AS t)";
+    let meanwhile = format!(
+        "UPDATE customers SET phone = '1' WHERE id = {first}; DELETE FROM customers WHERE name = 'n3'; DELETE FROM customers WHERE name = 'n190';
+         INSERT INTO customers (name) VALUES ('late')"
+    );
+    for statement in meanwhile.split(';') {
+        setup.source.execute(statement).await;
+    }
+    setup.dies_at("load.scanned");
+    let kept = setup.kept("SELECT coalesce(load_side, 'both') FROM pairs").await;
+    assert_eq!(kept.as_deref(), Some("both"), "both sides are through");
+    let read = setup.kept("SELECT read || '' FROM pairs").await.unwrap().parse::<u64>().unwrap();
+    assert!(read < 2 * ROWS + 60, "{read} records were read until then: the first side's were read twice");
+    let ran = setup.tidelock.once(0);
+    assert!(ran.number("read") < 20, "of a load that was through: {}", ran.lines[0]);
+    let (source, target) = setup.by_name().await;
+    assert_eq!(source, target);
+    assert_eq!((source.len() as u64, source["n10"].as_deref()), (ROWS - 1, Some("1")));
+    setup.quiet();
+    setup.tidelock.audit(0);
+    // A load that somebody asks for begins at the first record.
+    assert_eq!(setup.tidelock.run(&["resync", "customers"]).code, 0);
+    let ran = setup.tidelock.once(0);
+    assert!(ran.number("read") >= 2 * (ROWS - 1), "{}", ran.lines[0]);
 }
 
 /// One step of both sides' users while the service runs: births, deaths, edits of records of their own and of the same one. `own` is what

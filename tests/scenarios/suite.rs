@@ -48,7 +48,8 @@ macro_rules! suite {
                 explain: every_write_and_conflict_is_explained, what_a_crash_left_open_is_explained, a_copy_is_explained_too;
                 plan: a_plan_tells_what_a_run_does, a_plan_of_a_copy, a_plan_leaves_files_alone, an_audit_repairs_what_differs;
                 live: changes_travel, pause_and_resume;
-                crash: at_every_durable_step, a_copy_at_every_durable_step, during_the_initial_load, during_ongoing_sync,
+                crash: at_every_durable_step, a_copy_at_every_durable_step, during_the_initial_load,
+                    a_load_goes_on_where_it_was_stopped, during_ongoing_sync,
                     during_ongoing_sync_under_a_priority;
                 disk: is_full;
                 chinook: every_record_is_accounted_for, keep_original_and_converge;

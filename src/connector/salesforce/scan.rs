@@ -19,10 +19,11 @@ const LOST_MAX: u32 = 5;
 
 /// Starts a scan.
 pub(super) fn open(collection: Arc<Collection>, order: ScanOrder) -> Box<dyn Scan> {
-    let (sender, scan) = ChunkedScan::new();
+    // Results of jobs are in no order.
+    let (sender, scan) = ChunkedScan::new(false);
     tokio::spawn(async move {
         let done = match order {
-            ScanOrder::Key => by_key(&collection, &sender).await,
+            ScanOrder::Key | ScanOrder::After(_) => by_key(&collection, &sender).await,
             ScanOrder::Fields { fields, as_text } => sorted(collection, &sender, fields, as_text).await,
         };
         if let Err(error) = done {

@@ -23,7 +23,7 @@ use super::values::{Codec, Raw};
 use crate::connector::change_log::{all, list, quote};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
-use crate::record::Record;
+use crate::record::{Key, Record};
 use crate::value::Kind;
 
 /// Records in one message of a running statement.
@@ -35,8 +35,32 @@ const CHUNKS_AHEAD: usize = 2;
 pub(super) async fn open(opened: Arc<Opened>, order: ScanOrder) -> Result<Box<dyn Scan>> {
     match order {
         ScanOrder::Key => Ok(Box::new(KeyScan { opened, last: None, done: false })),
+        ScanOrder::After(key) => {
+            let last = stored(&opened, &key);
+            Ok(Box::new(KeyScan { opened, last, done: false }))
+        }
         ScanOrder::Fields { fields, as_text } => Ok(Box::new(FieldScan::start(opened, &fields, as_text).await?)),
     }
+}
+
+/// Whether values of the key are stored in one form only, so that their order is that of what is read of them.
+fn has_one_form(opened: &Opened) -> bool {
+    let codecs = opened.table.key.iter().map(|name| opened.table.column(name).map(|column| column.codec));
+    let mut codecs = codecs.map(|codec| codec.map(|codec| (codec.kind, codec.affinity)));
+    codecs.all(|codec| {
+        matches!(
+            codec,
+            Some((Kind::Int, Affinity::Integer) | (Kind::Text, Affinity::Text) | (Kind::Bytes, Affinity::Blob))
+        )
+    })
+}
+
+/// A key as it is stored; `None` where it may be stored otherwise, too.
+fn stored(opened: &Opened, key: &Key) -> Option<Vec<Raw>> {
+    let columns = opened.table.key.iter().map(|name| opened.table.column(name));
+    let raws = columns.zip(&key.0).map(|(column, value)| column?.codec.encode(value).ok());
+    let raws: Vec<Raw> = raws.collect::<Option<_>>()?;
+    (has_one_form(opened) && raws.len() == opened.table.key.len() && !raws.contains(&Raw::Null)).then_some(raws)
 }
 
 /// Page by page along the primary key.
@@ -91,6 +115,10 @@ impl Scan for KeyScan {
         let page = self.page(max.max(1), lease.connection()).await.map_err(opened.place().failed("scanning"))?;
         lease.give_back();
         Ok(page)
+    }
+
+    fn resumable(&self) -> bool {
+        has_one_form(&self.opened)
     }
 }
 

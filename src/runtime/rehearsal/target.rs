@@ -130,6 +130,10 @@ impl Target for Rehearsed {
         Ok(Box::new(Undecided { inner, end: self.end, key, ledger: Arc::clone(&self.ledger) }))
     }
 
+    fn alias(&self, field: &str, value: &Value) -> Option<Value> {
+        self.inner.alias(field, value)
+    }
+
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         self.inner.fetch(keys).await
     }
