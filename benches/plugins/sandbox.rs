@@ -66,12 +66,12 @@ impl Sandbox {
         Self { store, plugin, handle, context }
     }
 
-    /// One call under a deadline and a limit of what it may give back.
-    pub(crate) fn call(&mut self, input: &Column) -> (Column, Vec<RowError>) {
+    /// One call under a deadline and a limit of what it may give back. The batch is used up, as by native code.
+    pub(crate) fn call(&mut self, input: Column) -> (Column, Vec<RowError>) {
         self.store.set_epoch_deadline(45);
         self.store.set_hostcall_fuel(4 * input.data.len() + (1 << 20));
         let transform = self.plugin.tidelock_plugin_field_transform().transform();
-        let outcome = transform.call_apply(&mut self.store, self.handle, &self.context, input).unwrap().unwrap();
+        let outcome = transform.call_apply(&mut self.store, self.handle, &self.context, &input).unwrap().unwrap();
         (outcome.output, outcome.errors)
     }
 }

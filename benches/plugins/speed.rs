@@ -104,7 +104,9 @@ fn natives(values: &[Option<String>]) -> Vec<Case<'_>> {
             name: "plugin, columnar, the call alone",
             batches: 80,
             run: Box::new(move || {
-                let (time, (output, errors)) = timed(|| sandbox.call(&columns));
+                // As for the native one. Without, what the texts of the last batch's failures leave to the allocator was done in this one's time only.
+                let input = columns.clone();
+                let (time, (output, errors)) = timed(|| sandbox.call(input));
                 (time, answers(&output, &errors))
             }),
         },

@@ -2,6 +2,7 @@
 
 use crate::bindings::transforms::tidelock::plugin::types::{Column, PluginError};
 use crate::kind::Kind;
+use crate::text::is_ascii;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -113,6 +114,23 @@ pub(crate) fn check_lengths(column: &Column, kind: Kind) -> Result<(), PluginErr
         return Err(bad_column("the last offset is not the length of the data"));
     }
     Ok(())
+}
+
+/// Whether the data is UTF-8, and at every offset a character begins or the data ends. Nearly all columns are in ASCII, where that is so of any
+/// offset within the data.
+///
+/// # Errors
+/// `bad-column`.
+pub(crate) fn check_texts(data: &[u8], offsets: &[u32]) -> Result<(), PluginError> {
+    if is_ascii(data) {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(data).map_err(|_| bad_column("its data is not UTF-8"))?;
+    if offsets.iter().all(|at| text.is_char_boundary(*at as usize)) {
+        Ok(())
+    } else {
+        Err(bad_column("an offset splits a character"))
+    }
 }
 
 /// Whether a bitmap's length fits.

@@ -184,22 +184,9 @@ impl fmt::Debug for Text {
     }
 }
 
-/// The bytes as text, where they are. Nearly all columns are in ASCII, which is seen many bytes a turn.
-#[allow(
-    unsafe_code,
-    reason = "the standard library has no way from bytes in ASCII to a text but to look at them again"
-)]
-pub(crate) fn utf8(bytes: &[u8]) -> Option<&str> {
-    if !is_ascii(bytes) {
-        return std::str::from_utf8(bytes).ok();
-    }
-    // SAFETY: ASCII is UTF-8.
-    Some(unsafe { std::str::from_utf8_unchecked(bytes) })
-}
-
-/// Whether all bytes are ASCII.
+/// Whether all bytes are ASCII, which is seen many bytes a turn.
 #[inline]
-fn is_ascii(bytes: &[u8]) -> bool {
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     let (turns, rest) = bytes.as_chunks::<{ 8 * STEP }>();
     let seen = turns.iter().fold(0, |seen, turn| {
         let (words, _) = turn.as_chunks::<STEP>();
