@@ -65,6 +65,12 @@ pub(crate) fn once(folder: &Path, written: u32) -> Cost {
     cost
 }
 
+/// Ends a service as its supervisor would.
+pub(crate) fn stop(mut service: Child) {
+    let stopped = Command::new("kill").arg(service.id().to_string()).status().unwrap();
+    assert!(stopped.success() && service.wait().unwrap().success(), "the service ends when it is told to");
+}
+
 /// Waits for a command's end; its cost, and what it printed.
 pub(crate) fn watch(mut child: Child, folder: &Path) -> (Cost, Value) {
     let began = Instant::now();

@@ -1,6 +1,6 @@
 //! PostgreSQL's own logical replication between the two databases: what a change stream is held against.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
@@ -37,16 +37,15 @@ pub(crate) async fn stop(systems: &Systems) {
     execute(source, "DROP PUBLICATION native").await;
 }
 
-/// Waits until a row of a target's table has this city; how long that took.
-pub(crate) async fn until_there(connection: &mut PgConnection, table: &str, id: u32, city: &str) -> Duration {
-    let began = Instant::now();
+/// Waits until a row of a target's table has this city; looks each time that long after it looked before.
+pub(crate) async fn until_there(connection: &mut PgConnection, (table, look): (&str, Duration), id: u32, city: &str) {
     let sql = format!("SELECT EXISTS (SELECT FROM {table} WHERE id = {id} AND city = $1)");
     loop {
         let query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.clone())).bind(city);
         if query.fetch_one(&mut *connection).await.unwrap() {
-            return began.elapsed();
+            return;
         }
-        tokio::time::sleep(Duration::from_micros(200)).await;
+        tokio::time::sleep(look).await;
     }
 }
 
