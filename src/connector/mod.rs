@@ -98,6 +98,9 @@ pub struct OpenOptions {
     pub updated_at: Option<String>,
     /// Nothing will be written, and nothing may be changed for that: no journal mode, no session that others notice.
     pub looks: bool,
+    /// Logs only: a change may carry its record as the log has it, which may have changed again by now. For those who decide by nothing
+    /// else, and write nothing here.
+    pub images: bool,
     /// Polling only: how far behind the newest time seen each read begins, for writers that commit late.
     pub overlap: Duration,
 }
@@ -365,6 +368,16 @@ pub trait Target: Send + Sync {
     /// writes nothing where a record is equal already. Correlation values do not repeat within `records`. Outer errors as in `write`; a
     /// system that says of each record what became of it names the refused ones instead.
     async fn upsert(&self, records: &[Record]) -> Result<Upserted>;
+
+    /// As [`Target::upsert`], and sooner where the system can: a failure of the system may take it back until [`Target::settle`] has returned.
+    async fn upsert_unsettled(&self, records: &[Record]) -> Result<Upserted> {
+        self.upsert(records).await
+    }
+
+    /// Returns once everything that was written before is as durable as the system makes it.
+    async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Deletes by correlation values, without a guard; returns how many there were.
     async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64>;

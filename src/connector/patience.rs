@@ -192,6 +192,14 @@ impl Target for Limited<Arc<dyn Target>> {
         self.limit.on("writing", self.inner.upsert(records)).await
     }
 
+    async fn upsert_unsettled(&self, records: &[Record]) -> Result<Upserted> {
+        self.limit.on("writing", self.inner.upsert_unsettled(records)).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.limit.on("waiting for the disk", self.inner.settle()).await
+    }
+
     async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
         self.limit.on("deleting", self.inner.delete_by_correlation(values)).await
     }

@@ -71,7 +71,8 @@ fn at_once(target: &dyn Target, writes: &[Write]) -> usize {
     bulk.filter(|bulk| creates() >= bulk.least).map_or(batch, |bulk| bulk.batch).max(1)
 }
 
-/// Upserts all; a refused batch is halved until only the guilty records fail. Returns them by their place.
+/// Upserts all, which is to be settled before anybody counts on it; a refused batch is halved until only the guilty records fail. Returns
+/// them by their place.
 ///
 /// # Errors
 /// Where the system cannot be written to at all.
@@ -82,7 +83,7 @@ pub async fn upsert_all(target: &dyn Target, records: &[Record]) -> Result<(Upse
         if part.is_empty() {
             continue;
         }
-        match target.upsert(part).await {
+        match target.upsert_unsettled(part).await {
             Ok(done) => {
                 sum.written += done.written;
                 sum.unchanged += done.unchanged;

@@ -25,10 +25,21 @@ impl Pipeline {
     /// `set` has people's own values, by the keys of their records.
     pub(super) async fn copy(
         &self,
-        (changes, live): (Vec<Change>, bool),
+        changes: (Vec<Change>, bool),
         set: &HashMap<Key, Vec<SetValue>>,
         plugins: &Arc<dyn Plugins>,
     ) -> Result<Done> {
+        let copies = self.map_copies(changes, set, plugins).await?;
+        self.write_copies(copies, set, plugins).await
+    }
+
+    /// What changes of the source come to. Writes nothing.
+    pub(super) async fn map_copies(
+        &self,
+        (changes, live): (Vec<Change>, bool),
+        set: &HashMap<Key, Vec<SetValue>>,
+        plugins: &Arc<dyn Plugins>,
+    ) -> Result<Copies> {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
         let (mut images, mut gone) = (Vec::with_capacity(changes.len()), Vec::new());
@@ -71,7 +82,17 @@ impl Pipeline {
                 },
             }
         }
-        let (mut copies, mut rows) = without_repeats(copies, rows, &mut done);
+        let (copies, rows) = without_repeats(copies, rows, &mut done);
+        Ok(Copies { done, copies, rows, gone, live })
+    }
+
+    /// Writes what is to reach the target, and deletes what is gone.
+    pub(super) async fn write_copies(
+        &self,
+        Copies { mut done, mut copies, mut rows, gone, live }: Copies,
+        set: &HashMap<Key, Vec<SetValue>>,
+        plugins: &Arc<dyn Plugins>,
+    ) -> Result<Done> {
         self.stop_copied_loops((&mut copies, &mut rows), set, &mut done);
         let deletes = !gone.is_empty();
         let mut refused = self.upsert((rows, live), copies, &mut done).await?;
@@ -104,6 +125,7 @@ impl Pipeline {
         drop(writing);
         CrashPoint::WrittenTarget.pass();
         done.wrote(End::Target, upserted.written);
+        done.unsettled |= upserted.written > 0;
         done.commit.counts.skipped += upserted.unchanged;
         let (mut failed, mut refused) = (failed.into_iter().peekable(), Vec::new());
         for (place, (row, copied)) in rows.into_iter().zip(copies).enumerate() {
@@ -251,6 +273,17 @@ fn row(
     let mut values = wanted.map(|(_, cell)| cell).collect::<std::result::Result<Vec<_>, _>>()?;
     values.extend(unmarked.map(Some));
     Ok(Record::new(Layout::clone(names), values))
+}
+
+/// What a batch of a copy is to do.
+pub(super) struct Copies {
+    done: Done,
+    /// The records, and what they are at the target, in the same order.
+    copies: Vec<Copied>,
+    rows: Vec<Record>,
+    /// Keys of records that are gone.
+    gone: Vec<Key>,
+    live: bool,
 }
 
 /// A record of the source on its way to the target.

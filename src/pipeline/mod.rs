@@ -76,6 +76,33 @@ pub struct Batch {
     pub through: Option<Position>,
 }
 
+/// A batch that is yet to be written.
+pub struct Ready {
+    end: End,
+    through: Option<Position>,
+    plugins: Arc<dyn Plugins>,
+    changes: Mapped,
+}
+
+/// A batch that is written, and yet to be committed.
+pub struct Written(Done);
+
+impl Written {
+    /// The position behind it.
+    pub fn through(&self) -> Option<&Position> {
+        let commit = &self.0.commit;
+        commit.end.and_then(|end| commit.positions.get(end).as_ref())
+    }
+}
+
+/// Changes as far as they could be taken without a write.
+enum Mapped {
+    /// What reaches the target of a copy.
+    Copies(Box<keyed::Copies>),
+    /// Links are decided as they are written.
+    Links(Vec<Change>),
+}
+
 impl Pipeline {
     /// Brings a batch to the other side and commits what came of it, positions included, in one transaction (I2). Only then may the
     /// source be acknowledged (I1).
@@ -83,23 +110,59 @@ impl Pipeline {
     /// # Errors
     /// Where a system, the state store or a plugin cannot be used: nothing is committed, and the same batch may be processed again.
     pub async fn process(&self, batch: Batch) -> Result<Counts> {
+        let ready = self.prepare(batch).await?;
+        let written = self.write_prepared(ready).await?;
+        self.finish(written).await
+    }
+
+    /// The first part of [`Pipeline::process`], which writes nothing: of a copy, whatever comes before the write. It may be done while the batch
+    /// before is written.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn prepare(&self, batch: Batch) -> Result<Ready> {
         // One batch sees one plugin set (I9).
         let plugins = self.catalogue.snapshot();
-        let changes = coalesce::coalesce(batch.changes);
-        let mut done = if self.binding.upsert_only {
-            self.copy((changes, batch.through.is_some()), &HashMap::new(), &plugins).await?
+        let Batch { end, changes, through } = batch;
+        let changes = coalesce::coalesce(changes);
+        let changes = if self.binding.upsert_only {
+            let copies = self.map_copies((changes, through.is_some()), &HashMap::new(), &plugins).await?;
+            Mapped::Copies(Box::new(copies))
         } else {
-            self.link(batch.end, changes, &plugins).await?
+            Mapped::Links(changes)
         };
-        *done.commit.positions.get_mut(batch.end) = batch.through;
-        done.commit.end = Some(batch.end);
+        Ok(Ready { end, through, plugins, changes })
+    }
+
+    /// The second part: writes what was prepared. Of a copy it may be done while the batch before is finished.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn write_prepared(&self, Ready { end, through, plugins, changes }: Ready) -> Result<Written> {
+        let mut done = match changes {
+            Mapped::Copies(copies) => self.write_copies(*copies, &HashMap::new(), &plugins).await?,
+            Mapped::Links(changes) => self.link(end, changes, &plugins).await?,
+        };
+        *done.commit.positions.get_mut(end) = through;
+        done.commit.end = Some(end);
         done.commit.plugins = self.plugin_set(plugins.as_ref());
+        Ok(Written(done))
+    }
+
+    /// The last part: commits what was written, once it is durable.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn finish(&self, Written(done): Written) -> Result<Counts> {
         self.commit(&done).await?;
         Ok(done.commit.counts)
     }
 
     /// Commits what a batch came to.
     async fn commit(&self, done: &Done) -> Result<()> {
+        if done.unsettled {
+            self.targets.target.settle().await?;
+        }
         self.state.commit(&self.binding.pair, &done.commit).await?;
         CrashPoint::BatchCommitted.pass();
         Ok(())
@@ -147,6 +210,8 @@ impl Pipeline {
 #[derive(Debug, Default)]
 struct Done {
     commit: Commit,
+    /// Something was upserted that may not be durable yet.
+    unsettled: bool,
 }
 
 impl Done {

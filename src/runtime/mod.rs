@@ -18,5 +18,6 @@ pub mod supervisor;
 pub mod worker;
 
 mod absent;
+mod following;
 mod load;
 mod schema_drift;

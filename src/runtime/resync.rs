@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
+use super::following::Following;
 use super::open::{OpenError, scope};
 use super::repair::{Repaired, look_again};
-use super::worker::{Following, interrupted};
+use super::worker::interrupted;
 use crate::change::End;
 use crate::connector::{ScanOrder, Schema};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
@@ -103,6 +104,7 @@ impl Following<'_> {
     pub(super) async fn take_up_resyncs(&mut self, shutdown: &CancellationToken) -> Result<bool> {
         let worker = self.worker;
         let Some(asked) = worker.state.asked_resync(&worker.config.name).await? else { return Ok(false) };
+        self.finish().await?;
         let request: Result<Request> =
             serde_json::from_str(&asked.request).map_err(|error| refused(format!("it cannot be read: {error}")));
         let done = match request {

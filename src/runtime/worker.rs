@@ -1,4 +1,4 @@
-//! One pair's worker: open → load → follow changes of both sides in turn, so that one link never has two decisions at once (I4).
+//! One pair's worker: open → load → follow the changes of both sides (`following`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,23 +6,20 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::following::Following;
 use super::load;
 use super::open::{OpenError, OpenPair, endpoint, open, open_to_look};
 use super::read_only::read_only;
 use super::schema_drift::Lookout;
 use super::status::{Phase, Reporter, describe};
-use crate::change::{Change, End, Ends, Op, Position};
+use crate::change::End;
 use crate::config::{PairConfig, Problem};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
 use crate::pipeline::binding::is_renewed;
-use crate::pipeline::{Batch, Pipeline, Watch};
+use crate::pipeline::{Pipeline, Watch};
 use crate::plugin::Catalogue;
-use crate::record::Key;
 use crate::state::{Progress, StateStore};
 use crate::telemetry::CrashPoint;
-
-/// A position that moved over nothing but other pairs' and our own changes is made durable this often.
-const IDLE_COMMIT: Duration = Duration::from_secs(10);
 
 /// A paused pair looks again this often whether it was helped.
 const PAUSED_RETRY: Duration = Duration::from_secs(15);
@@ -60,19 +57,6 @@ impl From<OpenError> for Failure {
             OpenError::System(error) => Self::Run(error),
         }
     }
-}
-
-/// An open pair that follows its changes.
-pub(crate) struct Following<'a> {
-    pub(crate) pair: OpenPair,
-    pub(super) worker: &'a Worker,
-    /// Behind everything processed.
-    positions: Ends<Option<Position>>,
-    /// Whether the position is ahead of the durable one.
-    ahead: Ends<bool>,
-    committed: Instant,
-    /// Something has happened since it was last looked for records that wait in a circle.
-    stirred: bool,
 }
 
 impl Worker {
@@ -160,7 +144,7 @@ impl Worker {
 
     /// Returns once a person has paused the pair, asked for a resync or decided something about it, or another pair has linked what records wait for.
     /// Cancel-safe.
-    async fn asked_for(&self) {
+    pub(super) async fn asked_for(&self) {
         let some = async {
             while !matches!(self.state.asked_resync(&self.config.name).await, Ok(Some(_))) {
                 tokio::time::sleep(PERSON_CHECK).await;
@@ -279,7 +263,7 @@ impl Worker {
                 following.take_up_resyncs(shutdown).await?;
             }
             if decisions {
-                decisions = self.carry_out(&following.pair.pipeline).await?;
+                decisions = following.carry_out().await?;
             }
             let busy = following.turn().await? || following.take_up_waiting().await? || decisions;
             // Failures in a row are counted: under a load that never ends there is no idle moment.
@@ -311,14 +295,7 @@ impl Worker {
                 .await?;
             Arc::make_mut(&mut pair.pipeline.binding).renewed = false;
         }
-        Ok(Following {
-            pair,
-            worker: self,
-            positions: progress.positions,
-            ahead: Ends::default(),
-            committed: Instant::now(),
-            stirred: true,
-        })
+        Ok(Following::new(pair, self, progress.positions))
     }
 
     /// Prepares the streams and says where to go on: where they stood; with a load, if the mapping has changed; or, if there was no such
@@ -388,109 +365,4 @@ fn stream_lost(config: &PairConfig, end: End, copy: bool) -> SyncError {
 pub(super) fn interrupted(pair: &str) -> SyncError {
     let text = format!("pair {pair}: stopped before everything was carried over; run it again to go on");
     SyncError::new(ErrorKind::Unavailable, "run.interrupted", text)
-}
-
-impl Following<'_> {
-    /// One batch of each side; whether there was any.
-    pub(crate) async fn turn(&mut self) -> Result<bool> {
-        let mut any = false;
-        for end in [End::Source, End::Target] {
-            let Some(after) = self.positions.get(end).clone() else { continue };
-            let batch = self.pair.sources.get_mut(end).next_batch(&after, self.worker.config.batch_size).await?;
-            // A poll reads its overlap window again and again: that is no news.
-            any |= batch.more || (!batch.changes.is_empty() && batch.through != after);
-            if batch.changes.is_empty() {
-                *self.ahead.get_mut(end) |= batch.through != after;
-            } else {
-                let through = Some(batch.through.clone());
-                let counts = self.pair.pipeline.process(Batch { end, changes: batch.changes, through }).await?;
-                self.pair.sources.get_mut(end).acknowledge(&batch.through).await?;
-                CrashPoint::Acknowledged.pass();
-                self.worker.reporter.batch(&counts);
-                self.stirred = true;
-                *self.ahead.get_mut(end) = false;
-            }
-            *self.positions.get_mut(end) = Some(batch.through);
-        }
-        let Ends { source, target } = &self.pair.sources;
-        self.worker.reporter.notice(source.notice().or_else(|| target.notice()));
-        Ok(any)
-    }
-
-    /// Records that waited for others which are linked by now, as if they had just changed; where there are none, those that wait in a
-    /// circle. Whether that was of any use.
-    pub(crate) async fn take_up_waiting(&mut self) -> Result<bool> {
-        let worker = self.worker;
-        let arrived = worker.state.arrived(&worker.config.name, worker.config.batch_size).await?;
-        if arrived.is_empty() {
-            return self.untie().await;
-        }
-        for (end, keys) in by_end(arrived) {
-            let changes = keys.into_iter().map(|key| Change { key, op: Op::Upsert, at: None, image: None }).collect();
-            let counts = self.pair.pipeline.process(Batch { end, changes, through: None }).await?;
-            worker.reporter.batch(&counts);
-        }
-        self.stirred = true;
-        Ok(true)
-    }
-
-    /// Unties circles of records of which each waits for the next.
-    async fn untie(&mut self) -> Result<bool> {
-        let worker = self.worker;
-        let mut wrote = false;
-        if std::mem::take(&mut self.stirred) {
-            let circles = worker.state.circles(&worker.config.name, worker.config.batch_size).await?;
-            for (end, keys) in by_end(circles) {
-                let counts = self.pair.pipeline.untie(end, keys).await?;
-                worker.reporter.batch(&counts);
-                wrote |= counts.written_source + counts.written_target > 0;
-            }
-        }
-        Ok(wrote)
-    }
-
-    async fn commit_idle_positions(&mut self) -> Result<()> {
-        if self.committed.elapsed() < IDLE_COMMIT {
-            return Ok(());
-        }
-        // Another pair's record may have closed a circle.
-        self.stirred = true;
-        self.commit_positions().await
-    }
-
-    /// Makes positions durable that moved over nothing, so that the sources may forget what is behind them.
-    pub(crate) async fn commit_positions(&mut self) -> Result<()> {
-        self.committed = Instant::now();
-        for end in [End::Source, End::Target] {
-            if let (true, Some(through)) = (*self.ahead.get(end), self.positions.get(end).clone()) {
-                let batch = Batch { end, changes: Vec::new(), through: Some(through.clone()) };
-                self.pair.pipeline.process(batch).await?;
-                self.pair.sources.get_mut(end).acknowledge(&through).await?;
-                *self.ahead.get_mut(end) = false;
-            }
-        }
-        Ok(())
-    }
-
-    async fn wait(&mut self, shutdown: &CancellationToken) -> Result<()> {
-        let timeout = self.worker.config.polling_interval;
-        let flows = self.pair.pipeline.binding.flows;
-        let Ends { source, target } = &mut self.pair.sources;
-        tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            () = self.worker.asked_for() => Ok(()),
-            () = tokio::time::sleep(self.worker.config.schema_drift.check_every) => Ok(()),
-            woken = source.wait(timeout), if flows.source => woken,
-            woken = target.wait(timeout), if flows.target => woken,
-        }
-    }
-}
-
-/// Keys by the ends that they belong to.
-fn by_end(records: Vec<(End, Key)>) -> impl Iterator<Item = (End, Vec<Key>)> {
-    let mut keys: Ends<Vec<Key>> = Ends::default();
-    for (end, key) in records {
-        keys.get_mut(end).push(key);
-    }
-    [(End::Source, keys.source), (End::Target, keys.target)].into_iter().filter(|(_, keys)| !keys.is_empty())
 }

@@ -129,7 +129,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
     loop {
         let seen = shared.world().activity;
         if worker.state.progress(&worker.config.name).await?.decisions {
-            worker.carry_out(&following.pair.pipeline).await?;
+            following.carry_out().await?;
         }
         if !following.turn().await? && !following.take_up_waiting().await? {
             let often = if shared.world().calm { 1000 } else { 300 };

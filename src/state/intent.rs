@@ -67,6 +67,13 @@ impl<C> Intended<C> {
 }
 
 impl Intention<Conflict> {
+    /// Whether it need not outlive a power failure: updates that overwrite no other edit. Done again without it they find their own value, and
+    /// are agreed; another edit that came in between meets it as a conflict, which is on record before either is overwritten (I6). A create
+    /// would be done twice.
+    pub fn may_be_lost(&self) -> bool {
+        self.writes.iter().all(|write| write.op == WriteOp::Update && write.conflicts.is_empty())
+    }
+
     /// The same, with the numbers of its conflicts.
     pub fn numbered(self, numbers: &[Vec<i64>]) -> Intention<i64> {
         let Self { end, plugins, writes } = self;

@@ -1,4 +1,5 @@
-//! The state store in one SQLite file: WAL, `synchronous = FULL`, one transaction a batch (I2).
+//! The state store in one SQLite file: WAL, `synchronous = FULL`, one transaction a batch (I2). Intentions that a power failure may take
+//! back are written without waiting for the disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -57,6 +58,8 @@ const KEYS_PER_QUERY: usize = 256;
 /// The state of one service in one file.
 pub struct SqliteState {
     pool: SqlitePool,
+    /// Does not wait for the disk: a killed program loses nothing of what it wrote, a power failure may.
+    hasty: SqlitePool,
     id: String,
     /// Name of this opening: numbers are given again where a file was restored, and must not be taken for those of before.
     run: String,
@@ -84,14 +87,19 @@ impl SqliteState {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30));
         let connections = if path == ":memory:" { 1 } else { 4 };
-        let pool = SqlitePoolOptions::new().max_connections(connections).before_acquire(|connection, _| {
-            // SQLite rolls a transaction back by itself where the disk is full; sqlx counts it as open for ever.
-            Box::pin(async move { Ok(!connection.is_in_transaction()) })
-        });
-        let pool = pool.connect_with(options).await;
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).before_acquire(|connection, _| {
+                // SQLite rolls a transaction back by itself where the disk is full; sqlx counts it as open for ever.
+                Box::pin(async move { Ok(!connection.is_in_transaction()) })
+            })
+        };
+        let hasty = pool(1).connect_lazy_with(options.clone().synchronous(SqliteSynchronous::Normal));
+        let pool = pool(connections).connect_with(options).await;
         let pool = pool.map_err(|error| unusable(path, error))?;
         let id = initialise(&pool).await.map_err(|error| unusable(path, error))?;
         Ok(Self {
+            // What is in memory only one connection sees.
+            hasty: if path == ":memory:" { pool.clone() } else { hasty },
             pool,
             id,
             run: names::fresh(),
@@ -347,7 +355,8 @@ impl StateStore for SqliteState {
 
     async fn intend(&self, pair: &str, intention: Intention<Conflict>) -> Result<Begun> {
         let _turn = self.committing.lock().await;
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let pool = if intention.may_be_lost() { &self.hasty } else { &self.pool };
+        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let begun = intents::begin(&mut transaction, (pair, &self.run), &intention).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(begun)

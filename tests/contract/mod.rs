@@ -255,6 +255,7 @@ pub fn options(schema: &Schema) -> OpenOptions {
         capture: CaptureMethod::DatabaseTriggers,
         updated_at: None,
         looks: false,
+        images: false,
         overlap: Duration::ZERO,
     }
 }

@@ -60,6 +60,7 @@ fn options(fields: &[&str]) -> OpenOptions {
         capture: CaptureMethod::Polling,
         updated_at: None,
         looks: false,
+        images: false,
         overlap: Duration::ZERO,
     }
 }

@@ -43,6 +43,7 @@ mod postgres_describe;
 mod postgres_errors;
 mod postgres_load;
 mod postgres_logical;
+mod postgres_logical_images;
 mod postgres_logical_keys;
 mod postgres_logical_network;
 mod postgres_polling;

@@ -46,6 +46,7 @@ async fn open(database: &Database, collection: &str) -> Side {
         capture: CaptureMethod::DatabaseTriggers,
         updated_at: None,
         looks: false,
+        images: false,
         overlap: Duration::ZERO,
     };
     Mysql::default().open(&endpoint, &schema, options).await.unwrap()

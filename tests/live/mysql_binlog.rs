@@ -41,6 +41,7 @@ pub(crate) async fn open(endpoint: &Endpoint) -> Side {
         capture: CaptureMethod::Binlog,
         updated_at: None,
         looks: false,
+        images: false,
         overlap: Duration::ZERO,
     };
     Mysql::default().open(endpoint, &schema, options).await.unwrap()

@@ -96,6 +96,7 @@ impl Db {
                 capture: CaptureMethod::DatabaseTriggers,
                 updated_at: None,
                 looks: false,
+                images: false,
                 overlap: Duration::from_secs(2),
             },
         }

@@ -98,6 +98,7 @@ impl Connector for Mysql {
             capture,
             updated_at: None,
             looks: true,
+            images: false,
             overlap: std::time::Duration::ZERO,
         };
         binlog::advice(&Arc::new(collection::Collection::new(server, table, None, options)?)).await

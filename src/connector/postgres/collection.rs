@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::errors::{Place, Sql};
-use super::logical::Stream;
+use super::logical::{Fields, Stream};
 use super::options::Server;
 use super::table::{PgColumn, Table};
 use super::values;
@@ -59,7 +59,10 @@ impl Collection {
         let filter = filter.filter(|text| !text.trim().is_empty());
         let layout = layout(&options.fields);
         let logical = options.capture == CaptureMethod::LogicalReplication;
-        let stream = logical.then(|| Arc::new(Stream::new(&server, &place, &table, (&key, &options.consumer))));
+        let whole = options.images && filter.is_none();
+        let carried = if whole { Fields::new(&fields, &layout) } else { None };
+        let stream = || Arc::new(Stream::new(&server, &place, &table, (&key, &options.consumer), carried));
+        let stream = logical.then(stream);
         Ok(Self {
             place,
             stream,

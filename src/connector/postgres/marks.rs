@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::collection::Collection;
 use super::errors::{Class, Sql, class};
+use super::logical;
 use super::table::Table;
 use super::tracking;
 use crate::connector::marks::{Kept, kept, warn_of_none};
@@ -39,16 +40,20 @@ pub(super) async fn ensure(collection: &Collection) -> Result<bool> {
     Box::pin(collection.marks.get_or_try_init(|| making)).await.copied()
 }
 
-/// Keeps what became of writes, and forgets what nobody will ask for.
+/// Keeps what became of writes, and forgets what nobody will ask for. `said` is what the reader of our own stream has to know of the
+/// transaction, if there is one: with it, in one statement.
 pub(super) async fn keep(
     connection: &mut PgConnection,
     collection: &Collection,
     mark: Mark<'_>,
     (writes, outcomes): (&[Write], &[Option<WriteOutcome>]),
+    said: Option<String>,
 ) -> Sql<()> {
+    let saying = if said.is_some() { "pg_logical_emit_message(true, $8, $9)" } else { "$8::text, $9::text" };
     let sql = format!(
         "WITH old AS (DELETE FROM {table} WHERE consumer = $1 AND collection = $2 AND number < $3) \
-         INSERT INTO {table} (consumer, collection, number, run, first, outcomes) VALUES ($1, $2, $4, $5, $6, $7) \
+         INSERT INTO {table} (consumer, collection, number, run, first, outcomes) \
+         SELECT $1, $2, $4, $5, $6, $7 FROM (SELECT {saying}) AS said \
          ON CONFLICT (consumer, collection, number, run, first) DO UPDATE SET outcomes = excluded.outcomes",
         table = table(&collection.table)
     );
@@ -60,6 +65,8 @@ pub(super) async fn keep(
         .bind(mark.run)
         .bind(i64::try_from(mark.first).unwrap_or(i64::MAX))
         .bind(kept(writes, outcomes.iter().map(Option::as_ref)))
+        .bind(logical::MARK)
+        .bind(said)
         .execute(connection)
         .await
         .map(|_| ())

@@ -169,7 +169,18 @@ impl Target for PgTarget {
     }
 
     async fn upsert(&self, records: &[Record]) -> Result<Upserted> {
+        let upserted = self.upsert_unsettled(records).await?;
+        self.settle().await?;
+        Ok(upserted)
+    }
+
+    async fn upsert_unsettled(&self, records: &[Record]) -> Result<Upserted> {
         upsert::upsert(&self.collection, &self.loaders, records).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        let settling = async { write::reach_disk(&mut *self.collection.pool.acquire().await?).await };
+        settling.await.map_err(|error| self.collection.place.failed("waiting for the disk", error))
     }
 
     async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {

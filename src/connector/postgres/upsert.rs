@@ -1,5 +1,6 @@
 //! Unguarded upserts (layer 4), as fast as the server can: COPY into a staging table, then one `INSERT … ON CONFLICT`.
 //! A table that was empty when we came is filled by COPY alone until something collides. Small batches go as parameters instead.
+//! Others see what was written before it is on disk, which is waited for afterwards (`Target::settle`).
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::errors::{Class, Sql, class};
 use super::logical;
 use super::table::{Compare, PgColumn};
 use super::values;
-use super::write::{SMALL, begin_sql, is_seen_early, reach_disk};
+use super::write::{SMALL, begin_sql, settings_sql};
 use crate::connector::Upserted;
 use crate::connector::change_log::{all, list, quote};
 use crate::error::{ErrorKind, Result};
@@ -58,7 +59,7 @@ async fn take(collection: &Collection, loaders: &Loaders) -> Result<(Loader, boo
     Ok((loader, filling))
 }
 
-/// Inserts or updates by the correlation fields: see `Target::upsert`.
+/// Inserts or updates by the correlation fields: see `Target::upsert_unsettled`.
 pub(super) async fn upsert(collection: &Collection, loaders: &Loaders, records: &[Record]) -> Result<Upserted> {
     let groups = group(collection, records)?;
     let mut tries = 1;
@@ -123,7 +124,7 @@ impl Loader {
 
     /// Inserts only: fails where a record with the same unique values exists.
     async fn fill(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
-        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection, false))).await?;
+        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection, true))).await?;
         let mut written = 0;
         for group in groups {
             written += copy_into(&mut transaction, group, &collection.table.quoted()).await?;
@@ -134,13 +135,16 @@ impl Loader {
     }
 
     async fn write(&mut self, collection: &Collection, groups: &[Group<'_>]) -> Sql<u64> {
+        // A few records in one statement, which is a transaction by itself: one answer is waited for until others see them.
+        if let Some(group) = self.alone(collection, groups).await? {
+            return pass(&mut self.connection, collection, group, true).await;
+        }
         for group in groups {
             if group.records.len() >= SMALL {
                 self.stage(collection, group).await?;
             }
         }
-        let early = is_seen_early(groups.iter().map(|group| group.records.len()).sum());
-        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection, early))).await?;
+        let mut transaction = self.connection.begin_with(AssertSqlSafe(begin_sql(collection, true))).await?;
         let mut written = 0;
         for group in groups {
             let names: Vec<String> = group.columns.iter().map(|column| column.name().to_owned()).collect();
@@ -148,15 +152,23 @@ impl Loader {
                 Some(stage) if group.records.len() >= SMALL => {
                     copy_through(&mut transaction, collection, group, stage).await?
                 }
-                _ => pass(&mut transaction, collection, group).await?,
+                _ => pass(&mut transaction, collection, group, false).await?,
             };
         }
         logical::mark(&mut transaction, collection, written).await?;
         transaction.commit().await?;
-        if early && written > 0 {
-            reach_disk(&mut self.connection).await?;
-        }
         Ok(written)
+    }
+
+    /// What one statement can do: nothing is to be asked before it, or said after.
+    async fn alone<'a, 'b>(&mut self, collection: &Collection, groups: &'b [Group<'a>]) -> Sql<Option<&'b Group<'a>>> {
+        match groups {
+            [group] if group.records.len() < SMALL && !has_namesakes(collection) => {
+                let followed = logical::is_followed(&mut self.connection, collection).await?;
+                Ok(Some(group).filter(|_| !followed))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Makes the staging table of a group's fields, of the same types.
@@ -193,6 +205,11 @@ async fn copy_into(connection: &mut PgConnection, group: &Group<'_>, table: &str
     copy.finish().await
 }
 
+/// Whether a key column's type takes values for equal that have different texts.
+fn has_namesakes(collection: &Collection) -> bool {
+    collection.correlation.iter().any(|column| column.compare != Compare::Native)
+}
+
 /// Fails where a record's key equals that of another record by the type's own `=` (citext, collations) and has another text: the other would be
 /// overwritten. `source` gives the rows as `u`, `keys` the key columns in it.
 async fn keep_apart(
@@ -201,7 +218,7 @@ async fn keep_apart(
     (source, keys): (&str, &[String]),
     parameters: Vec<Column<'_>>,
 ) -> Sql<()> {
-    if collection.correlation.iter().all(|column| column.compare == Compare::Native) {
+    if !has_namesakes(collection) {
         return Ok(());
     }
     let pairs = || collection.correlation.iter().zip(keys);
@@ -233,9 +250,11 @@ async fn copy_through(
     Ok(sqlx::query(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
 }
 
-async fn pass(connection: &mut PgConnection, collection: &Collection, group: &Group<'_>) -> Sql<u64> {
+/// Passes a group's records as parameters; `alone`: outside of a transaction, so that the statement itself says what [`begin_sql`] says of one.
+async fn pass(connection: &mut PgConnection, collection: &Collection, group: &Group<'_>, alone: bool) -> Sql<u64> {
     let rows = list(group.columns.iter().enumerate().map(|(index, column)| column.cast(&format!("u.c{index}"))));
-    let from = unnest(group.columns.len(), 1);
+    let settings = if alone { format!(" CROSS JOIN {}", settings_sql(collection)) } else { String::new() };
+    let from = unnest(group.columns.len(), 1) + &settings;
     let sql = statement(collection, group, &rows, &from);
     let parameters = |columns: &[&PgColumn]| -> Vec<Column<'_>> {
         let values = |column: &&PgColumn| {

@@ -68,7 +68,7 @@ pub(super) async fn write(
 
 /// Whether a transaction of so many records is seen by others before it is on disk, which is waited for afterwards (see [`reach_disk`]): the
 /// same time goes by for us, and less for whoever waits for a single change.
-pub(super) const fn is_seen_early(records: usize) -> bool {
+const fn is_seen_early(records: usize) -> bool {
     records < SMALL
 }
 
@@ -76,6 +76,15 @@ pub(super) const fn is_seen_early(records: usize) -> bool {
 pub(super) fn begin_sql(collection: &Collection, early: bool) -> String {
     let early = if early { "; SET LOCAL synchronous_commit = off" } else { "" };
     format!("BEGIN; SET LOCAL tidelock.origin = {}{early}", literal(&collection.options.consumer))
+}
+
+/// The same for a statement that is a transaction by itself and seen early: an item of FROM with one row. The functions are volatile, so the
+/// planner keeps them; and they are called before the first row is written, which is joined with theirs.
+pub(super) fn settings_sql(collection: &Collection) -> String {
+    let origin = literal(&collection.options.consumer);
+    format!(
+        "(SELECT set_config('tidelock.origin', {origin}, true), set_config('synchronous_commit', 'off', true)) AS settings"
+    )
 }
 
 /// Waits until what was committed before is on disk, and on the standbys that the server waits for: a commit that is waited for takes all before
@@ -111,10 +120,13 @@ async fn attempt(
             take(&mut transaction, collection, step, items, &mut outcomes).await?
         };
     }
-    if let Some(mark) = mark {
-        marks::keep(&mut transaction, collection, mark, (writes, &outcomes)).await?;
+    match mark {
+        Some(mark) => {
+            let said = logical::said(&mut transaction, collection, rows).await?;
+            marks::keep(&mut transaction, collection, mark, (writes, &outcomes), said).await?;
+        }
+        None => logical::mark(&mut transaction, collection, rows).await?,
     }
-    logical::mark(&mut transaction, collection, rows).await?;
     transaction.commit().await?;
     if early && (rows > 0 || mark.is_some()) {
         reach_disk(&mut connection).await?;

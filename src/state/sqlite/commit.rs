@@ -169,11 +169,16 @@ async fn drop_old(connection: &mut SqliteConnection, keep_from: i64) -> Result<(
 }
 
 pub(super) async fn pair_id(connection: &mut SqliteConnection, pair: &str) -> Result<i64> {
-    sqlx::query("INSERT INTO pairs (name) VALUES (?) ON CONFLICT DO NOTHING")
-        .bind(pair)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query_scalar("SELECT id FROM pairs WHERE name = ?").bind(pair).fetch_one(connection).await
+    let known = sqlx::query_scalar("SELECT id FROM pairs WHERE name = ?").bind(pair).fetch_optional(&mut *connection);
+    match known.await? {
+        Some(id) => Ok(id),
+        None => {
+            sqlx::query_scalar("INSERT INTO pairs (name) VALUES (?) RETURNING id")
+                .bind(pair)
+                .fetch_one(connection)
+                .await
+        }
+    }
 }
 
 /// `REPLACE` removes whatever link has either key, which is what finding by either key means.

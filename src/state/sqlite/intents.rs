@@ -25,17 +25,16 @@ pub(super) async fn begin(
         numbers.push(conflicts::record(connection, pair, &write.conflicts).await?);
     }
     let plugins = plugin_set(connection, &intention.plugins).await?;
-    let insert = "INSERT INTO intents (pair, run, side, plugin_set, writes) VALUES (?, ?, ?, ?, ?) RETURNING id";
-    let number: i64 = sqlx::query_scalar(insert)
+    let insert = "INSERT INTO intents (pair, run, side, plugin_set, writes) VALUES (?1, ?2, ?3, ?4, ?5)
+                  RETURNING id, coalesce((SELECT min(id) FROM intents WHERE pair = ?1), id)";
+    let (number, since): (i64, i64) = sqlx::query_as(insert)
         .bind(pair)
         .bind(run)
         .bind(intention.end.name())
         .bind(plugins)
         .bind(encode(&intention.writes, &numbers))
-        .fetch_one(&mut *connection)
+        .fetch_one(connection)
         .await?;
-    let since = "SELECT min(id) FROM intents WHERE pair = ?";
-    let since: i64 = sqlx::query_scalar(since).bind(pair).fetch_one(connection).await?;
     Ok(Begun { run: run.to_owned(), number, since, conflicts: numbers })
 }
 

@@ -1,5 +1,5 @@
-//! Reads what the output plugin `pgoutput` sends, version 1 of its protocol (layer 4, pure): of a changed row its keys and nothing else, for
-//! a change only says "look at this key".
+//! Reads what the output plugin `pgoutput` sends, version 1 of its protocol (layer 4, pure): of a changed row its keys, for a change only
+//! says "look at this key"; and for those who need not look, all of it.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>
 
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::super::table::PgColumn;
 use super::super::values;
 use super::wire::EPOCH_MICROS;
-use crate::record::Key;
+use crate::record::{Key, Layout, Record};
 use crate::value::Value;
 
 /// A message, as far as it matters.
@@ -18,8 +18,9 @@ pub(super) enum Message {
     Begin { lsn: u64, at: i64, xid: u32 },
     /// It has ended; the next begins at `end` or later.
     Commit { end: u64 },
-    /// A row that was written has `new` as its key; one that is not there any more had `old`.
-    Row { old: Option<Key>, new: Option<Key> },
+    /// A row that was written has `new` as its key; one that is not there any more had `old`. `image` is the new row, where it is wanted and
+    /// came as a whole.
+    Row { old: Option<Key>, new: Option<Key>, image: Option<Record> },
     /// The table was emptied.
     Truncated,
     /// What a writer said of its transaction.
@@ -39,17 +40,78 @@ pub(super) enum Unfollowed {
     Keyless,
 }
 
+/// The columns that make an image.
+#[derive(Clone)]
+pub(in super::super) struct Fields {
+    columns: Vec<PgColumn>,
+    layout: Layout,
+}
+
+/// Types whose values the log has as a query's cast to text prints them, whatever the session.
+const SAME_TEXT: [&str; 22] = [
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "text",
+    "varchar",
+    "bpchar",
+    "bytea",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "json",
+    "jsonb",
+    "uuid",
+    "inet",
+    "cidr",
+];
+
+impl Fields {
+    /// `None` where the log has a column in another form than a query.
+    pub(in super::super) fn new(columns: &[PgColumn], layout: &Layout) -> Option<Self> {
+        let same = columns.iter().all(|column| SAME_TEXT.contains(&column.built_in.as_str()));
+        same.then(|| Self { columns: columns.to_vec(), layout: Layout::clone(layout) })
+    }
+}
+
+/// A row with more bytes than this is looked at, not carried.
+const IMAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Where columns stand in the rows of a relation.
+struct Places {
+    key: Vec<usize>,
+    /// `None` where not all of them are there.
+    fields: Option<Vec<usize>>,
+}
+
+/// A value of a row.
+#[derive(Clone, Copy)]
+enum Cell<'a> {
+    Null,
+    /// It was not written again, and did not come along.
+    Unchanged,
+    Text(&'a [u8]),
+}
+
 /// Reads the messages of one table's stream.
 pub(super) struct Decoder {
     key: Vec<PgColumn>,
-    /// For each relation that was described the places of the key columns.
-    relations: HashMap<u32, Vec<usize>>,
+    fields: Option<Fields>,
+    /// The relations that were described.
+    relations: HashMap<u32, Places>,
 }
 
 impl Decoder {
-    /// A decoder of rows with this key.
-    pub(super) fn new(key: Vec<PgColumn>) -> Self {
-        Self { key, relations: HashMap::new() }
+    /// A decoder of rows with this key, and of images of these fields.
+    pub(super) fn new(key: Vec<PgColumn>, fields: Option<Fields>) -> Self {
+        Self { key, fields, relations: HashMap::new() }
     }
 
     /// Reads a message.
@@ -91,8 +153,9 @@ impl Decoder {
             bytes.skip(8)?;
         }
         let place = |column: &PgColumn| names.iter().position(|name| name == column.name());
-        let places: Option<Vec<usize>> = self.key.iter().map(place).collect();
-        self.relations.insert(id, places.ok_or(Unfollowed::Renamed)?);
+        let places = |columns: &[PgColumn]| columns.iter().map(place).collect::<Option<Vec<usize>>>();
+        let key = places(&self.key).ok_or(Unfollowed::Renamed)?;
+        self.relations.insert(id, Places { key, fields: self.fields.as_ref().and_then(|all| places(&all.columns)) });
         Ok(())
     }
 
@@ -100,60 +163,81 @@ impl Decoder {
     fn row(&self, bytes: &mut Bytes<'_>) -> Result<Message, Unfollowed> {
         let id = bytes.u32()?;
         let places = self.relations.get(&id).ok_or(Unfollowed::Unreadable)?;
+        let size = bytes.0.len();
         let (mut old, mut new) = (None, None);
         while let Ok(tag) = bytes.u8() {
-            let cells = self.cells(bytes, places)?;
+            let cells = cells(bytes)?;
             if tag == b'N' { new = Some(cells) } else { old = Some(cells) }
         }
-        let new = new.map(|cells| {
-            // A long value that was not written again stands in the old row, where it is part of the key.
-            let filled = cells
-                .into_iter()
-                .enumerate()
-                .map(|(index, cell)| cell.or_else(|| old.as_ref().and_then(|old| old.get(index).cloned().flatten())));
-            filled.collect::<Vec<_>>()
-        });
-        Ok(Message::Row { old: old.map(whole).transpose()?, new: new.map(whole).transpose()? })
+        let key = |cells: &[Cell<'_>]| self.key_of(cells, places);
+        let filled = new.as_ref().map(|cells| filled(cells, old.as_deref()));
+        let image = match filled.as_deref() {
+            Some(cells) if size <= IMAGE_BYTES_MAX => self.image(cells, places)?,
+            _ => None,
+        };
+        Ok(Message::Row {
+            old: old.as_deref().map(key).transpose()?,
+            new: filled.as_deref().map(key).transpose()?,
+            image,
+        })
     }
 
-    /// The cells of the key columns; `None` where a value did not come along.
-    fn cells(&self, bytes: &mut Bytes<'_>, places: &[usize]) -> Result<Vec<Option<Value>>, Unfollowed> {
-        let mut cells: Vec<Option<Value>> = vec![None; places.len()];
-        for column in 0..usize::from(bytes.u16()?) {
-            let value = match bytes.u8()? {
-                b'n' => Some(None),
-                b'u' => None,
-                b't' => {
-                    let length = bytes.length()?;
-                    Some(Some(bytes.take(length)?))
-                }
-                _ => return Err(Unfollowed::Unreadable),
-            };
-            let Some(value) = value else { continue };
-            for (place, cell) in places
-                .iter()
-                .zip(self.key.iter())
-                .zip(&mut cells)
-                .filter_map(|((place, key), cell)| (*place == column).then_some((key, cell)))
-            {
-                *cell = Some(value.map_or(Ok(Value::Null), |text| read_key(place, text))?);
-            }
-        }
-        Ok(cells)
+    /// A key has no nulls: one means that the row was logged without it.
+    fn key_of(&self, cells: &[Cell<'_>], places: &Places) -> Result<Key, Unfollowed> {
+        let value = |(column, place): (&PgColumn, &usize)| match cells.get(*place) {
+            Some(Cell::Text(text)) => read(column, text),
+            Some(Cell::Null | Cell::Unchanged) | None => Err(Unfollowed::Keyless),
+        };
+        self.key.iter().zip(&places.key).map(value).collect::<Result<_, _>>().map(Key)
     }
+
+    /// `None` where it is not wanted, or not whole.
+    fn image(&self, cells: &[Cell<'_>], places: &Places) -> Result<Option<Record>, Unfollowed> {
+        let (Some(fields), Some(places)) = (&self.fields, &places.fields) else { return Ok(None) };
+        let mut values = Vec::with_capacity(places.len());
+        for (column, place) in fields.columns.iter().zip(places) {
+            values.push(Some(match cells.get(*place) {
+                Some(Cell::Text(text)) => read(column, text)?,
+                Some(Cell::Null) => Value::Null,
+                Some(Cell::Unchanged) | None => return Ok(None),
+            }));
+        }
+        Ok(Some(Record::new(Layout::clone(&fields.layout), values)))
+    }
+}
+
+fn cells<'a>(bytes: &mut Bytes<'a>) -> Result<Vec<Cell<'a>>, Unfollowed> {
+    let count = usize::from(bytes.u16()?);
+    let mut cells = Vec::with_capacity(count);
+    for _ in 0..count {
+        cells.push(match bytes.u8()? {
+            b'n' => Cell::Null,
+            b'u' => Cell::Unchanged,
+            b't' => {
+                let length = bytes.length()?;
+                Cell::Text(bytes.take(length)?)
+            }
+            _ => return Err(Unfollowed::Unreadable),
+        });
+    }
+    Ok(cells)
+}
+
+/// A long value that was not written again stands in the old row, where that is logged. Of an old row that is only a key the other columns
+/// are null.
+fn filled<'a>(new: &[Cell<'a>], old: Option<&[Cell<'a>]>) -> Vec<Cell<'a>> {
+    let fill = |(place, cell): (usize, &Cell<'a>)| match (cell, old.and_then(|old| old.get(place))) {
+        (Cell::Unchanged, Some(Cell::Text(text))) => Cell::Text(text),
+        (cell, _) => *cell,
+    };
+    new.iter().enumerate().map(fill).collect()
 }
 
 /// As a query's cast to text would print it: without the blanks that pad `char(n)`.
-fn read_key(column: &PgColumn, text: &[u8]) -> Result<Value, Unfollowed> {
+fn read(column: &PgColumn, text: &[u8]) -> Result<Value, Unfollowed> {
     let text = std::str::from_utf8(text).map_err(|_| Unfollowed::Unreadable)?;
     let text = if column.built_in == "bpchar" { text.trim_end_matches(' ') } else { text };
     Ok(values::parse(column.kind(), text))
-}
-
-fn whole(cells: Vec<Option<Value>>) -> Result<Key, Unfollowed> {
-    // A key has no nulls: one means that the row was logged without it.
-    let known = cells.into_iter().map(|cell| cell.filter(|value| *value != Value::Null));
-    known.collect::<Option<_>>().map(Key).ok_or(Unfollowed::Keyless)
 }
 
 struct Bytes<'a>(&'a [u8]);

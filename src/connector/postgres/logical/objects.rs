@@ -253,20 +253,36 @@ async fn explain(connection: &mut PgConnection, collection: &Collection, error: 
     )
 }
 
-/// Says at the end of one of our transactions how many rows it has written, so that its own reader can leave it out: where the stream has
-/// more rows, a trigger has written too, and nothing is left out. A replication origin would need a superuser.
-pub(in super::super) async fn mark(connection: &mut PgConnection, collection: &Collection, rows: u64) -> Sql<()> {
-    let Some(stream) = collection.stream.as_ref().filter(|_| rows > 0) else { return Ok(()) };
-    if !stream.is_followed(connection).await? {
-        return Ok(());
+/// Whether anybody reads a stream of the table, who has to know what we write.
+pub(in super::super) async fn is_followed(connection: &mut PgConnection, collection: &Collection) -> Sql<bool> {
+    match &collection.stream {
+        Some(stream) => stream.is_followed(connection).await,
+        None => Ok(false),
     }
+}
+
+/// What is to be said at the end of one of our transactions, under [`MARK`]: how many rows it has written, so that its own reader can leave it
+/// out. Where the stream has more rows, a trigger has written too, and nothing is left out. A replication origin would need a superuser.
+pub(in super::super) async fn said(
+    connection: &mut PgConnection,
+    collection: &Collection,
+    rows: u64,
+) -> Sql<Option<String>> {
+    let Some(stream) = collection.stream.as_ref().filter(|_| rows > 0) else { return Ok(None) };
+    let followed = is_followed(connection, collection).await?;
+    Ok(followed.then(|| format!("{}:{rows}", stream.name())))
+}
+
+/// Says it.
+pub(in super::super) async fn mark(connection: &mut PgConnection, collection: &Collection, rows: u64) -> Sql<()> {
+    let Some(said) = said(connection, collection, rows).await? else { return Ok(()) };
     sqlx::query("SELECT pg_logical_emit_message(true, $1, $2)")
         .bind(MARK)
-        .bind(format!("{}:{rows}", stream.name()))
+        .bind(said)
         .execute(connection)
         .await
         .map(|_| ())
 }
 
 /// What our marks begin with.
-pub(super) const MARK: &str = "tidelock";
+pub(in super::super) const MARK: &str = "tidelock";

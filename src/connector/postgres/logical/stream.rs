@@ -15,12 +15,16 @@ use super::decode::{Decoder, Message, Unfollowed};
 use super::objects::MARK;
 use super::wire::{Event, Wire, WireError};
 use crate::connector::logged::{Times, What};
-use crate::record::Key;
+use crate::record::{Key, Record};
 
 /// Changes that may wait to be taken.
 const WAITING_MAX: usize = 20_000;
-/// A transaction with more changes than this is handed on before it is read to its end, and is not known for our own.
+/// Bytes of the rows among them, as the server sends them.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+/// A transaction with more changes than this is handed on before it is read to its end, and is not known for our own…
 const WHOLE_MAX: usize = 5_000;
+/// …or with more bytes.
+const WHOLE_BYTES_MAX: usize = 4 << 20;
 /// While we do not read, what was confirmed is repeated this often, so that the server knows that we are there.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// A server that has been silent for half of this is asked for an answer, after all of it the connection is lost.
@@ -41,6 +45,10 @@ pub(super) struct Entry {
     pub(super) at: i64,
     /// What happened.
     pub(super) what: What,
+    /// The record as the log has it, where that is wanted and came as a whole.
+    pub(super) image: Option<Arc<Record>>,
+    /// What it took on the way: bytes.
+    bytes: usize,
     /// The end of the commit, at the last change of its transaction.
     pub(super) end: Option<u64>,
 }
@@ -56,6 +64,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Buffer {
     waiting: VecDeque<Entry>,
+    /// Bytes of their images.
+    bytes: usize,
     times: Times<u64>,
     /// How far the reader was acknowledged.
     confirmed: u64,
@@ -68,8 +78,15 @@ struct Buffer {
 impl Buffer {
     fn drop_passed(&mut self, passed: impl Fn(&Entry) -> bool) {
         while self.waiting.front().is_some_and(&passed) {
-            self.waiting.pop_front();
+            if let Some(entry) = self.waiting.pop_front() {
+                self.bytes -= entry.bytes;
+            }
         }
+    }
+
+    /// Whether as many wait as may.
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX || self.bytes >= WAITING_BYTES_MAX
     }
 }
 
@@ -104,7 +121,7 @@ impl Shared {
         let waiting = buffer.waiting.len();
         // Asked with each transaction that comes: most often there are too few.
         let enough = || buffer.waiting.iter().filter(|entry| !passed(entry)).take(count).count() == count;
-        let full = waiting >= WAITING_MAX || (waiting >= count && enough());
+        let full = buffer.is_full() || (waiting >= count && enough());
         drop(buffer);
         self.nudge.notify_one();
         full
@@ -113,9 +130,7 @@ impl Shared {
     /// Takes what waits up to this place; whether more is waiting.
     pub(super) fn take(&self, through: (u64, u64)) -> bool {
         let mut buffer = self.buffer();
-        while buffer.waiting.front().is_some_and(|entry| entry.place <= through) {
-            buffer.waiting.pop_front();
-        }
+        buffer.drop_passed(|entry| entry.place <= through);
         let more = !buffer.waiting.is_empty() || buffer.overflowed;
         drop(buffer);
         self.nudge.notify_one();
@@ -196,6 +211,8 @@ struct Transaction {
     /// Changes so far, and rows.
     count: u64,
     rows: u64,
+    /// Bytes of the images among the entries.
+    bytes: usize,
     /// How many rows it says that we wrote, where it is ours.
     ours: Option<u64>,
     entries: Vec<Entry>,
@@ -286,7 +303,7 @@ impl Reader {
     /// Whether there is no room to read on, and what is confirmed.
     fn standing(&self) -> (bool, u64) {
         let mut buffer = self.shared.buffer();
-        let mut full = buffer.waiting.len() >= WAITING_MAX && !buffer.overflowed;
+        let mut full = buffer.is_full() && !buffer.overflowed;
         if full && buffer.wanted > self.progress.borrow().read {
             (buffer.overflowed, full) = (true, false);
         }
@@ -306,16 +323,16 @@ impl Reader {
             Ok(Message::Begin { lsn, at, xid }) => {
                 self.open = Transaction { lsn, xid, at, running: true, ..Transaction::default() };
             }
-            Ok(Message::Row { old, new }) => {
+            Ok(Message::Row { old, new, image }) => {
                 self.open.rows += 1;
                 if let Some(gone) = old.filter(|old| new.as_ref() != Some(old)) {
-                    self.change(What::Delete(gone));
+                    self.change(What::Delete(gone), None);
                 }
                 if let Some(key) = new {
-                    self.change(What::Upsert(key));
+                    self.change(What::Upsert(key), image.map(|image| (image, data.len())));
                 }
             }
-            Ok(Message::Truncated) => self.change(What::Truncated),
+            Ok(Message::Truncated) => self.change(What::Truncated, None),
             Ok(Message::Said { prefix, content }) if prefix == MARK => {
                 if let Some(rows) = content.strip_prefix(&self.own).and_then(|rows| rows.parse().ok()) {
                     self.open.ours = Some(rows);
@@ -323,19 +340,25 @@ impl Reader {
             }
             Ok(Message::Commit { end }) => self.commit(end),
             Ok(Message::Said { .. } | Message::Other) => {}
-            Err(why) => self.change(What::Lost(match why {
-                Unfollowed::Unreadable => "the server sent a change of a form that is not known",
-                Unfollowed::Renamed => "a key column of the table was renamed or dropped",
-                Unfollowed::Keyless => "a row was logged without its key (see REPLICA IDENTITY)",
-            })),
+            Err(why) => {
+                let why = match why {
+                    Unfollowed::Unreadable => "the server sent a change of a form that is not known",
+                    Unfollowed::Renamed => "a key column of the table was renamed or dropped",
+                    Unfollowed::Keyless => "a row was logged without its key (see REPLICA IDENTITY)",
+                };
+                self.change(What::Lost(why), None);
+            }
         }
     }
 
-    fn change(&mut self, what: What) {
+    fn change(&mut self, what: What, image: Option<(Record, usize)>) {
         let open = &mut self.open;
-        open.entries.push(Entry { place: (open.lsn, open.count), xid: open.xid, at: open.at, what, end: None });
+        let (image, bytes) = image.map_or((None, 0), |(image, bytes)| (Some(Arc::new(image)), bytes));
+        let (place, xid, at) = ((open.lsn, open.count), open.xid, open.at);
+        open.entries.push(Entry { place, xid, at, what, image, bytes, end: None });
         open.count += 1;
-        if open.entries.len() >= WHOLE_MAX {
+        open.bytes += bytes;
+        if open.entries.len() >= WHOLE_MAX || open.bytes >= WHOLE_BYTES_MAX {
             open.begun = true;
             self.hand_on();
         }
@@ -356,6 +379,7 @@ impl Reader {
 
     fn hand_on(&mut self) {
         let entries = std::mem::take(&mut self.open.entries);
+        self.open.bytes = 0;
         if entries.is_empty() {
             return;
         }
@@ -363,6 +387,7 @@ impl Reader {
         for entry in entries {
             buffer.times.note(&entry.what, entry.place.0, entry.at);
             if !buffer.overflowed {
+                buffer.bytes += entry.bytes;
                 buffer.waiting.push_back(entry);
             }
         }
