@@ -29,14 +29,9 @@ pub(super) async fn start(collection: &Arc<Collection>, order: &ScanOrder) -> Re
 /// Whether a column's order is that of its comparison with a value of ours. Members of enumerations are sorted by their places and compared
 /// as texts; times may be compared as texts, too.
 fn compares_as_it_sorts(column: &MyColumn) -> bool {
-    match column.kind() {
-        Kind::Int => !["bit", "year"].contains(&column.data_type.as_str()),
-        Kind::Text => {
-            ["char", "varchar", "tinytext", "text", "mediumtext", "longtext"].contains(&column.data_type.as_str())
-        }
-        Kind::Bytes => true,
-        _ => false,
-    }
+    let (kind, data_type) = (column.kind(), column.data_type.as_str());
+    let text = ["char", "varchar", "tinytext", "text", "mediumtext", "longtext"].contains(&data_type);
+    kind == Kind::Bytes || (kind == Kind::Int && !["bit", "year"].contains(&data_type)) || (kind == Kind::Text && text)
 }
 
 /// The condition of the rows behind this key, and its parameters; `None` where no row can have it.
