@@ -135,7 +135,8 @@ async function gaps(client) {
   const { id } = await beside("POST", "records/Contact", { LastName: "King" });
   await beside("PATCH", `records/Contact/${id}`, { FirstName: "Ada" });
   await beside("PATCH", `records/Contact/${id}`, { FirstName: "Eve" });
-  const events = await next("event", 3);
+  // Until it has the topic's schema, the client hands over what comes next in the order in which its questions for it are answered.
+  const events = (await next("event", 3)).sort((a, b) => a.replayId - b.replayId);
   const headers = events.map((event) => event.payload.ChangeEventHeader);
   assert.deepEqual(headers.map((header) => header.changeType), ["GAP_CREATE", "GAP_OVERFLOW", "UPDATE"]);
   assert.deepEqual([headers[0].recordIds, headers[1].recordIds], [[id], ["000000000000000AAA"]]);
