@@ -1,9 +1,34 @@
-//! What the readers of systems' logs have in common (layer 4): what can happen to a row there, and when records last changed.
+//! What the readers of systems' logs have in common (layer 4): what can happen to a row there, when records last changed, and how long is waited.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::record::Key;
+
+/// How long a transaction that is in the log already is waited for until it is visible, at once.
+pub(super) const VISIBLE_TIMEOUT: Duration = Duration::from_millis(200);
+pub(super) const VISIBLE_POLL: Duration = Duration::from_millis(1);
+/// An idle reader looks this often, so that the server may forget what it wrote for others; and whether all is as it was made.
+pub(super) const IDLE_LOOK: Duration = Duration::from_secs(10);
+
+/// See `Source::wait`: until there is news of the stream, or for a while where none runs. Either way the caller looks.
+pub(super) async fn wait<P>(
+    progress: Option<&mut watch::Receiver<P>>,
+    timeout: Duration,
+    is_news: impl FnMut(&P) -> bool,
+) {
+    let timeout = timeout.min(IDLE_LOOK);
+    match progress {
+        Some(progress) => {
+            let news = async { progress.wait_for(is_news).await.is_ok() };
+            tokio::time::timeout(timeout, news).await.unwrap_or_default();
+        }
+        None => tokio::time::sleep(timeout.min(VISIBLE_TIMEOUT)).await,
+    }
+}
 
 /// What happened to a row, or to all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -249,6 +249,13 @@ pub enum ScanOrder {
     },
 }
 
+impl ScanOrder {
+    /// Whether it goes by the primary key.
+    pub fn is_by_key(&self) -> bool {
+        matches!(self, Self::Key | Self::After(_))
+    }
+}
+
 /// A running scan.
 #[async_trait]
 pub trait Scan: Send {

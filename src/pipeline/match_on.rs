@@ -55,11 +55,16 @@ impl Pipeline {
     async fn free(&self, end: End, values: &[Key]) -> Result<Vec<Vec<(Key, Record)>>> {
         let found = self.targets.get(end).find(&fields(&self.binding, end), values).await?;
         let mut bound: BTreeSet<Key> = self.taken(end, &found).await?.into_keys().collect();
-        let other = end.other();
-        let named = |record: &Record| Some((key_of(&self.binding, end, record)?, named(&self.binding, end, record)?));
-        let (keys, named): (Vec<Key>, Vec<Key>) = found.iter().flatten().filter_map(named).unzip();
-        if !named.is_empty() {
-            let partners = self.targets.get(other).find(self.binding.correlation.get(other), &named).await?;
+        let (mut keys, mut images, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for record in found.iter().flatten() {
+            if let (Some(key), Some(named)) = (key_of(&self.binding, end, record), named(&self.binding, end, record)) {
+                keys.push(key);
+                images.push(Some(record));
+                values.push(named);
+            }
+        }
+        if !values.is_empty() {
+            let partners = self.partners(end, &images, values).await?;
             bound.extend(
                 keys.into_iter().zip(partners).filter(|(_, partners)| !partners.is_empty()).map(|(key, _)| key),
             );

@@ -80,7 +80,8 @@ impl Pipeline {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = self.find_spelt(end, &askers, wanted).await?;
+        let images: Vec<Option<&Record>> = askers.iter().map(|item| item.image(end)).collect();
+        let found = self.partners(end, &images, wanted).await?;
         let mut taken = self.taken(other, &found).await?;
         for (item, matches) in askers.into_iter().zip(found) {
             self.settle_match(item, matches, &mut taken, done);
@@ -88,22 +89,24 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The other side's records of these correlation values, or of what they may have been spelt as there: what it is given is this side's
-    /// spelling.
-    async fn find_spelt(&self, end: End, askers: &[&mut &mut Item], mut wanted: Vec<Key>) -> Result<Vec<Vec<Record>>> {
-        let aliases: Vec<(usize, Key)> = askers
-            .iter()
-            .zip(&wanted)
-            .enumerate()
-            .filter_map(|(place, (item, value))| Some((place, self.alias(end, item, value)?)))
-            .collect();
-        let (places, aliases): (Vec<usize>, Vec<Key>) = aliases.into_iter().unzip();
-        let count = wanted.len();
-        wanted.extend(aliases);
+    /// The other side's records of these records' correlation values, or of what those may have been spelt as there: what the other side is
+    /// given is this one's spelling. Same order and length.
+    pub(super) async fn partners(
+        &self,
+        end: End,
+        images: &[Option<&Record>],
+        mut values: Vec<Key>,
+    ) -> Result<Vec<Vec<Record>>> {
+        let (count, mut owners) = (values.len(), Vec::new());
+        for (place, image) in images.iter().enumerate() {
+            if let Some(alias) = values.get(place).and_then(|value| self.alias(end, (*image)?, value)) {
+                owners.push(place);
+                values.push(alias);
+            }
+        }
         let other = end.other();
-        let mut found = self.targets.get(other).find(self.binding.correlation.get(other), &wanted).await?;
-        let by_alias = found.split_off(count);
-        for (place, records) in places.into_iter().zip(by_alias) {
+        let mut found = self.targets.get(other).find(self.binding.correlation.get(other), &values).await?;
+        for (place, records) in owners.into_iter().zip(found.split_off(count)) {
             if let Some(found) = found.get_mut(place) {
                 found.extend(records);
             }
@@ -111,9 +114,9 @@ impl Pipeline {
         Ok(found)
     }
 
-    /// Another spelling of an item's correlation value, where a part that is mapped as it is has one.
-    fn alias(&self, end: End, item: &Item, value: &Key) -> Option<Key> {
-        let (image, other) = (item.image(end)?, end.other());
+    /// Another spelling of a record's correlation value, where a part that is mapped as it is has one.
+    fn alias(&self, end: End, image: &Record, value: &Key) -> Option<Key> {
+        let other = end.other();
         let mut spelt = value.clone();
         let mut any = false;
         for (name, part) in self.binding.correlation.get(other).iter().zip(&mut spelt.0) {

@@ -1,4 +1,5 @@
-//! Whether the systems let changes be found, and records be created, in the way that a pair asks for (layer 7): what `check --connect` says before anything is made.
+//! Whether the systems let changes be found, and records be created, in the way that a pair asks for (layer 7): what `check --connect` says
+//! before anything is made.
 
 use super::open::{Checked, OpenError, connectors, endpoint};
 use crate::change::End;

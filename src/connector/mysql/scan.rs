@@ -18,11 +18,10 @@ use crate::value::Kind;
 
 /// Starts a scan: see `Target::scan`.
 pub(super) async fn start(collection: &Arc<Collection>, order: &ScanOrder) -> Result<Box<dyn Scan>> {
-    let (sql, binds) = statement(collection, order)?;
+    let statement = statement(collection, order)?;
     let connection = collection.server.connect().await?;
-    let by_key = matches!(order, ScanOrder::Key | ScanOrder::After(_));
-    let (sender, scan) = ChunkedScan::new(by_key && collection.key.iter().all(compares_as_it_sorts));
-    tokio::spawn(run(connection, (sql, binds), Arc::clone(collection), sender));
+    let (sender, scan) = ChunkedScan::new(order.is_by_key() && collection.key.iter().all(compares_as_it_sorts));
+    tokio::spawn(run(connection, statement, Arc::clone(collection), sender));
     Ok(Box::new(scan))
 }
 

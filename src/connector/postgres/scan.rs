@@ -25,7 +25,7 @@ pub(super) async fn start(collection: &Collection, order: &ScanOrder) -> Result<
         ScanOrder::Key | ScanOrder::Fields { .. } => None,
     };
     let sql = statement(collection, order, begin)?;
-    let (sender, scan) = ChunkedScan::new(matches!(order, ScanOrder::Key | ScanOrder::After(_)));
+    let (sender, scan) = ChunkedScan::new(order.is_by_key());
     let kinds = collection.fields.iter().map(PgColumn::kind).collect();
     let decoder = Decoder::new(Layout::clone(&collection.layout), kinds);
     tokio::spawn(run(connection, sql, decoder, sender, collection.place.clone()));

@@ -35,10 +35,7 @@ const CHUNKS_AHEAD: usize = 2;
 pub(super) async fn open(opened: Arc<Opened>, order: ScanOrder) -> Result<Box<dyn Scan>> {
     match order {
         ScanOrder::Key => Ok(Box::new(KeyScan { opened, last: None, done: false })),
-        ScanOrder::After(key) => {
-            let last = stored(&opened, &key);
-            Ok(Box::new(KeyScan { opened, last, done: false }))
-        }
+        ScanOrder::After(key) => Ok(Box::new(KeyScan { last: stored(&opened, &key), opened, done: false })),
         ScanOrder::Fields { fields, as_text } => Ok(Box::new(FieldScan::start(opened, &fields, as_text).await?)),
     }
 }

@@ -20,7 +20,7 @@ use super::errors::Sql;
 use super::position as written;
 use super::target;
 use crate::change::{Change, ChangeBatch, Op, Position};
-use crate::connector::logged::What;
+use crate::connector::logged::{self, IDLE_LOOK, VISIBLE_POLL, VISIBLE_TIMEOUT, What};
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
@@ -45,11 +45,6 @@ mod wire;
 pub(super) use objects::is_used;
 pub(super) use wire::Address;
 
-/// How long a transaction that is in the log already is waited for until it is visible, at once.
-const VISIBLE_TIMEOUT: Duration = Duration::from_millis(200);
-const VISIBLE_POLL: Duration = Duration::from_millis(1);
-/// An idle reader looks this often, so that what is remembered moves on with the log.
-const IDLE_LOOK: Duration = Duration::from_secs(10);
 /// How far the reader was acknowledged is put down at most this often.
 const ACKNOWLEDGE_INTERVAL: Duration = Duration::from_secs(10);
 const DOING: &str = "reading the binary log";
@@ -376,15 +371,8 @@ impl Source for StreamSource {
 
     async fn wait(&mut self, timeout: Duration) -> Result<()> {
         self.waits = true;
-        let timeout = timeout.min(IDLE_LOOK);
-        let Some(progress) = &mut self.progress else {
-            tokio::time::sleep(timeout.min(VISIBLE_TIMEOUT)).await;
-            return Ok(());
-        };
         let before = self.arrived;
-        let news = async { progress.wait_for(|now| now.arrived != before || now.failed.is_some()).await.is_ok() };
-        // Either way the caller looks.
-        tokio::time::timeout(timeout, news).await.unwrap_or_default();
+        logged::wait(self.progress.as_mut(), timeout, |now| now.arrived != before || now.failed.is_some()).await;
         Ok(())
     }
 

@@ -17,16 +17,10 @@ use super::position::{Begun, Passed, StreamPosition, shows};
 use super::stream::{Entry, Progress, Running};
 use super::{Stream, objects};
 use crate::change::{Change, ChangeBatch, Op, Position};
-use crate::connector::logged::What;
+use crate::connector::logged::{self, IDLE_LOOK, VISIBLE_POLL, VISIBLE_TIMEOUT, What};
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
-
-/// How long a transaction that is in the log already is waited for until it is visible, at once.
-const VISIBLE_TIMEOUT: Duration = Duration::from_millis(200);
-const VISIBLE_POLL: Duration = Duration::from_millis(1);
-/// An idle reader looks this often, so that the server may forget what it wrote for others; and whether all is as it was made.
-const IDLE_LOOK: Duration = Duration::from_secs(10);
 
 /// Records by their keys.
 type Records = HashMap<Key, Record>;
@@ -99,22 +93,20 @@ impl StreamSource {
         if self.stream.fields.is_none() || !std::mem::take(&mut self.looked_up) {
             return Ok(());
         }
-        let mut connection = self.stream.connection().await?;
-        let end: Sql<i64> = sqlx::query_scalar("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
-            .fetch_one(&mut *connection)
-            .await;
-        let end = end.map_err(|error| self.stream.place.failed("asking for the end of the log", error))?;
-        self.carried_from = u64::try_from(end).unwrap_or(u64::MAX);
-        drop(connection);
-        self.ask_for_standbys().await
+        self.carried_from = self.ask().await?;
+        Ok(())
     }
 
-    async fn ask_for_standbys(&mut self) -> Result<()> {
+    /// The end of the log; asks for standbys, too.
+    async fn ask(&mut self) -> Result<u64> {
         let mut connection = self.stream.connection().await?;
-        let asked = "SELECT current_setting('synchronous_standby_names') <> ''";
-        let standbys = sqlx::query_scalar(asked).fetch_one(&mut *connection).await;
-        self.standbys = standbys.map_err(|error| self.stream.place.failed("asking for standbys", error))?;
-        Ok(())
+        let sql =
+            "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, current_setting('synchronous_standby_names') <> ''";
+        let asked: Sql<(i64, bool)> = sqlx::query_as(sql).fetch_one(&mut *connection).await;
+        let (end, standbys) =
+            asked.map_err(|error| self.stream.place.failed("asking for the end of the log and for standbys", error))?;
+        self.standbys = standbys;
+        Ok(u64::try_from(end).unwrap_or(u64::MAX))
     }
 
     /// Whether nobody has to look at the record.
@@ -156,14 +148,11 @@ impl StreamSource {
 
     /// What is visible now, and of that the records that somebody would have to look at: whoever is told of them need not ask once more.
     async fn see(&self, entries: &[Entry]) -> Sql<(Option<Snapshot>, Records)> {
-        let mut wanted: HashSet<&Key> = HashSet::with_capacity(entries.len());
-        let upserted = |entry: &&Entry| !self.carries(entry);
-        for entry in entries.iter().filter(upserted) {
-            if let What::Upsert(key) = &entry.what {
-                wanted.insert(key);
-            }
-        }
-        let keys: Vec<&Key> = wanted.into_iter().collect();
+        let wanted = entries.iter().filter_map(|entry| match &entry.what {
+            What::Upsert(key) if !self.carries(entry) => Some(key),
+            What::Upsert(_) | What::Delete(_) | What::Truncated | What::Lost(_) => None,
+        });
+        let keys: Vec<&Key> = wanted.collect::<HashSet<_>>().into_iter().collect();
         let mut connection = self.stream.pool.acquire().await?;
         if keys.is_empty() {
             let seen: String =
@@ -205,7 +194,7 @@ impl StreamSource {
         let intact = objects::is_intact(&mut connection, &self.collection, &self.stream.name).await;
         drop(connection);
         match intact.map_err(|error| self.stream.place.failed("asking for the publication", error))? {
-            true => self.ask_for_standbys().await,
+            true => self.ask().await.map(drop),
             false => Err(self.stream.lost("the publication or the slot was altered, or the table was made anew")),
         }
     }
@@ -323,15 +312,8 @@ impl Source for StreamSource {
 
     async fn wait(&mut self, timeout: Duration) -> Result<()> {
         self.waits = true;
-        let timeout = timeout.min(IDLE_LOOK);
-        let Some(progress) = &mut self.progress else {
-            tokio::time::sleep(timeout.min(VISIBLE_TIMEOUT)).await;
-            return Ok(());
-        };
         let before = self.arrived;
-        let news = async { progress.wait_for(|now| now.arrived != before || now.failed.is_some()).await.is_ok() };
-        // Either way the caller looks.
-        tokio::time::timeout(timeout, news).await.unwrap_or_default();
+        logged::wait(self.progress.as_mut(), timeout, |now| now.arrived != before || now.failed.is_some()).await;
         Ok(())
     }
 
