@@ -90,6 +90,11 @@ pub trait Factory: Send + Sync {
     /// Whether the system can store this value in a column of its kind and give it back equal. Where it cannot, writing it must fail.
     fn holds(&self, value: &Value) -> bool;
 
+    /// The kinds that the system has a type of its own for.
+    fn kinds(&self) -> Vec<Kind> {
+        Kind::ALL.into()
+    }
+
     /// Whether a column of this kind can be (part of) a primary key.
     fn can_be_key(&self, kind: Kind) -> bool {
         !matches!(kind, Kind::Null | Kind::Json)

@@ -26,7 +26,7 @@ pub enum Database {
         /// Its name.
         name: String,
     },
-    /// A database on the private MariaDB server, dropped with this.
+    /// A database on the private MariaDB or MySQL server, dropped with this.
     Mysql {
         /// URL of the server's own database.
         admin: String,
@@ -35,6 +35,12 @@ pub enum Database {
         /// Its name.
         name: String,
     },
+}
+
+/// Whether the private server is MariaDB's; else it is MySQL's own (`tests/run --mysql`).
+pub fn is_mariadb() -> bool {
+    let make = std::env::var("TIDELOCK_TEST_MYSQL_MAKE");
+    make.expect("TIDELOCK_TEST_MYSQL_MAKE is not set: run the live tests through tests/run") == "MariaDB"
 }
 
 /// How a user's program speaks to MySQL in these tests: in standard SQL, in UTC, and as loosely as old ones do.
@@ -62,7 +68,7 @@ impl Database {
         Self::Postgres { url: format!("{server}/{name}"), admin, name }
     }
 
-    /// A new database on the private MariaDB server that `tests/run` starts.
+    /// A new database on the private MariaDB or MySQL server that `tests/run` starts.
     pub async fn mysql() -> Self {
         let admin = std::env::var("TIDELOCK_TEST_MYSQL").expect(
             "TIDELOCK_TEST_MYSQL is not set: run the live tests through tests/run, which starts a private server",

@@ -101,7 +101,7 @@ async fn users_of_few_means_are_enough() {
     setup
         .target
         .execute(&format!(
-            "CREATE USER {account} IDENTIFIED BY '{password}' WITH MAX_USER_CONNECTIONS 12 MAX_STATEMENT_TIME 0.15; GRANT ALL ON {target}.* TO {account}; \
+            "CREATE USER {account} IDENTIFIED BY '{password}' WITH MAX_USER_CONNECTIONS 12 /*M! MAX_STATEMENT_TIME 0.15 */; GRANT ALL ON {target}.* TO {account}; \
              GRANT SUPER ON *.* TO {account}"
         ))
         .await;

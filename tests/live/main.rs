@@ -35,6 +35,8 @@ mod mysql;
 mod mysql_binlog;
 mod mysql_binlog_server;
 mod mysql_contract;
+mod mysql_failover;
+mod mysql_forms;
 mod mysql_server;
 mod postgres;
 mod postgres_contract;

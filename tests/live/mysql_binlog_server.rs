@@ -7,7 +7,7 @@ use tidelock::connector::mysql::Mysql;
 use tidelock::connector::{Connector, Side};
 use tidelock::error::{ErrorKind, Result};
 
-use crate::harness::mysql_connection;
+use crate::harness::{is_mariadb, mysql_connection};
 use crate::mysql_binlog::{drain, endpoint, open, shown};
 use crate::mysql_server::Server;
 
@@ -85,8 +85,7 @@ async fn a_log_that_is_not_the_one_that_was_read_stops_the_reader() {
     let copy = position.clone();
     run(&server, "FLUSH BINARY LOGS").await;
     assert_eq!(drain(&mut *reader.source, &mut position).await, "");
-    let file = "SELECT CAST(VARIABLE_VALUE AS CHAR) FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'BINLOG_SNAPSHOT_FILE'";
-    let file: String = sqlx::query_scalar(file).fetch_one(&mut mysql_connection(&server.url("d")).await).await.unwrap();
+    let file = server.log_file().await;
     // The server keeps a file until its storage engines do not need it any more.
     let number: u32 = file.rsplit_once('.').unwrap().1.parse().unwrap();
     while server.data().join(format!("binlog.{:06}", number - 1)).exists() {
@@ -104,22 +103,28 @@ async fn a_log_that_is_not_the_one_that_was_read_stops_the_reader() {
     std::fs::remove_file(server.data().join(&file)).unwrap();
     std::fs::remove_file(server.data().join("binlog.index")).unwrap();
     server.start(&["--server-id=8"]).await;
-    run(&server, "RESET MASTER TO 1; INSERT INTO t VALUES (7, 'g')").await;
-    run(&server, &format!("RESET MASTER TO {number}; INSERT INTO t VALUES (8, '{}')", "x".repeat(40))).await;
+    let reset = if is_mariadb() { "RESET MASTER" } else { "RESET BINARY LOGS AND GTIDS" };
+    run(&server, &format!("{reset} TO 1; INSERT INTO t VALUES (7, 'g')")).await;
+    run(&server, &format!("{reset} TO {number}; INSERT INTO t VALUES (8, '{}')", "x".repeat(40))).await;
     run(&server, &"REPLACE INTO t VALUES (9, 'y'); ".repeat(100)).await;
     let error = through_a_fault(&mut reader, &mut position).await.unwrap_err();
     assert_eq!((error.kind, error.code), (ErrorKind::SchemaMismatch, "source.tracking_lost"), "{error}");
     // A load begins anew behind it.
     let (mut reader, mut position) = start(&server).await;
-    run(&server, "RESET MASTER; INSERT INTO t VALUES (10, 'lost')").await;
+    run(&server, &format!("{reset}; INSERT INTO t VALUES (10, 'lost')")).await;
     let error = through_a_fault(&mut reader, &mut position).await.unwrap_err();
     assert_eq!(error.code, "source.tracking_lost", "{error}");
 }
 
 #[tokio::test]
 async fn columns_that_are_named_are_followed_wherever_they_go_and_packed_events_are_read() {
-    let server =
-        make(&["--binlog-row-metadata=FULL", "--log-bin-compress=ON", "--log-bin-compress-min-len=10"], &[]).await;
+    let mut settings = vec!["--binlog-row-metadata=FULL"];
+    if is_mariadb() {
+        settings.extend(["--log-bin-compress=ON", "--log-bin-compress-min-len=10"]);
+    } else {
+        settings.extend(["--binlog-transaction-compression=ON", "--binlog-row-value-options=PARTIAL_JSON"]);
+    }
+    let server = make(&settings, &[]).await;
     run(&server, "ALTER TABLE t ADD COLUMN a INT FIRST").await;
     let (mut reader, mut position) = start(&server).await;
     let long = "x".repeat(50);

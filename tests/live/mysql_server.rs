@@ -1,10 +1,12 @@
-//! A MariaDB server of a test's own, next to the one that all share: to restart, to kill, and to do away with its log.
+//! A MariaDB or MySQL server of a test's own, next to the one that all share: to restart, to kill, and to do away with its log.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use sqlx::Connection;
+use sqlx::{Connection, Row};
+
+use crate::harness::is_mariadb;
 
 /// A server of the test's own.
 pub(crate) struct Server {
@@ -48,6 +50,7 @@ impl Server {
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
+        std::fs::create_dir(folder.path().join("tmp")).unwrap();
         let user = variable("TIDELOCK_TEST_MYSQL_USER");
         if !user.is_empty() {
             assert!(Command::new("chown").arg("-R").arg(&user).arg(folder.path()).status().unwrap().success());
@@ -70,9 +73,21 @@ impl Server {
         format!("mysql://tidelock:{}@{}/{database}", self.password, self.address())
     }
 
+    /// The password of that user.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// The folder of its data.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The file of the log that is written to.
+    pub(crate) async fn log_file(&self) -> String {
+        let mut connection = crate::harness::mysql_connection(&self.url("mysql")).await;
+        let sql = if is_mariadb() { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" };
+        sqlx::raw_sql(sql).fetch_one(&mut connection).await.unwrap().get(0)
     }
 
     /// Starts it and waits until it answers.
@@ -83,9 +98,12 @@ impl Server {
         let server = program(&variable("TIDELOCK_TEST_MYSQL_SERVER"))
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--binlog-format=ROW"])
             .args(["--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--innodb-buffer-pool-size=32M"])
-            .args([format!("--datadir={}", path("data")), format!("--socket={}", path("socket"))])
+            // A server that starts takes the temporary tables away that it finds: those of others, where they share a folder.
+            .args([format!("--datadir={}", path("data")), format!("--tmpdir={}", path("tmp"))])
+            .arg(format!("--socket={}", path("socket")))
             .args([format!("--pid-file={}", path("pid")), format!("--init-file={}", path("init.sql"))])
             .args([format!("--port={}", self.port), "--log-bin=binlog".to_owned()])
+            .args(if is_mariadb() { None } else { Some("--mysqlx=OFF") })
             .args(if more.iter().any(|setting| setting.contains("server-id")) { None } else { Some("--server-id=7") })
             .args(&self.settings)
             .args(more)
@@ -102,7 +120,7 @@ impl Server {
                 return;
             }
             let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(begin.elapsed() < Duration::from_secs(60), "MariaDB does not start: {}", log());
+            assert!(begin.elapsed() < Duration::from_secs(60), "the server does not start: {}", log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Tidelock;
+use crate::harness::{Tidelock, is_mariadb};
 use crate::scenarios::{Kind, Setup, program};
 
 /// A configuration of `a` and `b` with more keys merged in.
@@ -142,7 +142,7 @@ async fn composite(kinds: (Kind, Kind)) {
     let types = if kinds.0.is_postgres() {
         ["uuid", "varchar(20)", "timestamptz", "numeric(20,4)", "date"]
     } else if matches!(kinds.0, Kind::Mysql) {
-        ["uuid", "varchar(20)", "datetime(6)", "decimal(20,4)", "date"]
+        [if is_mariadb() { "uuid" } else { "char(36)" }, "varchar(20)", "datetime(6)", "decimal(20,4)", "date"]
     } else {
         ["UUID NOT NULL", "TEXT NOT NULL", "TIMESTAMPTZ NOT NULL", "DECIMALTEXT NOT NULL", "DATE NOT NULL"]
     };

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use sqlx::Connection;
 
-use crate::harness::{Database, Tidelock};
+use crate::harness::{Database, Tidelock, is_mariadb};
 
 mod columns;
 
 use columns::{COLUMNS, Case, Column, POSTGRES_TYPES, Shown};
 
-const NAMES: [&str; 3] = ["PostgreSQL", "MariaDB", "SQLite"];
+const SYSTEMS: usize = 3;
 /// Numbers of the cases of one column.
 const STRIDE: usize = 100;
 /// What comes back has the number of what went.
@@ -24,7 +24,25 @@ const ODD_SESSIONS: &str = "ALTER DATABASE {} SET timezone = 'Europe/Berlin'; AL
 const PLAIN_SESSION: &str =
     "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1";
 
-/// One system of a pair: its place in `NAMES`, and its database.
+/// The name of a system, by its place among the types of a column.
+fn name_of(kind: usize) -> &'static str {
+    match kind {
+        0 => "PostgreSQL",
+        1 if is_mariadb() => "MariaDB",
+        1 => "MySQL",
+        _ => "SQLite",
+    }
+}
+
+/// The type of a column in a system; empty where it has none. MySQL has all but two of MariaDB's.
+fn type_of(column: &Column, kind: usize) -> &'static str {
+    match column.types[kind] {
+        "uuid" | "inet6" if kind == 1 && !is_mariadb() => "",
+        other => other,
+    }
+}
+
+/// One system of a pair: its place among the types of a column, and its database.
 struct System {
     kind: usize,
     database: Database,
@@ -47,7 +65,7 @@ impl System {
     /// Makes a table with these columns.
     async fn table(&self, name: &str, columns: &[&Column]) {
         let list: Vec<String> =
-            columns.iter().map(|one| format!("\"{}\" {}", one.name, one.types[self.kind])).collect();
+            columns.iter().map(|one| format!("\"{}\" {}", one.name, type_of(one, self.kind))).collect();
         self.database.execute(&format!("CREATE TABLE {name} (id INTEGER PRIMARY KEY, {})", list.join(", "))).await;
     }
 
@@ -257,10 +275,10 @@ async fn fates(
 /// Carries all values from one system to another and back, by a pair that goes both ways; then over once more by one that goes one way. Gives
 /// for each column what its cell in the documentation says.
 async fn pair(kinds: (usize, usize), settings: [&Value; 2]) -> BTreeMap<&'static str, String> {
-    let what = format!("{} → {}", NAMES[kinds.0], NAMES[kinds.1]);
+    let what = format!("{} → {}", name_of(kinds.0), name_of(kinds.1));
     let tidelock = Tidelock::new();
     let (from, to) = (System::new(kinds.0, &tidelock, "from.db").await, System::new(kinds.1, &tidelock, "to.db").await);
-    let paired = |one: &&Column| !one.types[kinds.0].is_empty() && !one.types[kinds.1].is_empty();
+    let paired = |one: &&Column| !type_of(one, kinds.0).is_empty() && !type_of(one, kinds.1).is_empty();
     let columns: Vec<&'static Column> = COLUMNS.iter().filter(paired).collect();
     from.table("a", &columns).await;
     to.table("b", &columns).await;
@@ -337,21 +355,25 @@ fn cell(column: &'static Column, forward: &BTreeMap<usize, Fate>, backward: &BTr
 async fn from(kind: usize) {
     let none = json!({});
     let mut cells: Vec<BTreeMap<&str, String>> = Vec::new();
-    for to in 0..NAMES.len() {
-        cells.push(pair((kind, to), [&none, &none]).await);
+    let others: Vec<usize> = (0..SYSTEMS).filter(|to| is_mariadb() || kind == 1 || *to == 1).collect();
+    for to in &others {
+        cells.push(pair((kind, *to), [&none, &none]).await);
     }
-    let others: Vec<usize> = (0..NAMES.len()).collect();
+    // The documentation has the tables of the others with MariaDB; its text says what is otherwise.
+    if !is_mariadb() && kind != 1 {
+        return;
+    }
     let mut lines = vec![format!(
         "| {} | → {} |",
-        NAMES[kind],
-        others.iter().map(|to| NAMES[*to]).collect::<Vec<_>>().join(" | → ")
+        name_of(kind),
+        others.iter().map(|to| name_of(*to)).collect::<Vec<_>>().join(" | → ")
     )];
     lines.push(format!("|---|{}", "---|".repeat(others.len())));
-    let name = |column: &Column, kind: usize| match column.types[kind].trim() {
+    let name = |column: &Column, kind: usize| match type_of(column, kind).trim() {
         "" => "no type".to_owned(),
         name => format!("`{}`", name.replace('|', "\\|")),
     };
-    for column in COLUMNS.iter().filter(|column| !column.types[kind].is_empty()) {
+    for column in COLUMNS.iter().filter(|column| !type_of(column, kind).is_empty()) {
         let cells = others.iter().map(|to| match cells[*to].get(column.name) {
             Some(cell) => format!("{}: {cell}", name(column, *to)),
             None => String::new(),
@@ -360,7 +382,11 @@ async fn from(kind: usize) {
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/types.md");
     let text = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = (format!("<!-- from {} -->\n", NAMES[kind]), format!("\n<!-- end of {} -->", NAMES[kind]));
+    if !is_mariadb() {
+        assert_eq!(lines, as_mysql(&text));
+        return;
+    }
+    let (begin, end) = (format!("<!-- from {} -->\n", name_of(kind)), format!("\n<!-- end of {} -->", name_of(kind)));
     let (before, rest) = text.split_once(&begin).unwrap();
     let (now, after) = rest.split_once(&end).unwrap();
     let table = lines.join("\n");
@@ -369,6 +395,14 @@ async fn from(kind: usize) {
         return;
     }
     assert_eq!(now, table, "docs/types.md says otherwise; TIDELOCK_BLESS=1 writes it anew");
+}
+
+/// What the documentation says of MariaDB, as it is for MySQL: without the types that MySQL does not have.
+fn as_mysql(text: &str) -> Vec<String> {
+    let (_, rest) = text.split_once("<!-- from MariaDB -->\n").unwrap();
+    let (table, _) = rest.split_once("\n<!-- end of MariaDB -->").unwrap();
+    let own = table.lines().filter(|line| !line.starts_with("| `uuid`") && !line.starts_with("| `inet6`"));
+    own.map(|line| line.replace("MariaDB", "MySQL")).collect()
 }
 
 #[tokio::test]

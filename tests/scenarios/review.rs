@@ -236,7 +236,10 @@ pub async fn others_flow_while_many_wait(kinds: (Kind, Kind)) {
 pub async fn another_try_once_the_cause_is_gone(kinds: (Kind, Kind)) {
     let setup = Setup::new(kinds).await;
     setup.tables().await;
-    setup.target.execute("CREATE UNIQUE INDEX one_phone ON clients (phone)").await;
+    // MySQL makes no index of a whole TEXT.
+    let own = matches!(kinds.1, Kind::Mysql | Kind::MysqlLog) && !crate::harness::is_mariadb();
+    let phone = if own { "phone(50)" } else { "phone" };
+    setup.target.execute(&format!("CREATE UNIQUE INDEX one_phone ON clients ({phone})")).await;
     setup.configure(json!({"sync_type": "bidirectional"}));
     setup.source.execute("INSERT INTO customers (id, name, phone) VALUES (1, 'Ada', '1'), (2, 'Bob', '1')").await;
     let ran = setup.tidelock.once(1);

@@ -56,7 +56,9 @@ pub(super) fn creation(server: &Server, collection: &str, blueprint: &Blueprint)
             let native = type_of(column);
             let data_type = native.split(['(', ' ']).next().unwrap_or_default().to_owned();
             let kind = kind_of(&data_type, &native);
-            (native, kind, Keeps::default())
+            // MySQL's keeps what it means; MariaDB's is a text, which keeps more.
+            let keeps = Keeps { json_by_meaning: kind == Kind::Json, ..Keeps::default() };
+            (native, kind, keeps)
         },
         "bigint",
     );

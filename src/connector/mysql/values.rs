@@ -21,6 +21,7 @@ const OUT_OF_RANGE: &str = "is out of the range of dates and times that MySQL ha
 const YEARS: std::ops::RangeInclusive<i64> = 1901..=2155;
 const NO_YEAR: &str = "is no year of the column: 0, or 1901 to 2155";
 const NO_MEMBER: &str = "is none of the values that the column has (their spelling counts)";
+const NO_JSON: &str = "has a number in it with more digits than MySQL's JSON keeps";
 const TOO_LONG: &str = "is longer than the column, whose blanks at the end the server would cut";
 const NOT_FINITE: &str = "is not a number or infinite, which MySQL cannot store";
 const TOO_LARGE: &str = "is larger than a single-precision number can be";
@@ -117,6 +118,7 @@ pub(super) fn encode(column: &MyColumn, value: &Value) -> Result<Bind, &'static 
         }
         Value::Decimal(text) => Bind::Text(decimal(column, text)?),
         Value::Text(text) => Bind::Text(text_in(column, text)?),
+        Value::Json(text) if column.data_type == "json" && !keeps_numbers(text) => return Err(NO_JSON),
         Value::Json(text) => Bind::Text(text.clone()),
         Value::Bytes(bytes) => Bind::Bytes(bytes.clone()),
         Value::Date(days) if DAYS.contains(&i64::from(*days)) => text_of(value),
@@ -142,6 +144,34 @@ fn text_in(column: &MyColumn, text: &str) -> Result<String, &'static str> {
         "set" => Ok(in_order(column, text)),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// Whether a document's numbers stay what they are in MySQL's JSON, which has whole ones of 64 bits and doubles. (MariaDB's is a text.)
+fn keeps_numbers(json: &str) -> bool {
+    let (mut rest, mut quoted) = (json, false);
+    while let Some(at) =
+        rest.find(|letter: char| letter == '"' || (!quoted && (letter == '-' || letter.is_ascii_digit())))
+    {
+        let (before, found) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        if let Some(behind) = found.strip_prefix('"') {
+            let escaped = before.len() - before.trim_end_matches('\\').len();
+            quoted = !quoted || escaped % 2 == 1;
+            rest = behind;
+            continue;
+        }
+        let end = found.find(|letter: char| !matches!(letter, '-' | '+' | '.' | 'e' | 'E' | '0'..='9'));
+        let (number, behind) = found.split_at_checked(end.unwrap_or(found.len())).unwrap_or((found, ""));
+        let double = || {
+            // Of two texts that are equally short and near, this prints the one that MySQL prints.
+            let double = serde_json::Number::from_f64(number.parse().ok()?)?;
+            Some(canonical_decimal(&double.to_string()) == canonical_decimal(number))
+        };
+        if number.parse::<i64>().is_err() && number.parse::<u64>().is_err() && double() != Some(true) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
 }
 
 /// The members of a set in the order in which the server has them.
@@ -338,6 +368,30 @@ mod tests {
         let text = Bind::Text("1969-12-31 23:59:59.999".into());
         assert_eq!(encoded("datetime", Value::Local(-1)), Ok(text.clone()));
         assert_eq!(encoded("timestamp", Value::Instant(-1)), Ok(text));
+    }
+
+    #[test]
+    fn a_document_keeps_its_numbers_or_is_refused() {
+        for kept in [
+            "[1, -1.5, -97.79922485351562, 1e30, 0.1, 18446744073709551615, -9223372036854775808, 5e-324, 1.0, -0]",
+            r#"{"a\"1234567890123456789012345": "12345678901234567890.123456789\\", "b": 2}"#,
+            "\"-12345678901234567890.123\"",
+            "null",
+        ] {
+            assert!(keeps_numbers(kept), "{kept}");
+        }
+        for lost in [
+            "[0, 12345678901234567890.5]",
+            "18446744073709551616.1",
+            "{\"n\": 36893488147419103233}",
+            "[1e999]",
+            "-1e-999",
+        ] {
+            assert!(!keeps_numbers(lost), "{lost}");
+        }
+        let big = Value::Json("36893488147419103233".into());
+        assert_eq!(encode(&column("json", Kind::Json), &big), Err(NO_JSON));
+        assert!(encode(&column("longtext", Kind::Json), &big).is_ok());
     }
 
     #[test]

@@ -14,13 +14,19 @@ use super::super::errors::{Place, Sql};
 use super::super::table::Table;
 use super::decode::KeyColumn;
 use super::follow::{Catalogue, Followed, Follower, Seen};
-use super::objects::{self, Make, Settings};
+use super::gtid::{Gtids, Known};
+use super::objects::{self, End, Make, Settings};
 use super::position::{File, LogPosition, Spot};
 use super::stream::{Progress, Running, Shared, Watching, silence};
-use super::wire::{Address, Wire, WireError};
+use super::wire::{Wire, WireError};
 use super::{DOING, Stream};
 use crate::error::{ErrorKind, Result, SyncError};
 
+/// Where the first event of a file begins.
+const FIRST: u32 = 4;
+const LOST: &str = "source.tracking_lost";
+/// A server looks through files for what is asked for by ids.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that has written more must send some of it within this time.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,7 +34,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The error of a log that cannot be followed any further.
 pub(super) fn lost(place: &Place, why: &str) -> SyncError {
     let message = format!("{why}: changes may have been missed; load the pair again (tidelock resync)");
-    place.error(ErrorKind::SchemaMismatch, "source.tracking_lost", message)
+    place.error(ErrorKind::SchemaMismatch, LOST, message)
 }
 
 /// Translates what happened on the connection.
@@ -57,6 +63,21 @@ pub(super) struct Caught {
     pub(super) astray: bool,
 }
 
+/// A log that was asked for, and has told how it begins.
+struct Asked {
+    wire: Wire,
+    follower: Follower,
+    began: LogPosition,
+    silence: Duration,
+}
+
+impl Asked {
+    /// Has it read; `instead_of`: the position of another log that its beginning stands for.
+    fn run(self, instead_of: Option<LogPosition>) -> Running {
+        Running::start(self.wire, self.follower, (self.began, instead_of), self.silence)
+    }
+}
+
 impl Collection {
     /// The stream that the collection was opened with.
     pub(super) fn stream(&self) -> Result<&Stream> {
@@ -68,7 +89,8 @@ impl Collection {
         self.stream()?.pool.acquire().await.map_err(|error| self.place.failed(DOING, error))
     }
 
-    /// Reads the log from a position on; with `None` from where it ends now.
+    /// Reads the log from a position on; with `None` from where it ends now. Where the log is not the one that the position is of, the place is looked
+    /// for by the ids of transactions: in that of a replica, say, which was made the primary.
     pub(super) async fn start(self: &Arc<Self>, begin: Option<&LogPosition>) -> Result<Running> {
         let mut connection = self.asking().await?;
         let settings = Settings::read(&mut connection).await;
@@ -76,53 +98,85 @@ impl Collection {
         let make = settings.make();
         self.stream()?.make.set(make).unwrap_or_default();
         let key = objects::key_columns(&mut connection, &self.table, &self.place).await?;
-        let form: Arc<str> = form(&key).into();
-        let begin = match begin {
-            Some(begin) if begin.form != form => {
+        let begin = self.beginning(&mut connection, (make, &key), begin).await?;
+        drop(connection);
+        let asked = self.ask_within_time(&settings, &key, &begin, None).await;
+        let why = match asked {
+            Ok(asked) if begin.spot.file.made == (0, 0) || asked.began.spot.file == begin.begin().file => {
+                return Ok(asked.run(None));
+            }
+            Ok(_) => lost(&self.place, "the binary log is not the one that was read (RESET MASTER, or another server)"),
+            Err(error) => failed(&self.place, make, &error),
+        };
+        let known = begin.gtid.clone().filter(|known| known.last.is_some());
+        let Some(known) = known.filter(|_| why.code == LOST) else { return Err(why) };
+        let has = objects::has(&mut *self.asking().await?, make, &known).await;
+        if !has.map_err(|error| self.place.failed(DOING, error))? {
+            return Err(lost(&self.place, "the server does not have all transactions that were read from another"));
+        }
+        let asked = self.ask_within_time(&settings, &key, &begin, Some(&known)).await;
+        let asked = asked.map_err(|error| failed(&self.place, make, &error))?;
+        let file = &asked.began.spot.file.name;
+        tracing::info!(
+            table = self.table.label(),
+            file,
+            "the binary log is another server's: going on by the ids of transactions"
+        );
+        Ok(asked.run(Some(begin)))
+    }
+
+    /// Where to begin: checked, and the end of the log where that is not said.
+    async fn beginning(
+        &self,
+        connection: &mut MySqlConnection,
+        (make, key): (Make, &[KeyColumn]),
+        begin: Option<&LogPosition>,
+    ) -> Result<LogPosition> {
+        let form: Arc<str> = form(key).into();
+        if let Some(begin) = begin {
+            if begin.form != form {
                 return Err(lost(&self.place, "a key column of the table changed its type"));
             }
-            Some(begin) => begin.clone(),
-            None => {
-                let end = objects::visible(&mut connection, self, make).await;
-                let (name, at) = end.map_err(|error| objects::explain(&self.place, make, error))?;
-                let file = Arc::new(File { name, made: (0, 0) });
-                LogPosition { spot: Spot { file, at }, index: 0, key: places(&key, &self.table), form, from: None }
-            }
-        };
-        drop(connection);
-        let address = self.server.address();
+            return Ok(begin.clone());
+        }
+        let explain = |error| objects::explain(&self.place, make, error);
+        let end = objects::visible(connection, self, make).await.map_err(explain)?;
+        let had = objects::had(connection, make, &end).await.map_err(explain)?;
+        let gtid = had.map(|before| Arc::new(Known { before, last: None }));
+        let file = Arc::new(File { name: end.file, made: (0, 0) });
+        let spot = Spot { file, at: end.at };
+        Ok(LogPosition { spot, index: 0, key: places(key, &self.table), form, from: None, gtid })
+    }
+
+    async fn ask_within_time(
+        self: &Arc<Self>,
+        settings: &Settings,
+        key: &[KeyColumn],
+        begin: &LogPosition,
+        known: Option<&Known>,
+    ) -> Result<Asked, WireError> {
         let followed = Followed {
             table: (self.table.database.clone(), self.table.name.clone()),
             any_case: settings.any_case(),
-            key,
+            key: key.to_vec(),
             own: self.origin.clone(),
         };
-        let look = Look { collection: Arc::clone(self), make };
+        let look = Look { collection: Arc::clone(self), make: settings.make() };
         let follower = Follower::new(followed, Box::new(look), begin.clone(), settings.checksums());
-        let opened = tokio::time::timeout(CONNECT_TIMEOUT, self.ask(&address, follower, &begin)).await;
-        let timed_out = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-        let (wire, follower) = opened.unwrap_or_else(timed_out).map_err(|error| failed(&self.place, make, &error))?;
-        let found = follower.reached();
-        if begin.spot.file.made != (0, 0) && found.spot.file != begin.begin().file {
-            return Err(lost(
-                &self.place,
-                "the binary log is not the one that was read (RESET MASTER, or another server)",
-            ));
-        }
-        Ok(Running::start(wire, follower, silence(address.timeout).0))
+        let limit = if known.is_some() { SEEK_TIMEOUT } else { CONNECT_TIMEOUT };
+        let asked = tokio::time::timeout(limit, self.ask(follower, begin, known)).await;
+        asked.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 
-    /// Asks for the log, and reads how its file begins.
+    /// Asks for the log, and reads how its file begins; where it is asked for by what is `known`, until the last of that has come.
     async fn ask(
         &self,
-        address: &Address,
         mut follower: Follower,
         begin: &LogPosition,
-    ) -> Result<(Wire, Follower), WireError> {
-        let Spot { file, at } = begin.begin();
-        let at =
-            u32::try_from(*at).map_err(|_| WireError::Refused("a file of the log is larger than can be asked for"))?;
-        let mut wire = Wire::open(address).await?;
+        known: Option<&Known>,
+    ) -> Result<Asked, WireError> {
+        let address = self.server.address();
+        let mut wire = Wire::open(&address).await?;
         for setting in [
             "SET NAMES utf8mb4",
             // What is not read stays with the server.
@@ -133,13 +187,37 @@ impl Collection {
         ] {
             wire.run(setting).await?;
         }
-        let nanos = silence(address.timeout).1.as_nanos();
+        let (silence, heartbeat) = silence(address.timeout);
+        let nanos = heartbeat.as_nanos();
         wire.run(&format!("SET @master_heartbeat_period = {nanos}, @source_heartbeat_period = {nanos}")).await?;
-        wire.dump(&file.name, at, self.stream().map_err(|_| WireError::Unreadable)?.server_id).await?;
+        let server_id = self.stream().map_err(|_| WireError::Unreadable)?.server_id;
+        match known.map(|known| &known.before) {
+            Some(had @ Gtids::Numbered(_)) => wire.dump_but(&had.encoded(), server_id).await?,
+            Some(had @ Gtids::InDomain(_)) => {
+                wire.run(&format!("SET @slave_connect_state = '{had}'")).await?;
+                wire.dump("", FIRST, server_id).await?;
+            }
+            None => {
+                let Spot { file, at } = begin.begin();
+                let at = u32::try_from(*at)
+                    .map_err(|_| WireError::Refused("a file of the log is larger than can be asked for"))?;
+                wire.dump(&file.name, at, server_id).await?;
+            }
+        }
         while !follower.knows_file() {
             follower.event(&wire.event().await?).await?;
         }
-        Ok((wire, follower))
+        let began = follower.reached();
+        if known.is_some() {
+            follower.seek();
+        }
+        while follower.is_seeking() {
+            follower.event(&wire.event().await?).await?;
+            while follower.is_unpacking() {
+                follower.unpack().await?;
+            }
+        }
+        Ok(Asked { wire, follower, began, silence })
     }
 
     /// Waits until everything that is committed now has been read, or until `enough`: what is read waits to be taken, and the reader stops
@@ -205,8 +283,8 @@ impl Collection {
         }
     }
 
-    fn ended(&self, end: Sql<(String, u64)>) -> Result<(u64, u64)> {
-        end.map(|end| objects::order(&end)).map_err(|error| self.place.failed("asking for the end of the log", error))
+    fn ended(&self, end: Sql<End>) -> Result<(u64, u64)> {
+        end.map(|end| end.order()).map_err(|error| self.place.failed("asking for the end of the log", error))
     }
 }
 
@@ -244,7 +322,7 @@ impl Catalogue for Look {
             types: now.columns.iter().map(|column| column.data_type.clone()).collect(),
             places: places(&key, &now),
             form: form(&key).into(),
-            end: objects::order(&end),
+            end: end.order(),
         }))
     }
 }

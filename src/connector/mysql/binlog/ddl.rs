@@ -76,7 +76,8 @@ pub(super) fn meaning(text: &str, database: &str, of: (&str, &str)) -> Meaning {
     }
 }
 
-/// `CREATE TABLE other LIKE ours` and `… SELECT … FROM ours` name it later.
+/// `CREATE TABLE other LIKE ours` and `… SELECT … FROM ours` name it later. `IF NOT EXISTS` makes nothing of a table that is there, and MySQL logs
+/// it all the same; one that is not there was dropped before.
 fn created(tokens: &[Token], name: &str) -> Meaning {
     let table = tokens.iter().position(|token| token.is("TABLE")).unwrap_or_default();
     let end = tokens
@@ -84,7 +85,8 @@ fn created(tokens: &[Token], name: &str) -> Meaning {
         .skip(table)
         .position(|token| *token == Token::Sign('(') || token.is("LIKE") || token.is("SELECT") || token.is("AS"));
     let head = tokens.get(table..end.map_or(tokens.len(), |end| table + end)).unwrap_or_default();
-    if head.iter().any(|token| token.names(name)) { Meaning::Lost("the table was made anew") } else { Meaning::Nothing }
+    let anew = head.iter().any(|token| token.names(name)) && !head.iter().any(|token| token.is("IF"));
+    if anew { Meaning::Lost("the table was made anew") } else { Meaning::Nothing }
 }
 
 fn altered(tokens: &[Token]) -> Meaning {
@@ -192,6 +194,7 @@ mod tests {
             "BEGIN",
             "COMMIT",
             "CREATE TABLE other LIKE Orders",
+            "CREATE TABLE IF NOT EXISTS `Orders` (id INT)",
             "CREATE TABLE other (id INT) SELECT id FROM Orders",
             "CREATE INDEX by_name ON Orders (name)",
             "ALTER TABLE Orders ADD COLUMN note text COMMENT 'DROP it FIRST'",

@@ -4,15 +4,15 @@
 //! <https://mariadb.com/kb/en/2-binlog-event-header/>
 
 use std::borrow::Cow;
-use std::io::Read;
 
 use super::bytes::{Fields, bit};
+use super::gtid::{Gtid, Gtids};
+use super::packed::{Transaction, unpacked};
 
-const HEAD: usize = 19;
+/// Bytes of an event's head.
+pub(super) const HEAD: usize = 19;
 /// Made for us; it stands nowhere in the log.
 const ARTIFICIAL: u16 = 0x20;
-/// The largest event that is unpacked: as large as a packet may be.
-const UNPACKED_MAX: usize = 1 << 30;
 
 /// The head of an event.
 #[derive(Debug, Clone, Copy)]
@@ -29,14 +29,15 @@ pub(super) struct Head {
 }
 
 /// What stands in an event.
-#[derive(Debug)]
 pub(super) enum Body<'a> {
     /// The first of a file: how it is written.
     Format,
     /// The log goes on in this file.
     Rotate { file: String, position: u64 },
-    /// A group of events begins that belongs together; `alone` where its only statement ends it.
-    Group { alone: Option<bool> },
+    /// A group of events begins that belongs together; `alone` where its only statement ends it. Its id, where it has one that is read.
+    Group { alone: Option<bool>, gtid: Option<Gtid> },
+    /// What the files before this one have.
+    Had(Option<Gtids>),
     /// A statement, and the database that it is run in.
     Statement { database: String, text: String },
     /// What the next rows are of.
@@ -51,8 +52,8 @@ pub(super) enum Body<'a> {
     Alive,
     /// The server lost events.
     Lost,
-    /// Whole transactions in one event, packed.
-    Payload,
+    /// A whole transaction in one event, packed.
+    Packed(Transaction),
     /// Nothing that concerns us.
     Other,
 }
@@ -123,7 +124,14 @@ pub(super) fn body<'a>(head: &Head, body: &'a [u8]) -> Option<Body<'a>> {
         23..=25 | 30..=32 | 39 | 166..=171 => Body::Rows(rows(head.code, fields)?),
         26 => Body::Lost,
         27 | 41 => Body::Alive,
-        33 | 34 | 42 => Body::Group { alone: None },
+        33 => {
+            fields.take(1)?;
+            let server = uuid::Uuid::from_slice(fields.take(16)?).ok()?;
+            Body::Group { alone: None, gtid: Some(Gtid::Numbered(server, fields.little(8)?)) }
+        }
+        // Without an id, and with one that has a tag.
+        34 | 42 => Body::Group { alone: None, gtid: None },
+        35 => Body::Had(Gtids::of_file(fields, false)),
         38 => {
             let at_once = fields.byte()? != 0;
             let [format, first, second] = [fields.little(4)?, fields.little(4)?, fields.little(4)?];
@@ -132,11 +140,14 @@ pub(super) fn body<'a>(head: &Head, body: &'a [u8]) -> Option<Body<'a>> {
             let (first, second) = (hex(fields.take(first)?), hex(fields.take(second)?));
             Body::Prepared { name: format!("X'{first}',X'{second}',{format}"), at_once }
         }
-        40 => Body::Payload,
+        40 => Body::Packed(Transaction::read(fields)?),
         162 => {
-            fields.take(12)?;
-            Body::Group { alone: Some(fields.byte()? & 1 == 1) }
+            let number = fields.little(8)?;
+            let domain = u32::try_from(fields.little(4)?).ok()?;
+            let gtid = Some(Gtid::InDomain(domain, head.server, number));
+            Body::Group { alone: Some(fields.byte()? & 1 == 1), gtid }
         }
+        163 => Body::Had(Gtids::of_file(fields, true)),
         _ => Body::Other,
     })
 }
@@ -193,21 +204,6 @@ impl Rows<'_> {
     pub(super) fn has(&self, image: usize, column: usize) -> bool {
         self.present.get(image).is_some_and(|present| bit(present, column))
     }
-}
-
-/// What MariaDB packs: a byte that says how, the length in up to four bytes, and a zlib stream.
-fn unpacked(packed: &[u8]) -> Option<Vec<u8>> {
-    let mut fields = Fields(packed);
-    let how = fields.byte()?;
-    let length = usize::try_from(fields.big(usize::from(how & 7))?).ok()?;
-    if how & 0xf0 != 0x80 || length > UNPACKED_MAX {
-        return None;
-    }
-    let mut unpacked = Vec::new();
-    // One byte more than it says would be too much.
-    let limit = u64::try_from(length).ok()?.saturating_add(1);
-    flate2::read::ZlibDecoder::new(fields.0).take(limit).read_to_end(&mut unpacked).ok()?;
-    (unpacked.len() == length).then_some(unpacked)
 }
 
 impl Head {

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use super::ddl::{Meaning, meaning};
 use super::decode::{KeyColumn, key};
 use super::events::{Body, Head, Rows, RowsKind, body, head};
+use super::gtid::{Gtid, Known};
 use super::layout::{Layout, Stored, codes};
 use super::objects::{MARK_COLUMNS, READERS};
+use super::packed::Transaction;
 use super::position::{File, LogPosition, Place, Spot};
 use super::stream::Entry;
 use super::wire::WireError;
@@ -71,6 +73,13 @@ struct Group {
     entries: Vec<(Place, i64, What)>,
     /// Some of it was handed on.
     begun: bool,
+    /// Its id, and when its first statement began.
+    gtid: Option<Gtid>,
+    began: Option<u32>,
+    /// What was known before it.
+    known: Option<Arc<Known>>,
+    /// It was delivered before, from another server.
+    had: bool,
 }
 
 /// A transaction that waits for its decision.
@@ -108,13 +117,19 @@ pub(super) struct Follower {
     /// …and it was.
     doubted: bool,
     prepared: BTreeMap<String, Prepared>,
+    /// What was read, where all of it has ids.
+    gtids: Option<Arc<Known>>,
+    /// The transaction that has to come, and its time: what is known of it was read from another server.
+    sought: Option<(Gtid, u32)>,
+    /// The transaction that is being unpacked.
+    packed: Option<Transaction>,
     ready: Vec<Entry>,
 }
 
 impl Follower {
     /// One that begins at a position; nothing was read yet.
     pub(super) fn new(followed: Followed, catalogue: Box<dyn Catalogue>, begin: LogPosition, checksums: bool) -> Self {
-        let spot = begin.begin().clone();
+        let (spot, gtids) = (begin.begin().clone(), begin.gtid.clone());
         Self {
             followed,
             catalogue,
@@ -130,8 +145,21 @@ impl Follower {
             unsure: (0, 0),
             doubted: false,
             prepared: BTreeMap::new(),
+            gtids,
+            sought: None,
+            packed: None,
             ready: Vec::new(),
         }
+    }
+
+    /// Has it find the last transaction that is known in the log of another server.
+    pub(super) fn seek(&mut self) {
+        self.sought = self.gtids.as_ref().and_then(|known| known.last);
+    }
+
+    /// Whether that did not come yet, and no more than can be kept came before it.
+    pub(super) fn is_seeking(&self) -> bool {
+        self.sought.is_some() && self.ready.len() < PREPARED_MAX
     }
 
     /// The position behind every group that was read.
@@ -163,38 +191,63 @@ impl Follower {
         if head.stands() {
             self.spot.at = onwards(self.spot.at, head.next);
         }
-        match body(&head, content).ok_or_else(unreadable)? {
-            Body::Format => self.file(&head),
+        self.body(&head, begin, body(&head, content).ok_or_else(unreadable)?).await
+    }
+
+    /// Whether events are still to be taken out of the last one, before the next comes.
+    pub(super) const fn is_unpacking(&self) -> bool {
+        self.packed.is_some()
+    }
+
+    /// Reads the next event of those that came in one.
+    pub(super) async fn unpack(&mut self) -> Result<(), WireError> {
+        let unreadable = || WireError::Unreadable;
+        let Some(packed) = &mut self.packed else { return Ok(()) };
+        let Some(event) = packed.next().map_err(|_| unreadable())? else {
+            self.packed = None;
+            return Ok(());
+        };
+        let (head, content) = head(&event).ok_or_else(unreadable)?;
+        self.body(&head, self.spot.clone(), body(&head, content).ok_or_else(unreadable)?).await
+    }
+
+    async fn body(&mut self, head: &Head, begin: Spot, body: Body<'_>) -> Result<(), WireError> {
+        if matches!(body, Body::Statement { .. } | Body::Map { .. } | Body::Rows(_)) {
+            self.group.began.get_or_insert(head.at);
+        }
+        match body {
+            Body::Format => self.file(head),
             Body::Rotate { file, position } => self.turned = Some((file, position)),
-            Body::Group { alone } => {
+            Body::Group { alone, gtid } => {
                 self.maps.clear();
-                self.group =
-                    Group { begin: Some(begin), alone: alone.unwrap_or(true), at: head.at, ..Group::default() };
+                let had = gtid.is_some() && self.sought.map(|sought| sought.0) == gtid;
+                let (begin, alone, known) = (Some(begin), alone.unwrap_or(true), self.reached.gtid.clone());
+                self.group = Group { begin, alone, at: head.at, gtid, known, had, ..Group::default() };
             }
-            Body::Statement { database, text } => self.statement(&head, &database, &text).await?,
+            Body::Had(before) => {
+                let had = before.map(|before| Arc::new(Known { before, last: None }));
+                self.gtids = self.gtids.take().or(had);
+            }
+            Body::Statement { database, text } => self.statement(head, &database, &text).await?,
             Body::Map { id, database, table, rest } => {
-                let layout = Layout::read(rest).ok_or_else(unreadable);
+                let layout = Layout::read(rest).ok_or(WireError::Unreadable);
                 self.map(id, (&database, &table), layout).await?;
             }
-            Body::Rows(rows) => self.rows(&head, &rows),
+            Body::Rows(rows) => self.rows(head, &rows),
             Body::Commit => self.commit(),
             Body::Prepared { name, at_once } if !at_once => self.prepare(name),
             Body::Prepared { .. } => self.commit(),
-            Body::Lost => self.end_with(&head, "the server has lost events of its log"),
-            Body::Payload => {
-                self.end_with(&head, "compressed transactions are not read (binlog_transaction_compression)");
+            Body::Lost => {
+                self.change(head, What::Lost("the server has lost events of its log"));
+                self.commit();
             }
+            Body::Packed(transaction) => self.packed = Some(transaction),
             Body::Alive | Body::Other => {}
         }
         if self.group.begin.is_none() {
             self.reach();
         }
         Ok(())
-    }
-
-    fn end_with(&mut self, head: &Head, why: &'static str) {
-        self.change(head, What::Lost(why));
-        self.commit();
     }
 
     /// An event without its checksum, where that is right.
@@ -225,7 +278,8 @@ impl Follower {
     /// Puts down that everything up to here was read.
     fn reach(&mut self) {
         let from = self.prepared.values().map(|prepared| &prepared.began).min_by_key(|spot| spot.order()).cloned();
-        self.reached = LogPosition { spot: self.spot.clone(), from, ..self.reached.clone() };
+        let gtid = if from.is_none() { self.gtids.clone() } else { self.reached.gtid.take() };
+        self.reached = LogPosition { spot: self.spot.clone(), from, gtid, ..self.reached.clone() };
     }
 
     async fn statement(&mut self, head: &Head, database: &str, text: &str) -> Result<(), WireError> {
@@ -403,58 +457,6 @@ impl Follower {
             self.change(head, What::Lost("this reader was taken away"));
         }
     }
-
-    fn change(&mut self, head: &Head, what: What) {
-        let group = self.group.begin.get_or_insert_with(|| self.spot.clone()).clone();
-        let place = Place { group, index: self.group.count };
-        self.group.count += 1;
-        self.group.entries.push((place, i64::from(head.at) * 1_000_000, what));
-        let kept = self.group.entries.len();
-        if self.group.prepares && kept > PREPARED_MAX {
-            let (place, at) = (Place { group: self.spot.clone(), index: 0 }, 0);
-            let why = "a transaction that is prepared for two systems (XA) changes more rows than are kept until it is decided";
-            self.group.entries = vec![(place, at, What::Lost(why))];
-            self.group.prepares = false;
-        } else if !self.group.prepares && kept >= WHOLE_MAX {
-            self.group.begun = true;
-            self.hand_on(None);
-        }
-    }
-
-    fn hand_on(&mut self, end: Option<&LogPosition>) {
-        let entries = std::mem::take(&mut self.group.entries);
-        let last = entries.len();
-        for (number, (place, at, what)) in entries.into_iter().enumerate() {
-            let within = || LogPosition { spot: place.group.clone(), index: place.index + 1, ..self.reached.clone() };
-            let next = end.filter(|_| number + 1 == last).cloned().unwrap_or_else(within);
-            self.ready.push(Entry { place, at, what, next });
-        }
-    }
-
-    fn commit(&mut self) {
-        self.reach();
-        if self.group.begun || self.group.ours != Some(self.group.rows) {
-            let end = self.reached.clone();
-            self.hand_on(Some(&end));
-        }
-        self.group = Group::default();
-    }
-
-    fn prepare(&mut self, name: String) {
-        let changes: Vec<What> = std::mem::take(&mut self.group.entries).into_iter().map(|(_, _, what)| what).collect();
-        if let Some(began) = self.group.begin.take().filter(|_| !changes.is_empty()) {
-            self.prepared.insert(name, Prepared { began, changes });
-        }
-        self.group = Group::default();
-        self.reach();
-    }
-
-    fn decide(&mut self, head: &Head, name: &str, commit: bool) {
-        let Some(prepared) = self.prepared.remove(name).filter(|_| commit) else { return };
-        for what in prepared.changes {
-            self.change(head, what);
-        }
-    }
 }
 
 /// The place that the low 32 bits of it stand for: files of the log can be larger.
@@ -464,5 +466,6 @@ fn onwards(at: u64, low: u32) -> u64 {
     if near < at { near + EPOCH } else { near }
 }
 
+mod group;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
 //! Captures changes from the server's binary log (layer 4): the port's [`Source`] over `stream`, which `wire` connects, and which reads `events`
-//! through a follower (`follow`, with `layout`, `decode` and `ddl`); `begin` starts it. `objects` checks the server and registers the reader, `position` says where
+//! through a follower (`follow`, with `packed`, `layout`, `decode` and `ddl`); `begin` starts it. `objects` checks the server and registers the reader, `position` says where
 //! the reader stands; see docs/decisions/0010.
 //!
 //! The log has a transaction before anybody can see it. A change only says "look at this key", so it is handed out when whoever looks will
@@ -36,8 +36,10 @@ mod ddl;
 mod decode;
 mod events;
 mod follow;
+mod gtid;
 mod layout;
 mod objects;
+mod packed;
 mod position;
 mod stream;
 mod wire;
@@ -180,8 +182,8 @@ impl StreamSource {
     async fn running(&mut self, after: &Position, position: &LogPosition) -> Result<Arc<Running>> {
         let mut running = self.collection.stream()?.running.lock().await;
         let elsewhere = self.issued.as_ref().is_some_and(|issued| issued != after);
-        let behind = |running: &Arc<Running>| running.began.spot.order() > position.begin().order();
-        if elsewhere || running.as_ref().is_some_and(|running| running.shared.is_spent() || behind(running)) {
+        if elsewhere || running.as_ref().is_some_and(|running| running.shared.is_spent() || running.is_behind(position))
+        {
             *running = None;
         }
         if let Some(error) = running.as_ref().and_then(|running| running.progress.borrow().failed.clone()) {
@@ -190,7 +192,7 @@ impl StreamSource {
         }
         if running.is_none() {
             // What came before it began, nobody was told of.
-            (self.progress, self.issued, self.waits) = (None, None, false);
+            (self.progress, self.issued, self.waits, self.visible) = (None, None, false, (0, 0));
             *running = Some(Arc::new(self.collection.start(Some(position)).await?));
         }
         let running = running.clone().ok_or_else(|| SyncError::internal("a stream is gone that was just begun"))?;
@@ -330,12 +332,13 @@ impl Source for StreamSource {
     }
 
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
-        let position = self.position(after)?;
+        let mut position = self.position(after)?;
         let max = max.max(1);
         self.look().await?;
         let (mut caught_up, mut asked, mut anew) = (false, false, false);
         let (changes, through, more) = loop {
             let running = self.running(after, &position).await?;
+            position = running.here(&position);
             // Asked for before what waits: all that was committed before it waits, or was taken.
             let read = running.progress.borrow().read.clone();
             let (entries, hidden) = self.visible(&running, &position, max).await?;

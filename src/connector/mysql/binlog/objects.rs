@@ -13,6 +13,7 @@ use super::super::marks::or_empty;
 use super::super::table::{Table, literal};
 use super::super::tracking;
 use super::decode::{Charset, KeyColumn};
+use super::gtid::{Gtid, Gtids, Known};
 use super::position::number;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::value::Kind;
@@ -43,7 +44,7 @@ impl Settings {
     /// Reads them.
     pub(super) async fn read(connection: &mut MySqlConnection) -> Sql<Self> {
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format', 'binlog_row_image', \
-             'binlog_row_metadata', 'binlog_checksum', 'binlog_transaction_compression', 'binlog_order_commits', 'expire_logs_days', \
+             'binlog_row_metadata', 'binlog_checksum', 'binlog_order_commits', 'expire_logs_days', \
              'binlog_expire_logs_seconds', 'lower_case_table_names')";
         let rows = sqlx::raw_sql(sql).fetch_all(connection).await?;
         let one = |row: &sqlx::mysql::MySqlRow| {
@@ -88,8 +89,6 @@ impl Settings {
                 "binlog_row_image is {now}, which leaves the columns out that the table is keyed by where they are no primary key: \
                  SET GLOBAL binlog_row_image = FULL (and in the server's configuration)"
             ))
-        } else if is("binlog_transaction_compression", "ON") {
-            Some("compressed transactions are not read: SET GLOBAL binlog_transaction_compression = OFF".to_owned())
         } else if off("binlog_order_commits") {
             Some("binlog_order_commits has to be ON: else nobody can tell when a change is visible".to_owned())
         } else {
@@ -355,11 +354,7 @@ pub(super) async fn remove(connection: &mut MySqlConnection, collection: &Collec
 
 /// The place in the log behind everything that was committed when this was called, as number of the file and byte; when it returns, everything
 /// before it is visible.
-pub(super) async fn visible(
-    connection: &mut MySqlConnection,
-    collection: &Collection,
-    make: Make,
-) -> Sql<(String, u64)> {
+pub(super) async fn visible(connection: &mut MySqlConnection, collection: &Collection, make: Make) -> Sql<End> {
     match make {
         Make::MariaDb => end(connection, make).await,
         Make::MySql => {
@@ -374,26 +369,71 @@ pub(super) async fn visible(
     }
 }
 
+/// An end of the log.
+pub(super) struct End {
+    /// The file, and the byte in it.
+    pub(super) file: String,
+    pub(super) at: u64,
+    /// What MySQL has executed up to there.
+    executed: Option<String>,
+}
+
+impl End {
+    /// Where it stands among others.
+    pub(super) fn order(&self) -> (u64, u64) {
+        (number(&self.file), self.at)
+    }
+}
+
 /// The end of the log; on MariaDB of what is visible of it.
-pub(super) async fn end(connection: &mut MySqlConnection, make: Make) -> Sql<(String, u64)> {
+pub(super) async fn end(connection: &mut MySqlConnection, make: Make) -> Sql<End> {
     match make {
         Make::MariaDb => {
             let sql = "SHOW STATUS LIKE 'binlog\\_snapshot\\_%'";
             let rows = sqlx::raw_sql(sql).fetch_all(connection).await?;
             let [file, position] = rows.as_slice() else { return Err(sqlx::Error::RowNotFound) };
             let position: String = position.try_get_unchecked(1)?;
-            Ok((file.try_get_unchecked(1)?, position.parse().unwrap_or_default()))
+            let at = position.parse().unwrap_or_default();
+            Ok(End { file: file.try_get_unchecked(1)?, at, executed: None })
         }
         Make::MySql => {
             let row = status(connection).await?;
-            Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?))
+            let (file, at) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+            Ok(End { file, at, executed: row.try_get_unchecked(4)? })
         }
     }
 }
 
-/// Where a place stands among others.
-pub(super) fn order((file, at): &(String, u64)) -> (u64, u64) {
-    (number(file), *at)
+/// Which transactions lie before an end of the log; `None` where the server does not say.
+pub(super) async fn had(connection: &mut MySqlConnection, make: Make, end: &End) -> Sql<Option<Gtids>> {
+    let text = match make {
+        Make::MySql => end.executed.clone(),
+        Make::MariaDb => {
+            let sql = "SELECT BINLOG_GTID_POS(?, ?)";
+            let query = sqlx::query_scalar(sql).bind(end.file.clone()).bind(end.at);
+            query.fetch_one(connection).await?
+        }
+    };
+    Ok(text.and_then(|text: String| Gtids::read(&text, make == Make::MariaDb)))
+}
+
+/// Whether a server has all transactions that are known of.
+pub(super) async fn has(connection: &mut MySqlConnection, make: Make, known: &Known) -> Sql<bool> {
+    match (make, known.last) {
+        (Make::MySql, Some((Gtid::Numbered(..), _))) => {
+            let query =
+                sqlx::query_scalar("SELECT GTID_SUBSET(?, @@GLOBAL.gtid_executed)").bind(known.had().to_string());
+            query.fetch_one(connection).await.map(|subset: i64| subset != 0)
+        }
+        (Make::MariaDb, Some((Gtid::InDomain(domain, _, number), _))) => {
+            let now: String = sqlx::query_scalar("SELECT @@GLOBAL.gtid_binlog_pos").fetch_one(connection).await?;
+            let now = Gtids::read(&now, true);
+            Ok(
+                matches!(now, Some(Gtids::InDomain(domains)) if domains.get(&domain).is_some_and(|last| last.1 >= number)),
+            )
+        }
+        (Make::MySql | Make::MariaDb, _) => Ok(false),
+    }
 }
 
 /// Says at the end of one of our transactions how many rows it has written, so that its own reader can leave it out: where the log has more

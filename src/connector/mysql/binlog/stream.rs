@@ -189,6 +189,8 @@ pub(super) struct Running {
     pub(super) progress: watch::Receiver<Progress>,
     /// Where it began.
     pub(super) began: LogPosition,
+    /// The position in the log of another server that this stands for.
+    pub(super) instead_of: Option<LogPosition>,
     task: JoinHandle<()>,
 }
 
@@ -199,13 +201,30 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Reads a log that was asked for and has told how its file begins.
-    pub(super) fn start(wire: Wire, follower: Follower, silence: Duration) -> Self {
+    /// A position of this log, or the one that stands for that of another.
+    pub(super) fn here(&self, position: &LogPosition) -> LogPosition {
+        let is_began = self.instead_of.as_ref() == Some(position);
+        if is_began { self.began.clone() } else { position.clone() }
+    }
+
+    /// Whether the log has to be read from elsewhere to go on behind a position.
+    pub(super) fn is_behind(&self, position: &LogPosition) -> bool {
+        let position = self.here(position);
+        let server = |position: &LogPosition| position.begin().file.made.0;
+        server(&position) != server(&self.began) || self.began.spot.order() > position.begin().order()
+    }
+
+    /// Reads a log that was asked for and has told how its file begins: where that is, and what it stands for.
+    pub(super) fn start(
+        wire: Wire,
+        follower: Follower,
+        (began, instead_of): (LogPosition, Option<LogPosition>),
+        silence: Duration,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
-        let began = follower.reached();
         let (sender, progress) = watch::channel(Progress { arrived: 0, read: began.clone(), failed: None });
         let reader = Reader { follower, silence, shared: Arc::clone(&shared), progress: sender };
-        Self { shared, progress, began, task: tokio::spawn(reader.run(wire)) }
+        Self { shared, progress, began, instead_of, task: tokio::spawn(reader.run(wire)) }
     }
 }
 
@@ -225,15 +244,23 @@ impl Reader {
 
     async fn read(&mut self, wire: &mut Wire) -> Result<std::convert::Infallible, WireError> {
         let mut heard = Instant::now();
+        // What was read while the place was looked for.
+        self.hand_on();
         loop {
             let full = self.shared.is_full(self.follower.reached_order());
             if full {
                 heard = Instant::now();
+            } else if self.follower.is_unpacking() {
+                self.follower.unpack().await?;
+                self.hand_on();
+                tokio::task::yield_now().await;
+                continue;
             }
             tokio::select! {
                 event = wire.event(), if !full => {
                     heard = Instant::now();
-                    self.event(&event?).await?;
+                    self.follower.event(&event?).await?;
+                    self.hand_on();
                 }
                 () = self.shared.nudge.notified() => {}
                 () = tokio::time::sleep_until(heard + self.silence), if !full => {
@@ -243,8 +270,8 @@ impl Reader {
         }
     }
 
-    async fn event(&mut self, event: &[u8]) -> Result<(), WireError> {
-        self.follower.event(event).await?;
+    /// Hands on what was read, and tells how far that is.
+    fn hand_on(&mut self) {
         let entries = self.follower.take();
         let arrived = u64::from(!entries.is_empty());
         if arrived > 0 {
@@ -259,6 +286,5 @@ impl Reader {
             progress.arrived += arrived;
             watched || arrived > 0
         });
-        Ok(())
     }
 }

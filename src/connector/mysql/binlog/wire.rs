@@ -1,5 +1,5 @@
 //! A connection that asks for the server's log (layer 4): sqlx has none, for the answer to `COM_BINLOG_DUMP` is no result. Logging in is what
-//! sqlx does (native, SHA-2 over TLS or a socket), TLS is that of the other connections; see docs/decisions/0010.
+//! sqlx does (native, SHA-2), TLS is that of the other connections; see docs/decisions/0010.
 //!
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>, <https://mariadb.com/kb/en/replication-protocol/>
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use rsa::pkcs8::DecodePublicKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -158,12 +159,13 @@ impl Wire {
                 // SHA-2: 3 says that the proof was enough, 4 that the password itself is wanted.
                 (Some(1), Some(3)) if plugin == SHA2 => {}
                 (Some(1), Some(4)) if plugin == SHA2 => {
+                    let mut password = [address.password.as_bytes(), &[0]].concat();
                     if !self.private {
-                        return Err(WireError::Refused(
-                            "the server asks for the password itself (caching_sha2_password): use TLS or a socket",
-                        ));
+                        // Where others may listen, it is sealed with the server's key.
+                        self.send(&[2]).await?;
+                        password = sealed(&self.packet().await?, &password, &salt)?;
                     }
-                    self.send(&[address.password.as_bytes(), &[0]].concat()).await?;
+                    self.send(&password).await?;
                 }
                 (Some(0xfe), Some(_)) => {
                     let mut parts = packet.get(1..).unwrap_or_default().splitn(2, |byte| *byte == 0);
@@ -198,6 +200,21 @@ impl Wire {
         command.put_u16_le(0);
         command.put_u32_le(server_id);
         command.put_slice(file.as_bytes());
+        self.number = 0;
+        self.send(&command).await
+    }
+
+    /// The same of MySQL, for all transactions but those of an encoded set: see [`super::gtid::Gtids::encoded`].
+    pub(super) async fn dump_but(&mut self, had: &[u8], server_id: u32) -> Result<(), WireError> {
+        let mut command = BytesMut::new();
+        command.put_u8(0x1e);
+        command.put_u16_le(0);
+        command.put_u32_le(server_id);
+        // No file, from its first event on.
+        command.put_u32_le(0);
+        command.put_u64_le(4);
+        command.put_u32_le(u32::try_from(had.len()).map_err(|_| WireError::Unreadable)?);
+        command.put_slice(had);
         self.number = 0;
         self.send(&command).await
     }
@@ -349,6 +366,15 @@ fn proof(plugin: &[u8], password: &str, salt: &[u8], private: bool) -> Result<Ve
         CLEAR => Err(WireError::Refused("the server asks for the password as it is: use TLS or a socket")),
         _ => Err(WireError::Refused("the server asks for a way to log in that is not known here")),
     }
+}
+
+/// A password, a zero at its end, sealed with the key that the server sent.
+fn sealed(packet: &[u8], password: &[u8], salt: &[u8]) -> Result<Vec<u8>, WireError> {
+    let unusable = || WireError::Refused("the server sent no usable key for the password: use TLS or a socket");
+    let key = packet.split_first().and_then(|(_, key)| std::str::from_utf8(key).ok()).ok_or_else(unusable)?;
+    let key = rsa::PublicKey::from_public_key_pem(key).map_err(|_| unusable())?;
+    let mixed: Vec<u8> = password.iter().zip(salt.iter().cycle()).map(|(a, b)| a ^ b).collect();
+    key.oaep_encrypt::<sha1::Sha1>(&mixed).map_err(|_| unusable())
 }
 
 #[cfg(test)]

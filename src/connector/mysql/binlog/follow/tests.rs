@@ -6,6 +6,7 @@ use crate::connector::mysql::table::MyColumn;
 use crate::value::{Kind, Value};
 
 use super::super::decode::Charset;
+use super::super::gtid::Gtids;
 
 /// Nobody alters the table here.
 struct Unasked;
@@ -56,8 +57,14 @@ impl Log {
             own: "pair@t".to_owned(),
         };
         let file = Arc::new(File { name: "b.000001".to_owned(), made: (0, 0) });
-        let begin =
-            LogPosition { spot: Spot { file, at: 4 }, index: 0, key: [0].into(), form: "int".into(), from: None };
+        let begin = LogPosition {
+            spot: Spot { file, at: 4 },
+            index: 0,
+            key: [0].into(),
+            form: "int".into(),
+            from: None,
+            gtid: None,
+        };
         let mut log = Self { follower: Follower::new(followed, Box::new(Unasked), begin, false), at: 4 };
         log.turn("b.000001").await;
         log
@@ -93,7 +100,12 @@ impl Log {
     }
 
     async fn begin(&mut self) {
-        self.write(33, 0, &[0; 25]).await;
+        self.begin_as(0).await;
+    }
+
+    /// The same, as a transaction of this number.
+    async fn begin_as(&mut self, number: u8) {
+        self.write(33, 0, &[&[0; 17][..], &[number, 0, 0, 0, 0, 0, 0, 0]].concat()).await;
         self.statement("BEGIN").await;
     }
 
@@ -197,7 +209,7 @@ async fn what_cannot_be_followed_is_said_where_it_stands() {
     log.insert([1]).await;
     log.commit().await;
     log.write(33, 0, &[0; 25]).await;
-    log.write(40, 0, b"packed").await;
+    log.write(26, 0, &[]).await;
     log.write(33, 0, &[0; 25]).await;
     log.statement("TRUNCATE t").await;
     log.begin().await;
@@ -206,7 +218,7 @@ async fn what_cannot_be_followed_is_said_where_it_stands() {
     log.commit().await;
     let seen: Vec<What> = log.seen().into_iter().map(|(what, _)| what).collect();
     assert!(
-        matches!(&seen[..], [first, What::Lost(why), What::Truncated, What::Lost(_)] if *first == upsert(1) && why.contains("compression")),
+        matches!(&seen[..], [first, What::Lost(why), What::Truncated, What::Lost(_)] if *first == upsert(1) && why.contains("lost events")),
         "{seen:?}"
     );
 }
@@ -225,6 +237,83 @@ async fn prepared_transactions_wait_and_hold_the_place_to_read_from() {
     log.write(33, 0, &[0; 25]).await;
     log.statement("XA COMMIT X'61',X'',1").await;
     assert_eq!(log.seen().into_iter().map(|(what, next)| (what, next.from)).collect::<Vec<_>>(), [(upsert(1), None)]);
+}
+
+/// A transaction in one event, which is not compressed: only MySQL itself has one that is.
+#[tokio::test]
+async fn a_packed_transaction_is_taken_apart() {
+    let mut log = Log::new().await;
+    log.begin().await;
+    let (map, rows) = ([7, 0, 0, 0, 0, 0, 0, 0, 1, b'd', 0, 1, b't', 0, 2, 3, 15, 2, 50, 0, 0], |id: u8| {
+        [&[7, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 0b11, 0b10][..], &[id, 0, 0, 0]].concat()
+    });
+    let event = |code: u8, content: &[u8]| {
+        let length = u32::try_from(content.len() + 19).unwrap();
+        [&1_000_u32.to_le_bytes()[..], &[code], &9_u32.to_le_bytes(), &length.to_le_bytes(), &[0; 6], content].concat()
+    };
+    let events =
+        [event(19, &map), event(30, &rows(1)), event(19, &map), event(30, &rows(2)), event(16, &[0; 8])].concat();
+    log.write(40, 0, &[&[2, 3, 0xfc, 255, 0, 0][..], &events].concat()).await;
+    let mut steps = 0;
+    while log.follower.is_unpacking() {
+        assert_eq!(log.follower.reached_order() < (1, u64::from(log.at)), steps < 5, "not before its end");
+        log.follower.unpack().await.unwrap();
+        steps += 1;
+    }
+    let seen = log.seen();
+    assert_eq!((seen.len(), steps, seen[1].1.spot.at), (2, 6, u64::from(log.at)));
+    assert_eq!((&seen[0].0, &seen[1].0), (&upsert(1), &upsert(2)));
+}
+
+#[tokio::test]
+async fn what_was_read_from_another_server_is_not_told_again() {
+    let server = uuid::Uuid::nil();
+    let known = |number: u64, at: u32| {
+        let before = Gtids::read(&format!("{server}:1-{}", number - 1), false).unwrap();
+        Arc::new(Known { before, last: Some((Gtid::Numbered(server, number), at)) })
+    };
+    for (at, same) in [(1_000, true), (1_001, false)] {
+        let mut log = Log::new().await;
+        log.follower.gtids = Some(known(5, at));
+        log.follower.seek();
+        // One that only this server has; the one that is sought; the next.
+        for number in [9, 5, 6] {
+            assert_eq!(log.follower.is_seeking(), number != 6);
+            log.begin_as(number).await;
+            log.insert([i32::from(number)]).await;
+            log.commit().await;
+        }
+        let seen = log.seen();
+        let known = seen[seen.len() - 1].1.gtid.clone().unwrap();
+        assert_eq!(known.had().to_string(), format!("{server}:1-6:9-9"));
+        let what: Vec<What> = seen.into_iter().map(|(what, _)| what).collect();
+        if same {
+            assert_eq!(what, [upsert(9), upsert(6)]);
+        } else {
+            assert!(matches!(&what[..], [_, What::Lost(why), _] if why.contains("another of that number")), "{what:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_are_known_from_the_next_file_on_and_as_long_as_all_have_one() {
+    let mut log = Log::new().await;
+    log.begin_as(7).await;
+    log.commit().await;
+    assert_eq!(log.follower.reached().gtid, None, "nobody said what was there before");
+    log.turn("b.000002").await;
+    log.write(35, 0, &Gtids::read("", false).unwrap().encoded()).await;
+    log.begin_as(1).await;
+    log.insert([1, 2]).await;
+    log.commit().await;
+    let had = |position: &LogPosition| position.gtid.as_ref().map(|known| known.had().to_string());
+    let seen = log.seen();
+    assert_eq!(had(&seen[0].1).as_deref(), Some(""), "in the middle of it, it is not had");
+    assert_eq!(had(&seen[1].1), Some(format!("{}:1-1", uuid::Uuid::nil())));
+    log.write(34, 0, &[0; 25]).await;
+    log.statement("BEGIN").await;
+    log.commit().await;
+    assert_eq!(log.follower.reached().gtid, None);
 }
 
 #[tokio::test]
