@@ -6,10 +6,12 @@ use serde_json::json;
 use sqlx::Connection;
 use tidelock::change::Position;
 use tidelock::connector::Side;
-use tidelock::error::SyncError;
+use tidelock::error::{ErrorKind, SyncError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::harness::{Tidelock, is_mariadb, mysql_connection};
-use crate::mysql_binlog::{drain, endpoint, open};
+use crate::mysql_binlog::{drain, endpoint, open, shown};
 use crate::mysql_server::Server;
 
 async fn run(server: &Server, sql: &str) {
@@ -118,6 +120,66 @@ async fn a_reader_goes_on_in_the_log_of_a_replica() {
     run(&stranger, TABLE).await;
     let error = refusal(&stranger, &read).await;
     assert!(error.code == "source.tracking_lost" && error.message.contains("does not have all"), "{error}");
+}
+
+/// An address behind which is one server, then another; whoever is connected stays with the first.
+async fn address(leads_to: &watch::Receiver<String>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, leads_to) = (listener.local_addr().unwrap().to_string(), leads_to.clone());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let to = leads_to.borrow().clone();
+            tokio::spawn(async move {
+                if let Ok(mut server) = TcpStream::connect(to).await {
+                    drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+                }
+            });
+        }
+    });
+    address
+}
+
+/// The reader lives on, with all that it knows of the first server's log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_goes_on_where_its_address_leads_to_a_replica() {
+    let (mut primary, replica) = (server("17", "binlog", &[]).await, server("18", "other", &[]).await);
+    follow(&replica, &primary).await;
+    run(&primary, TABLE).await;
+    let (leads, leads_to) = watch::channel(primary.address());
+    let address = address(&leads_to).await;
+    let mut reader = open(&endpoint(&primary.url("d").replace(&primary.address(), &address), "t")).await;
+    reader.source.prepare().await.unwrap();
+    let mut position = reader.source.head().await.unwrap();
+    // Its places are far behind those of the replica's log.
+    run(&primary, "FLUSH BINARY LOGS; FLUSH BINARY LOGS; INSERT INTO d.t VALUES (1, 'a', 1)").await;
+    reader.source.wait(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(drain(&mut *reader.source, &mut position).await, "U1");
+    reader.source.wait(Duration::ZERO).await.unwrap();
+    arrived(&replica, "d.t", 1).await;
+    primary.crash();
+    promote(&replica).await;
+    leads.send(replica.address()).unwrap();
+    run(&replica, "INSERT INTO d.t VALUES (2, 'b', 1); UPDATE d.t SET w = 3").await;
+    let (mut seen, mut errors) = (Vec::new(), 0);
+    while seen.len() < 3 {
+        match reader.source.next_batch(&position, 10).await {
+            Ok(batch) => {
+                seen.extend(batch.changes);
+                position = batch.through;
+            }
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+                errors += 1;
+                assert!(errors < 50, "it does not come back: {error}");
+            }
+        }
+        reader.source.wait(Duration::from_millis(100)).await.unwrap();
+    }
+    assert_eq!(shown(&seen), "U2 U1 U2");
+    reader.source.acknowledge(&position).await.unwrap();
+    run(&replica, "DELETE FROM d.t WHERE id = 1").await;
+    reader.source.wait(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(drain(&mut *reader.source, &mut position).await, "D1");
 }
 
 #[tokio::test]
