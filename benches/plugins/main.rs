@@ -27,6 +27,10 @@ use std::time::Duration;
 use tidelock::config::PluginSettings;
 use tidelock::plugin::{CallContext, Catalog, CatalogSettings, FunctionRef};
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A component of `tests/guests`.
 fn guest(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(name).with_extension("wasm");

@@ -22,12 +22,58 @@ const ROUNDS_MAX: u32 = 8;
 /// A create that collides this often with something that cannot be found collides with another unique value.
 const CREATE_ROUNDS_MAX: u32 = 3;
 
+/// The links of a batch, with what is known of both sides.
+pub(super) struct Gathered {
+    items: Vec<Item>,
+    done: Done,
+    /// What it was made of, without the images.
+    changes: Vec<Change>,
+}
+
+impl Gathered {
+    /// The records of its links, and those of its changes, which are of `end`.
+    pub(super) fn keys(&self, end: End) -> impl Iterator<Item = (End, &Key)> {
+        let of_item =
+            |item| [End::Source, End::Target].into_iter().filter_map(move |end| Some((end, Item::key(item, end)?)));
+        // One that has left the filter is no item.
+        let left = if self.items.len() < self.changes.len() { self.changes.as_slice() } else { &[] };
+        self.items.iter().flat_map(of_item).chain(left.iter().map(move |change| (end, &change.key)))
+    }
+
+    /// Its changes, for another look at their records.
+    pub(super) fn again(self) -> Vec<Change> {
+        self.changes
+    }
+
+    /// Whether every record has its partner, and both are there.
+    pub(super) fn is_plain(&self) -> bool {
+        let there = |item: &Item| item.image(End::Source).is_some() && item.image(End::Target).is_some();
+        self.items.iter().all(|item| item.linked() && there(item))
+    }
+}
+
 impl Pipeline {
-    /// Reconciles the links of the changed keys.
-    pub(super) async fn link(&self, end: End, changes: Vec<Change>, plugins: &Arc<dyn Plugins>) -> Result<Done> {
+    /// What is known of the links of the changed keys.
+    pub(super) async fn gather_all(
+        &self,
+        end: End,
+        changes: Vec<Change>,
+        plugins: &Arc<dyn Plugins>,
+    ) -> Result<Gathered> {
         let mut done = Done::default();
         done.commit.counts.read = changes.len() as u64;
+        let bare = |change: &Change| Change { key: change.key.clone(), image: None, ..*change };
+        let again = changes.iter().map(bare).collect();
         let mut items = self.gather(end, changes, &mut done).await?;
+        if self.rollout.is_whole() && !self.binding.looks_up() {
+            self.map(&mut items, Item::linked, plugins).await?;
+        }
+        Ok(Gathered { items, done, changes: again })
+    }
+
+    /// Reconciles links.
+    pub(super) async fn link(&self, gathered: Gathered, plugins: &Arc<dyn Plugins>) -> Result<Done> {
+        let Gathered { mut items, mut done, .. } = gathered;
         self.hold_back(&mut items, &mut done).await?;
         self.settle(items, plugins, &mut done).await?;
         Ok(done)
@@ -118,7 +164,7 @@ impl Pipeline {
     pub(super) async fn settle(&self, mut items: Vec<Item>, plugins: &Arc<dyn Plugins>, done: &mut Done) -> Result<()> {
         loop {
             self.correlate(&mut items, plugins, done).await?;
-            self.map(&mut items, plugins).await?;
+            self.map(&mut items, |_| true, plugins).await?;
             self.take_values(&mut items, plugins, done).await?;
             self.decide(&mut items, plugins, done).await?;
             self.guard_deletes(&mut items, done).await?;
@@ -141,12 +187,15 @@ impl Pipeline {
         }
     }
 
-    /// Puts the images that need it in the other side's terms, one batch an end.
-    async fn map(&self, items: &mut [Item], plugins: &Arc<dyn Plugins>) -> Result<()> {
+    /// Puts the images that need it in the other side's terms, of those that are `meant`, one batch an end.
+    async fn map(&self, items: &mut [Item], meant: impl Fn(&Item) -> bool, plugins: &Arc<dyn Plugins>) -> Result<()> {
+        let binding = &self.binding;
+        let needs =
+            |item: &Item| if item.step == Step::Open && meant(item) { item.needs(binding) } else { Ends::default() };
+        let needs: Vec<Ends<bool>> = items.iter().map(needs).collect();
         for end in [End::Source, End::Target] {
-            let binding = &self.binding;
-            let mut asking: Vec<&mut Item> =
-                items.iter_mut().filter(|item| item.step == Step::Open && *item.needs(binding).get(end)).collect();
+            let asking = items.iter_mut().zip(&needs).filter(|(_, needs)| *needs.get(end));
+            let mut asking: Vec<&mut Item> = asking.map(|(item, _)| item).collect();
             if asking.is_empty() {
                 continue;
             }

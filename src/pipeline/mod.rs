@@ -1,7 +1,7 @@
 //! The way of a batch: read, call the stages in order, write, commit (layer 6). The one place below the runtime that does I/O; what is
 //! decided is decided by the pure stages.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -11,7 +11,7 @@ use crate::connector::Target;
 use crate::error::{Result, SyncError};
 use crate::plugin::{Catalogue, Plugins};
 use crate::record::{Key, Record};
-use crate::state::{Commit, Counts, Finding, ReviewKind, StateStore};
+use crate::state::{Commit, Counts, Finding, Link, ReviewKind, StateStore};
 use crate::telemetry::CrashPoint;
 
 pub mod apply;
@@ -87,11 +87,39 @@ pub struct Ready {
 /// A batch that is written, and yet to be committed.
 pub struct Written(Done);
 
+/// Records by their keys.
+type Keys<'a> = HashSet<(End, &'a Key)>;
+
 impl Written {
-    /// The position behind it.
-    pub fn through(&self) -> Option<&Position> {
+    /// The end whose changes it brought, and the position behind them.
+    pub fn through(&self) -> Option<(End, &Position)> {
         let commit = &self.0.commit;
-        commit.end.and_then(|end| commit.positions.get(end).as_ref())
+        commit.end.and_then(|end| Some((end, commit.positions.get(end).as_ref()?)))
+    }
+
+    /// Every record whose link or review it changes.
+    fn touched(&self) -> Keys<'_> {
+        let Commit { links, cleared, reviews, .. } = &self.0.commit;
+        let of_links =
+            links.iter().flat_map(|Link { keys, .. }| [(End::Source, &keys.source), (End::Target, &keys.target)]);
+        let of_reviews = reviews.iter().flat_map(|finding| {
+            let other = finding.other.as_ref().map(|key| (finding.end.other(), key));
+            other.into_iter().chain([(finding.end, &finding.key)])
+        });
+        of_links.chain(of_reviews).chain(cleared.iter().map(|(end, key)| (*end, key))).collect()
+    }
+}
+
+impl Ready {
+    /// Whether what is known of its records may be another by what was written since.
+    pub fn is_touched_by(&self, written: &Written) -> bool {
+        match &self.changes {
+            Mapped::Copies(_) => false,
+            Mapped::Links(gathered) => {
+                let touched = written.touched();
+                gathered.keys(self.end).any(|key| touched.contains(&key))
+            }
+        }
     }
 }
 
@@ -99,8 +127,8 @@ impl Written {
 enum Mapped {
     /// What reaches the target of a copy.
     Copies(Box<keyed::Copies>),
-    /// Links are decided as they are written.
-    Links(Vec<Change>),
+    /// Links with what is known of both sides.
+    Links(Box<linked::Gathered>),
 }
 
 impl Pipeline {
@@ -112,11 +140,11 @@ impl Pipeline {
     pub async fn process(&self, batch: Batch) -> Result<Counts> {
         let ready = self.prepare(batch).await?;
         let written = self.write_prepared(ready).await?;
-        self.finish(written).await
+        self.finish(&written).await
     }
 
-    /// The first part of [`Pipeline::process`], which writes nothing: of a copy, whatever comes before the write. It may be done while the batch
-    /// before is written.
+    /// The first part of [`Pipeline::process`], which writes nothing: of a copy, whatever comes before the write; of links, what is known of
+    /// them. It may be done while the batch before is written.
     ///
     /// # Errors
     /// As `process`.
@@ -129,19 +157,41 @@ impl Pipeline {
             let copies = self.map_copies((changes, through.is_some()), &HashMap::new(), &plugins).await?;
             Mapped::Copies(Box::new(copies))
         } else {
-            Mapped::Links(changes)
+            Mapped::Links(Box::new(self.gather_all(end, changes, &plugins).await?))
         };
         Ok(Ready { end, through, plugins, changes })
     }
 
-    /// The second part: writes what was prepared. Of a copy it may be done while the batch before is finished.
+    /// The same once more, where what was prepared may not hold any more ([`Ready::is_touched_by`]).
+    ///
+    /// # Errors
+    /// As `process`.
+    pub async fn prepare_again(&self, ready: Ready) -> Result<Ready> {
+        let Ready { end, through, plugins, changes } = ready;
+        match changes {
+            Mapped::Copies(_) => Ok(Ready { end, through, plugins, changes }),
+            Mapped::Links(gathered) => self.prepare(Batch { end, changes: gathered.again(), through }).await,
+        }
+    }
+
+    /// Whether a batch may be written while the one before, which has none of its records, is finished. Who looks for a partner, or for the
+    /// record that another one refers to, has to find what that one has linked.
+    pub fn may_overlap(&self, ready: &Ready) -> bool {
+        match &ready.changes {
+            Mapped::Copies(_) => true,
+            Mapped::Links(gathered) => gathered.is_plain() && !self.binding.looks_up(),
+        }
+    }
+
+    /// The second part: writes what was prepared. It may be done while the batch before is finished, if [`Pipeline::may_overlap`] says so; that
+    /// one has its turn at the state store first.
     ///
     /// # Errors
     /// As `process`.
     pub async fn write_prepared(&self, Ready { end, through, plugins, changes }: Ready) -> Result<Written> {
         let mut done = match changes {
             Mapped::Copies(copies) => self.write_copies(*copies, &HashMap::new(), &plugins).await?,
-            Mapped::Links(changes) => self.link(end, changes, &plugins).await?,
+            Mapped::Links(gathered) => self.link(*gathered, &plugins).await?,
         };
         *done.commit.positions.get_mut(end) = through;
         done.commit.end = Some(end);
@@ -153,8 +203,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// As `process`.
-    pub async fn finish(&self, Written(done): Written) -> Result<Counts> {
-        self.commit(&done).await?;
+    pub async fn finish(&self, Written(done): &Written) -> Result<Counts> {
+        self.commit(done).await?;
         Ok(done.commit.counts)
     }
 

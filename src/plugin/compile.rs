@@ -132,6 +132,8 @@ impl Compiler {
             .args(["--memory-bytes", &self.limits.compile_memory_bytes.to_string()])
             // No secret of the service's environment reaches a process that reads foreign bytes.
             .env_clear()
+            // The limit is on address space, of which our allocator would reserve a gigabyte at once.
+            .env("MIMALLOC_ARENA_RESERVE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -152,6 +154,8 @@ impl Compiler {
         if signal == Some(Signal::ABORT.as_raw())
             || said.contains("out of memory")
             || said.contains("memory allocation")
+            // No room for the stack of a thread.
+            || said.contains("Resource temporarily unavailable")
         {
             let mebibytes = self.limits.compile_memory_bytes >> 20;
             return Err(over(&format!("compiling it takes more than {mebibytes} MiB of memory ({words})")));

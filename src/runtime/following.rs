@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::open::OpenPair;
 use super::worker::Worker;
 use crate::change::{Change, ChangeBatch, End, Ends, Op, Position};
 use crate::connector::Source;
-use crate::error::Result;
+use crate::error::{Result, SyncError};
 use crate::pipeline::{Batch, Pipeline, Ready, Written};
 use crate::record::Key;
 use crate::state::Counts;
@@ -26,15 +27,15 @@ pub(crate) struct Following<'a> {
     /// Whether the position is ahead of the durable one.
     ahead: Ends<bool>,
     committed: Instant,
-    /// A copy's next batch, which was read while the one before was written…
-    next: Option<Next>,
-    /// …and that one, which is committed while the next is written. There is none without a next.
+    /// The next batch of each end, which was read while the one before was written…
+    next: Ends<Option<Next>>,
+    /// …and the last one written, which is committed while the next is written. There is none without a next.
     written: Option<Written>,
     /// Something has happened since it was last looked for records that wait in a circle.
     stirred: bool,
 }
 
-/// A batch of a copy that is yet to be written.
+/// A batch that is yet to be written.
 struct Next {
     /// `None` where it moved over nothing.
     ready: Option<Ready>,
@@ -43,28 +44,51 @@ struct Next {
     more: bool,
     /// Whether it is news.
     any: bool,
+    /// What was written since has to do with its records.
+    stale: bool,
 }
 
 impl Next {
-    async fn read(source: &mut dyn Source, pipeline: &Pipeline, after: &Position, max: usize) -> Result<Self> {
+    async fn read(
+        (end, source): (End, &mut dyn Source),
+        pipeline: &Pipeline,
+        after: &Position,
+        max: usize,
+    ) -> Result<Self> {
         let batch = source.next_batch(after, max).await?;
         let any = is_news(&batch, after);
         let ChangeBatch { changes, through, more } = batch;
         let ready = if changes.is_empty() {
             None
         } else {
-            Some(pipeline.prepare(Batch { end: End::Source, changes, through: Some(through.clone()) }).await?)
+            Some(pipeline.prepare(Batch { end, changes, through: Some(through.clone()) }).await?)
         };
-        Ok(Self { ready, through, more, any })
+        Ok(Self { ready, through, more, any, stale: false })
+    }
+
+    fn hold_against(&mut self, written: &Written) {
+        self.stale = self.stale || self.ready.as_ref().is_some_and(|ready| ready.is_touched_by(written));
     }
 }
 
-/// Commits a batch; the position behind it, and what it came to.
-async fn finish(pipeline: &Pipeline, written: Option<Written>) -> Result<Option<(Position, Counts)>> {
+/// Commits a batch; the end that it came from with the position behind it, and what it came to.
+async fn finish(pipeline: &Pipeline, written: Option<&Written>) -> Result<Option<(End, Position, Counts)>> {
     let Some(written) = written else { return Ok(None) };
-    let through = written.through().cloned();
     let counts = pipeline.finish(written).await?;
-    Ok(through.map(|through| (through, counts)))
+    Ok(written.through().map(|(end, through)| (end, through.clone(), counts)))
+}
+
+/// What came of a batch, and of the one before.
+struct Wrote {
+    before: Option<Written>,
+    finished: Result<Option<(End, Position, Counts)>>,
+    written: Result<Written>,
+}
+
+/// Writes a batch while the one before is committed, which has its turn at the state store first.
+async fn write(pipeline: Pipeline, before: Option<Written>, ready: Ready) -> Wrote {
+    let (finished, written) = tokio::join!(finish(&pipeline, before.as_ref()), pipeline.write_prepared(ready));
+    Wrote { before, finished, written }
 }
 
 /// A poll reads its overlap window again and again: that is no news.
@@ -76,7 +100,7 @@ impl<'a> Following<'a> {
     /// Follows from these positions on.
     pub(super) fn new(pair: OpenPair, worker: &'a Worker, positions: Ends<Option<Position>>) -> Self {
         let (ahead, committed) = (Ends::default(), Instant::now());
-        Self { pair, worker, positions, ahead, committed, next: None, written: None, stirred: true }
+        Self { pair, worker, positions, ahead, committed, next: Ends::default(), written: None, stirred: true }
     }
 }
 
@@ -84,66 +108,79 @@ impl Following<'_> {
     /// One batch of each side; whether there was any.
     pub(crate) async fn turn(&mut self) -> Result<bool> {
         let mut any = false;
-        if self.pair.pipeline.binding.upsert_only {
-            any = self.copy(true).await?;
-        } else {
-            for end in [End::Source, End::Target] {
-                any |= self.link(end).await?;
-            }
+        for end in [End::Source, End::Target] {
+            any |= self.step(end, true).await?;
         }
         let Ends { source, target } = &self.pair.sources;
         self.worker.reporter.notice(source.notice().or_else(|| target.notice()));
         Ok(any)
     }
 
-    /// A batch of an end; whether there was any.
-    async fn link(&mut self, end: End) -> Result<bool> {
+    /// A batch of an end; whether there was any. While it is written, the one before is committed, and the end's next is read and prepared, if
+    /// there is one and `reads_on`. Writes come one after the other, and so do commits: the order of each record's changes stays, no link has
+    /// two decisions at once (I4), and a position is durable only after what comes before it. What was prepared of a record that was written to
+    /// meanwhile is prepared again.
+    async fn step(&mut self, end: End, reads_on: bool) -> Result<bool> {
         let Some(after) = self.positions.get(end).clone() else { return Ok(false) };
-        let batch = self.pair.sources.get_mut(end).next_batch(&after, self.worker.config.batch_size).await?;
-        let any = is_news(&batch, &after);
-        if batch.changes.is_empty() {
-            *self.ahead.get_mut(end) |= batch.through != after;
-            *self.positions.get_mut(end) = Some(batch.through);
+        let max = self.worker.config.batch_size;
+        let next = match self.next.get_mut(end).take() {
+            Some(next) => next,
+            None => {
+                let source = self.pair.sources.get_mut(end).as_mut();
+                let mut next = Next::read((end, source), &self.pair.pipeline, &after, max).await?;
+                self.written.iter().for_each(|written| next.hold_against(written));
+                next
+            }
+        };
+        let Next { ready, through, more, any, stale } = next;
+        let Some(mut ready) = ready else {
+            self.moved(end, through);
             return Ok(any);
+        };
+        if stale || !self.pair.pipeline.may_overlap(&ready) {
+            self.commit_written().await?;
         }
-        let through = Some(batch.through.clone());
-        let counts = self.pair.pipeline.process(Batch { end, changes: batch.changes, through }).await?;
-        self.done(end, batch.through, &counts).await?;
+        let pipeline = &self.pair.pipeline;
+        if stale {
+            ready = pipeline.prepare_again(ready).await?;
+        }
+        let (pipeline, source) = (pipeline.clone(), self.pair.sources.get_mut(end).as_mut());
+        let writing = write(pipeline.clone(), self.written.take(), ready);
+        let (wrote, next) = if more && reads_on {
+            // On a task of its own: both take a core for a while.
+            let mut apart = JoinSet::new();
+            apart.spawn(writing);
+            let (wrote, next) = tokio::join!(apart.join_next(), Next::read((end, source), &pipeline, &through, max));
+            let lost = || SyncError::internal("a batch that was written was lost");
+            let wrote = wrote.ok_or_else(lost)?.map_err(|error| SyncError::internal(error.to_string()))?;
+            (wrote, next.map(Some))
+        } else {
+            (writing.await, Ok(None))
+        };
+        let Wrote { before, finished, written } = wrote;
+        self.done(finished?).await?;
+        let (written, mut next) = (written?, next?);
+        for next in next.iter_mut().chain(self.next.get_mut(end.other())) {
+            before.iter().chain([&written]).for_each(|written| next.hold_against(written));
+        }
+        self.written = Some(written);
+        // One without changes says nothing of what came while it was read.
+        let moved = next.take_if(|next| next.ready.is_none());
+        *self.next.get_mut(end) = next;
+        if self.next.get(end).is_none() {
+            self.commit_written().await?;
+        }
+        if let Some(Next { through, .. }) = moved {
+            self.moved(end, through);
+        }
         Ok(any)
     }
 
-    /// A batch of a copy; whether there was any. While it is written, the one before is committed, and the next is read and mapped, if there is
-    /// one and `reads_on`: of a copy nothing that is written changes what is read. Writes come one after the other, and so do commits: the
-    /// order of each record's changes stays (I4), and a position is durable only after what comes before it.
-    async fn copy(&mut self, reads_on: bool) -> Result<bool> {
-        let Some(after) = self.positions.source.clone() else { return Ok(false) };
-        let (pipeline, max) = (&self.pair.pipeline, self.worker.config.batch_size);
-        let source = &mut self.pair.sources.source;
-        let Next { ready, through, more, any } = match self.next.take() {
-            Some(next) => next,
-            None => Next::read(source.as_mut(), pipeline, &after, max).await?,
-        };
-        let Some(ready) = ready else {
-            self.commit_written().await?;
-            self.ahead.source |= through != after;
-            self.positions.source = Some(through);
-            return Ok(any);
-        };
-        let reading = async {
-            match more && reads_on {
-                true => Next::read(source.as_mut(), pipeline, &through, max).await.map(Some),
-                false => Ok(None),
-            }
-        };
-        let before = self.written.take();
-        let (written, next, before) = tokio::join!(pipeline.write_prepared(ready), reading, finish(pipeline, before));
-        self.committed(before?).await?;
-        self.written = Some(written?);
-        self.next = next?;
-        if self.next.is_none() {
-            self.commit_written().await?;
-        }
-        Ok(any)
+    /// An end's position has moved over nothing.
+    fn moved(&mut self, end: End, through: Position) {
+        let position = self.positions.get_mut(end);
+        *self.ahead.get_mut(end) |= position.as_ref() != Some(&through);
+        *position = Some(through);
     }
 
     /// A batch of decisions; whether there was any.
@@ -154,30 +191,26 @@ impl Following<'_> {
 
     /// Finishes what is on its way, so that whatever comes next finds it done.
     pub(super) async fn finish(&mut self) -> Result<()> {
-        if self.next.is_some() {
-            self.copy(false).await?;
+        for end in [End::Source, End::Target] {
+            if self.next.get(end).is_some() {
+                self.step(end, false).await?;
+            }
         }
-        Ok(())
+        self.commit_written().await
     }
 
     async fn commit_written(&mut self) -> Result<()> {
-        let before = self.written.take();
-        let committed = finish(&self.pair.pipeline, before).await?;
-        self.committed(committed).await
-    }
-
-    async fn committed(&mut self, batch: Option<(Position, Counts)>) -> Result<()> {
-        match batch {
-            Some((through, counts)) => self.done(End::Source, through, &counts).await,
-            None => Ok(()),
-        }
+        let written = self.written.take();
+        let finished = finish(&self.pair.pipeline, written.as_ref()).await?;
+        self.done(finished).await
     }
 
     /// A batch is committed: its source may forget it.
-    async fn done(&mut self, end: End, through: Position, counts: &Counts) -> Result<()> {
+    async fn done(&mut self, finished: Option<(End, Position, Counts)>) -> Result<()> {
+        let Some((end, through, counts)) = finished else { return Ok(()) };
         self.pair.sources.get_mut(end).acknowledge(&through).await?;
         CrashPoint::Acknowledged.pass();
-        self.worker.reporter.batch(counts);
+        self.worker.reporter.batch(&counts);
         self.stirred = true;
         *self.ahead.get_mut(end) = false;
         *self.positions.get_mut(end) = Some(through);

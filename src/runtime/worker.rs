@@ -239,6 +239,7 @@ impl Worker {
             || self.carry_out(&following.pair.pipeline).await?
         {
             if shutdown.is_cancelled() {
+                following.finish().await?;
                 return Err(interrupted(&self.config.name));
             }
         }

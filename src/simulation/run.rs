@@ -294,11 +294,8 @@ impl Run {
         if let Poll::Ready(ended) = polled {
             self.ended(pair, ended);
         }
-        let scans = self.shared.world().scans;
-        // Scans run on tasks of their own; and no task may run for ever.
-        if scans > 0 || self.turns.is_multiple_of(32) {
-            tokio::task::yield_now().await;
-        }
+        // Scans and writes run on tasks of their own; and no task may run for ever.
+        tokio::task::yield_now().await;
     }
 
     fn ended(&mut self, pair: usize, ended: Result<()>) {

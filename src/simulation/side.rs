@@ -271,12 +271,6 @@ struct Rows {
     after: i64,
 }
 
-impl Drop for Rows {
-    fn drop(&mut self) {
-        self.side.shared.world().scans -= 1;
-    }
-}
-
 #[async_trait]
 impl Scan for Rows {
     async fn next(&mut self, max: usize) -> Result<Vec<Record>> {
@@ -310,9 +304,7 @@ impl Target for Side {
 
     async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
         turn().await;
-        let mut world = self.shared.world();
-        world.trouble(self.table)?;
-        world.scans += 1;
+        self.shared.world().trouble(self.table)?;
         let after = if let ScanOrder::After(key) = &order { id_of(key) } else { 0 };
         Ok(Box::new(Rows { side: self.clone(), after }))
     }

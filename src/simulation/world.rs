@@ -71,8 +71,6 @@ pub(super) struct World {
     pub(super) woken: Vec<End>,
     /// Writes of the program that changed something: table and record.
     pub(super) writes: Vec<(usize, i64)>,
-    /// Scans that run on tasks of their own.
-    pub(super) scans: usize,
     pub(super) violation: Option<String>,
     /// What happened, where somebody wants to know.
     pub(super) trace: Option<Vec<String>>,
@@ -101,7 +99,6 @@ impl World {
             idle: Vec::new(),
             woken: Vec::new(),
             writes: Vec::new(),
-            scans: 0,
             violation: None,
             trace: None,
             print: 0xcbf2_9ce4_8422_2325,

@@ -21,12 +21,13 @@ use super::{
 };
 use crate::change::Position;
 use crate::error::{ErrorKind, Result, SyncError};
-use crate::record::{Key, Layout, Record, decode_values, encode_values, layout};
+use crate::record::{Key, Layout, Record, encode_values, layout};
 use crate::telemetry::{CrashPoint, clock};
 
 mod commit;
 mod conflicts;
 mod intents;
+mod links;
 mod loads;
 mod names;
 mod owner;
@@ -88,7 +89,9 @@ impl SqliteState {
             .busy_timeout(Duration::from_secs(30));
         let connections = if path == ":memory:" { 1 } else { 4 };
         let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).before_acquire(|connection, _| {
+            // A file does not break off: no connection is tried before it is used.
+            let options = SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
+            options.before_acquire(|connection, _| {
                 // SQLite rolls a transaction back by itself where the disk is full; sqlx counts it as open for ever.
                 Box::pin(async move { Ok(!connection.is_in_transaction()) })
             })
@@ -139,26 +142,6 @@ impl SqliteState {
         let made = layout(names);
         self.layouts.write().await.insert(id, Arc::clone(&made));
         Ok(made)
-    }
-
-    async fn link(&self, row: &SqliteRow) -> Result<Link> {
-        let key = |column| Key::decode(row.get::<&[u8], _>(column)).map_err(damaged);
-        let keys = Ends { source: key("source_key")?, target: key("target_key")? };
-        let base = match (row.get::<Option<&[u8]>, _>("source_base"), row.get::<Option<&[u8]>, _>("target_base")) {
-            (Some(source), Some(target)) => Some(Ends {
-                source: Record::new(
-                    self.layout(row.get("source_layout")).await?,
-                    decode_values(source).map_err(damaged)?,
-                ),
-                target: Record::new(
-                    self.layout(row.get("target_layout")).await?,
-                    decode_values(target).map_err(damaged)?,
-                ),
-            }),
-            _ => None,
-        };
-        let gone = row.get::<Option<&str>, _>("gone").map(end_of);
-        Ok(Link { keys, base, gone })
     }
 }
 
@@ -315,35 +298,11 @@ impl StateStore for SqliteState {
     }
 
     async fn links(&self, pair: &str, end: End, keys: &[Key]) -> Result<Vec<Option<Link>>> {
-        let encoded: Vec<Vec<u8>> = keys.iter().map(Key::encode).collect();
-        let column = format!("{}_key", end.name());
-        let mut found: HashMap<Vec<u8>, Link> = HashMap::with_capacity(keys.len());
-        for part in encoded.chunks(KEYS_PER_QUERY) {
-            let rows = select_keys(("t.*", "links"), pair, &column, part)
-                .build()
-                .fetch_all(&self.pool)
-                .await
-                .map_err(failed)?;
-            for row in rows {
-                found.insert(row.get(column.as_str()), self.link(&row).await?);
-            }
-        }
-        Ok(encoded.iter().map(|key| found.get(key).cloned()).collect())
+        links::of(self, pair, end, keys).await
     }
 
     async fn links_after(&self, pair: &str, end: End, after: Option<&Key>, max: usize) -> Result<Vec<Link>> {
-        let column = format!("{}_key", end.name());
-        let mut query =
-            QueryBuilder::<Sqlite>::new("SELECT * FROM links WHERE pair = (SELECT id FROM pairs WHERE name = ");
-        query.push_bind(pair).push(format!(") AND source_base IS NOT NULL AND {column} > "));
-        query.push_bind(after.map(Key::encode).unwrap_or_default());
-        query.push(format!(" ORDER BY {column} LIMIT ")).push_bind(i64::try_from(max).unwrap_or(i64::MAX));
-        let rows = query.build().fetch_all(&self.pool).await.map_err(failed)?;
-        let mut links = Vec::with_capacity(rows.len());
-        for row in rows {
-            links.push(self.link(&row).await?);
-        }
-        Ok(links)
+        links::after(self, pair, end, after, max).await
     }
 
     async fn commit(&self, pair: &str, commit: &Commit) -> Result<()> {
@@ -470,28 +429,4 @@ async fn layout_id(connection: &mut SqliteConnection, layout: &Layout) -> std::r
 /// A base in its stored form.
 fn encode_base(record: &Record) -> Vec<u8> {
     encode_values(record.values())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn links_are_found_by_either_key_without_reading_the_others() {
-        let state = SqliteState::open("sqlite://:memory:", true).await.unwrap();
-        for column in ["source_key", "target_key"] {
-            let keys = vec![Key(vec![crate::value::Value::Int(7)]).encode(); KEYS_PER_QUERY];
-            let mut query = select_keys(("t.*", "links"), "pair", column, &keys);
-            let explained = format!("EXPLAIN QUERY PLAN {}", query.sql().as_str());
-            let mut explained = sqlx::query(sqlx::AssertSqlSafe(explained));
-            for key in &keys {
-                explained = explained.bind(key.clone());
-            }
-            let rows = explained.bind("pair").fetch_all(&state.pool).await.unwrap();
-            let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-            let search = format!("(pair=? AND {column}=?)");
-            assert!(steps.iter().any(|step| step.contains(&search)), "{steps:?}");
-            assert!(query.build().fetch_all(&state.pool).await.unwrap().is_empty());
-        }
-    }
 }

@@ -61,8 +61,8 @@ const REGISTRY: &str = "4c";
 const WIRING: &[&str] = &["connector/registry", "cli/", "pipeline/tests/", "simulation"];
 
 const LINES_MAX: usize = 500;
-/// wasmtime's `deserialize_file` is the one call that needs it.
-const UNSAFE_EXCEPTIONS_MAX: usize = 2;
+/// wasmtime's `deserialize_file` and mimalloc's `mi_option_set_default` are the calls that need it.
+const UNSAFE_EXCEPTIONS_MAX: usize = 3;
 /// They say nothing of what is inside.
 const EMPTY_WORDS: &[&str] = &[
     "base",
@@ -189,16 +189,14 @@ fn problems(sources: &[Source]) -> Vec<String> {
             None => problems.push(format!("{}: has no layer; put it into ROWS", source.path)),
         }
         let tokens = paths::tokens(&source.text);
-        if module.starts_with("plugin") {
+        if module.starts_with("plugin") || module == "main" {
             unsafe_exceptions += tokens.iter().filter(|token| token.text == "unsafe_code").count();
         } else if let Some(token) = tokens.iter().find(|token| token.text.starts_with("unsafe")) {
-            problems.push(format!("{}:{}: unsafe outside src/plugin", source.path, token.line));
+            problems.push(format!("{}:{}: unsafe outside src/plugin and src/main.rs", source.path, token.line));
         }
     }
     if unsafe_exceptions > UNSAFE_EXCEPTIONS_MAX {
-        problems.push(format!(
-            "src/plugin: {unsafe_exceptions} exceptions for unsafe code, {UNSAFE_EXCEPTIONS_MAX} allowed"
-        ));
+        problems.push(format!("{unsafe_exceptions} exceptions for unsafe code, {UNSAFE_EXCEPTIONS_MAX} allowed"));
     }
     problems
 }
@@ -378,7 +376,7 @@ fn other_offences_are_found() {
         ("tests/it/conflict_utils.rs", "", "says nothing"),
         ("src/runtime/manager/mod.rs", "", "says nothing"),
         ("src/runtime/worker.rs", "fn f() { unsafe { g() } }", "unsafe outside"),
-        ("src/plugin/engine.rs", "#[expect(unsafe_code)] fn f() {}\n".repeat(3).leak(), "exceptions"),
+        ("src/plugin/engine.rs", "#[expect(unsafe_code)] fn f() {}\n".repeat(4).leak(), "exceptions"),
         ("plugins/standard/trim/src/lib.rs", "\n".repeat(LINES_MAX).leak(), "lines"),
     ];
     for (path, text, expected) in cases {

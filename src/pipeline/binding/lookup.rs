@@ -30,6 +30,13 @@ impl BoundLookup {
     }
 }
 
+impl Binding {
+    /// Whether any field refers to records of another pair.
+    pub fn looks_up(&self) -> bool {
+        self.mappings.iter().any(|mapping| mapping.lookup.is_some())
+    }
+}
+
 /// Binds the lookups of `pair`. `own`: what the catalogues say about its own ends; `others`: what the catalogues say about the ends of the pairs that it looks up, by their names.
 pub fn bind_lookups(
     binding: &mut Binding,
