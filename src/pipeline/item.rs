@@ -151,11 +151,6 @@ impl Item {
         *self.now.get(end) == Now::Assumed && wanted.iter().any(|name| base.get(name).is_none())
     }
 
-    /// The key of a side, as far as known.
-    pub(super) fn key(&self, end: End) -> Option<&Key> {
-        self.keys.get(end).as_ref()
-    }
-
     /// Whether both keys are known.
     pub(super) fn linked(&self) -> bool {
         self.keys.source.is_some() && self.keys.target.is_some()

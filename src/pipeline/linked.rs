@@ -33,11 +33,12 @@ pub(super) struct Gathered {
 impl Gathered {
     /// The records of its links, and those of its changes, which are of `end`.
     pub(super) fn keys(&self, end: End) -> impl Iterator<Item = (End, &Key)> {
-        let of_item =
-            |item| [End::Source, End::Target].into_iter().filter_map(move |end| Some((end, Item::key(item, end)?)));
+        let of_items = [End::Source, End::Target]
+            .into_iter()
+            .flat_map(|end| self.items.iter().filter_map(move |item| Some((end, item.keys.get(end).as_ref()?))));
         // One that has left the filter is no item.
         let left = if self.items.len() < self.changes.len() { self.changes.as_slice() } else { &[] };
-        self.items.iter().flat_map(of_item).chain(left.iter().map(move |change| (end, &change.key)))
+        of_items.chain(left.iter().map(move |change| (end, &change.key)))
     }
 
     /// Its changes, for another look at their records.

@@ -87,9 +87,6 @@ pub struct Ready {
 /// A batch that is written, and yet to be committed.
 pub struct Written(Done);
 
-/// Records by their keys.
-type Keys<'a> = HashSet<(End, &'a Key)>;
-
 impl Written {
     /// The end whose changes it brought, and the position behind them.
     pub fn through(&self) -> Option<(End, &Position)> {
@@ -98,7 +95,7 @@ impl Written {
     }
 
     /// Every record whose link or review it changes.
-    fn touched(&self) -> Keys<'_> {
+    fn touched(&self) -> HashSet<(End, &Key)> {
         let Commit { links, cleared, reviews, .. } = &self.0.commit;
         let of_links =
             links.iter().flat_map(|Link { keys, .. }| [(End::Source, &keys.source), (End::Target, &keys.target)]);

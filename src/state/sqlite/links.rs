@@ -44,7 +44,9 @@ pub(super) async fn of(state: &SqliteState, pair: &str, end: End, keys: &[Key]) 
     }
     for (place, first) in again {
         let link = links.get(first).cloned().flatten();
-        links.splice(place..=place, [link]);
+        if let Some(slot) = links.get_mut(place) {
+            *slot = link;
+        }
     }
     Ok(links)
 }
