@@ -26,9 +26,9 @@ mod variables;
 
 pub use load::{Loaded, Registry, load, load_with_environment};
 pub use pair::{
-    CaptureMethod, Close, ConflictPolicy, Credentials, DeleteGuard, Deletes, DriftPolicy, Endpoint, FieldMapping,
-    FilterExit, KeyMapping, Lookup, LoopPrevention, Mappings, Nulls, OnError, PairConfig, RecordTransform, Retry,
-    Rollout, Rule, SchemaDrift, TransformCall,
+    BULK_BATCH, CaptureMethod, Close, ConflictPolicy, Credentials, DeleteGuard, Deletes, DriftPolicy, Endpoint,
+    FieldMapping, FilterExit, KeyMapping, Lookup, LoopPrevention, Mappings, Nulls, OnError, PairConfig,
+    RecordTransform, Retry, Rollout, Rule, SchemaDrift, TransformCall,
 };
 pub use problem::{Location, Problem, Severity};
 pub use schema::schema;

@@ -9,6 +9,9 @@ use super::planned::Planned;
 use super::{Location, Secret, ValidationRule};
 use crate::change::{End, Ends};
 
+/// Records in one batch of bulk writes: large enough for them, small enough that memory stays flat.
+pub const BULK_BATCH: usize = 5_000;
+
 /// Two collections that are kept in step.
 #[derive(Debug, Clone)]
 pub struct PairConfig {
@@ -60,6 +63,8 @@ pub struct PairConfig {
     pub index_recommendation: bool,
     /// Records per batch.
     pub batch_size: usize,
+    /// Changes per batch of a copy: `batch_size` where that is said, else what bulk writes want.
+    pub copy_batch_size: usize,
     /// Batches that an initial load writes at the same time; at least 1.
     pub parallelism: usize,
     /// Retries.

@@ -21,6 +21,7 @@ pub mod keeps;
 mod logged;
 pub mod lost_connection;
 pub mod marks;
+mod nodelay;
 pub mod patience;
 pub mod polling;
 pub mod registry;

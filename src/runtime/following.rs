@@ -122,7 +122,8 @@ impl Following<'_> {
     /// meanwhile is prepared again.
     async fn step(&mut self, end: End, reads_on: bool) -> Result<bool> {
         let Some(after) = self.positions.get(end).clone() else { return Ok(false) };
-        let max = self.worker.config.batch_size;
+        let config = &self.worker.config;
+        let max = if self.pair.pipeline.binding.upsert_only { config.copy_batch_size } else { config.batch_size };
         let next = match self.next.get_mut(end).take() {
             Some(next) => next,
             None => {

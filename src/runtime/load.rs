@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{Change, End, Ends, Op};
+use crate::config::BULK_BATCH;
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
 use crate::pipeline::binding::goes_by as goes_by_text;
@@ -19,9 +20,6 @@ use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
 use crate::state::{Commit, Counts, LoadProgress, Review, ReviewFilter};
 use crate::telemetry::CrashPoint;
-
-/// Records in one batch of upserts: large enough for bulk writes, small enough that memory stays flat.
-const UPSERT_BATCH_MIN: usize = 5_000;
 
 /// Batches on their way beside those that are written, where their records cannot meet: one is mapped while others are committed.
 const LANES_BESIDE: usize = 2;
@@ -41,14 +39,14 @@ pub(super) async fn run(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let max = if pipeline.binding.upsert_only { batch_size.max(UPSERT_BATCH_MIN) } else { batch_size };
+    let max = if pipeline.binding.upsert_only { batch_size.max(BULK_BATCH) } else { batch_size };
     let mut progress = match stopped.filter(|stopped| stopped.mapping == mapping) {
         Some(stopped) => stopped,
         None => begin(pipeline, mapping).await?,
     };
     while let Some(end) = progress.side {
         if *pipeline.binding.flows.get(end) {
-            scan(pipeline, (end, &mut progress), of_a_batch(pipeline, end, max).await?, reporter, shutdown).await?;
+            scan(pipeline, (end, &mut progress), pace(pipeline, end, max).await?, reporter, shutdown).await?;
         }
         (progress.side, progress.after) = ((end == End::Source).then_some(End::Target), None);
         pipeline.state.keep_load(&pipeline.binding.pair, &progress).await?;
@@ -83,7 +81,7 @@ struct Pace {
 }
 
 /// Larger batches where the other side has a cheaper way to take many, and there are many.
-async fn of_a_batch(pipeline: &Pipeline, end: End, max: usize) -> Result<Pace> {
+async fn pace(pipeline: &Pipeline, end: End, max: usize) -> Result<Pace> {
     let usual = Pace { max, lanes: pipeline.writers.available_permits() + LANES_BESIDE };
     let Some(bulk) = pipeline.targets.get(end.other()).capabilities().bulk else { return Ok(usual) };
     let count = pipeline.targets.get(end).count().await?;

@@ -61,8 +61,9 @@ const REGISTRY: &str = "4c";
 const WIRING: &[&str] = &["connector/registry", "cli/", "pipeline/tests/", "simulation"];
 
 const LINES_MAX: usize = 500;
-/// wasmtime's `deserialize_file` and mimalloc's `mi_option_set_default` are the calls that need it.
-const UNSAFE_EXCEPTIONS_MAX: usize = 3;
+/// wasmtime's `deserialize_file`, mimalloc's `mi_option_set_default` and a look at sqlx's sockets are the calls that need it.
+const UNSAFE_EXCEPTIONS_MAX: usize = 4;
+const UNSAFE_PLACES: &[&str] = &["plugin", "main", "connector/nodelay"];
 /// They say nothing of what is inside.
 const EMPTY_WORDS: &[&str] = &[
     "base",
@@ -189,10 +190,10 @@ fn problems(sources: &[Source]) -> Vec<String> {
             None => problems.push(format!("{}: has no layer; put it into ROWS", source.path)),
         }
         let tokens = paths::tokens(&source.text);
-        if module.starts_with("plugin") || module == "main" {
+        if UNSAFE_PLACES.iter().any(|place| module == *place || module.starts_with("plugin/")) {
             unsafe_exceptions += tokens.iter().filter(|token| token.text == "unsafe_code").count();
         } else if let Some(token) = tokens.iter().find(|token| token.text.starts_with("unsafe")) {
-            problems.push(format!("{}:{}: unsafe outside src/plugin and src/main.rs", source.path, token.line));
+            problems.push(format!("{}:{}: unsafe outside {UNSAFE_PLACES:?}", source.path, token.line));
         }
     }
     if unsafe_exceptions > UNSAFE_EXCEPTIONS_MAX {
@@ -376,7 +377,7 @@ fn other_offences_are_found() {
         ("tests/it/conflict_utils.rs", "", "says nothing"),
         ("src/runtime/manager/mod.rs", "", "says nothing"),
         ("src/runtime/worker.rs", "fn f() { unsafe { g() } }", "unsafe outside"),
-        ("src/plugin/engine.rs", "#[expect(unsafe_code)] fn f() {}\n".repeat(4).leak(), "exceptions"),
+        ("src/plugin/engine.rs", "#[expect(unsafe_code)] fn f() {}\n".repeat(5).leak(), "exceptions"),
         ("plugins/standard/trim/src/lib.rs", "\n".repeat(LINES_MAX).leak(), "lines"),
     ];
     for (path, text, expected) in cases {

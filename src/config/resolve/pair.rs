@@ -12,11 +12,11 @@ use crate::change::Ends;
 use crate::config::planned::{Planned, TimestampFormat};
 use crate::config::raw::{self, Place, SyncType};
 use crate::config::{
-    DeleteGuard, Deletes, Endpoint, FilterExit, KeyMapping, Location, LoopPrevention, Nulls, PairConfig, Problem,
-    Rollout, codes,
+    BULK_BATCH, DeleteGuard, Deletes, Endpoint, FilterExit, KeyMapping, Location, LoopPrevention, Nulls, PairConfig,
+    Problem, Rollout, codes,
 };
 
-const DEFAULT_BATCH_SIZE: u32 = 1000;
+const DEFAULT_BATCH_SIZE: usize = 1000;
 
 /// A pair before its keys are read.
 pub(super) struct Draft<'a> {
@@ -80,7 +80,8 @@ pub(super) fn pair(context: &mut Context<'_>, draft: Draft<'_>) -> PairConfig {
         index_recommendation: scope
             .find(|keys| keys.performance_settings.as_ref()?.index_recommendation)
             .is_none_or(|(_, wanted)| wanted),
-        batch_size: batch_size(&scope),
+        batch_size: batch_size(&scope, DEFAULT_BATCH_SIZE),
+        copy_batch_size: batch_size(&scope, BULK_BATCH),
         parallelism: parallelism(&scope),
         retry,
         nulls,
@@ -164,9 +165,9 @@ fn rollout(scope: &Scope<'_>) -> Rollout {
     }
 }
 
-fn batch_size(scope: &Scope<'_>) -> usize {
+fn batch_size(scope: &Scope<'_>, default: usize) -> usize {
     let said = scope.find(|keys| keys.performance_settings.as_ref()?.batch_size);
-    usize::try_from(said.map_or(DEFAULT_BATCH_SIZE, |(_, size)| size)).unwrap_or(usize::MAX)
+    said.map_or(default, |(_, size)| usize::try_from(size).unwrap_or(usize::MAX))
 }
 
 fn parallelism(scope: &Scope<'_>) -> usize {

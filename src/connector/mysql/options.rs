@@ -11,6 +11,7 @@ use super::binlog::Address;
 use super::errors::{Place, Sql};
 use super::table::literal;
 use crate::config::Endpoint;
+use crate::connector::nodelay::send_at_once;
 use crate::connector::tls::Trust;
 use crate::connector::url::percent_decoded;
 use crate::error::{ErrorKind, Result};
@@ -114,6 +115,7 @@ impl Server {
     pub(super) async fn connect(&self) -> Result<MySqlConnection> {
         let connecting = async {
             let mut connection = MySqlConnection::connect_with(&self.options).await?;
+            send_at_once();
             set(&mut connection, SESSION.to_owned()).await?;
             Ok(connection)
         };
@@ -180,6 +182,7 @@ impl Server {
                 })
             })
             .after_connect(move |connection, _| {
+                send_at_once();
                 let settings = settings.clone();
                 Box::pin(async move { set(connection, settings).await })
             })

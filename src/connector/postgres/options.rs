@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::errors::{Place, Sql};
 use super::logical::{Address, Trust};
 use crate::config::Endpoint;
+use crate::connector::nodelay::send_at_once;
 use crate::connector::url::percent_decoded;
 use crate::error::{ErrorKind, Result};
 
@@ -94,6 +95,7 @@ impl Server {
     pub(super) async fn connect(&self) -> Result<PgConnection> {
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
+            send_at_once();
             set(&mut connection, SESSION).await?;
             Ok(connection)
         };
@@ -168,6 +170,7 @@ impl Server {
                 })
             })
             .after_connect(move |connection, _| {
+                send_at_once();
                 Box::pin(async move {
                     set(connection, SESSION).await?;
                     set(connection, more).await

@@ -22,7 +22,7 @@ fn defaults() {
     assert_eq!((&*pair.source.name, &*pair.target.name), ("source", "target"));
     assert_eq!(pair.source.credentials.path.as_deref(), Some(Path::new("tests/config/ok/a.db")));
     assert!(matches!(&pair.mappings, Mappings::SameNames { exclude } if exclude.is_empty()));
-    assert_eq!((pair.capture, pair.batch_size), (CaptureMethod::DatabaseTriggers, 1000));
+    assert_eq!((pair.capture, pair.batch_size, pair.copy_batch_size), (CaptureMethod::DatabaseTriggers, 1000, 5000));
     assert_eq!((pair.deletes, pair.nulls), (Deletes::Propagate, Nulls::Preserve));
     assert_eq!((pair.conflict.default, pair.conflict.timestamp_field.as_deref()), (Rule::LATER, None));
     assert_eq!((pair.retry.max_attempts, pair.retry.initial_delay), (5, Duration::from_secs(1)));
@@ -72,13 +72,13 @@ fn a_hub_becomes_pairs_and_the_nearest_key_wins() {
     assert_eq!((account.source.collection.as_str(), account.target.collection.as_str()), ("Account", "accounts"));
     assert!(account.target_to_source, "from the top");
     assert_eq!(account.conflict.default, Rule::Prefer(End::Target), "the hub's name");
-    assert_eq!(account.batch_size, 1000);
+    assert_eq!((account.batch_size, account.copy_batch_size), (1000, 5000));
     let contact = of("salesforce.Contact");
     assert_eq!(contact.target.collection, "Contact");
     assert!(matches!(contact.mappings, Mappings::SameNames { .. }));
     let orgs = of("orgs");
     assert!(!orgs.target_to_source, "from the system");
-    assert_eq!(orgs.batch_size, 20, "from the mapping");
+    assert_eq!((orgs.batch_size, orgs.copy_batch_size), (20, 20), "from the mapping");
     assert_eq!((orgs.source.name.as_ref(), orgs.source.collection.as_str()), ("support", "organizations"));
     assert_eq!(of("support.users").batch_size, 10);
 }
