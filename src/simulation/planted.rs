@@ -56,10 +56,12 @@ pub(super) enum Bug {
     ReviewDropped,
     /// A change that became visible late is passed over.
     ChangeSkipped,
+    /// A change carries a record that is older than what was seen already.
+    OlderImage,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::CheckpointFirst,
         Self::AcknowledgeFirst,
         Self::PartialCommit,
@@ -81,6 +83,7 @@ impl Bug {
         Self::PluginsMidBatch,
         Self::ReviewDropped,
         Self::ChangeSkipped,
+        Self::OlderImage,
     ];
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use super::ledger::Thing;
 use super::planted::{self, Bug};
 use super::plugins::Simulated;
 use super::scenario::Scenario;
-use super::side::{Side, id_of};
+use super::side::{Carried, Side, id_of};
 use super::store::Store;
 use super::topology::{Prepared, Shape, prepared};
 use super::world::{Faults, Shared, turn};
@@ -88,6 +88,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
     let catalogue: Arc<dyn Catalogue> = Arc::new(Simulated { shared: shared.clone(), pair });
     let consumer = consumer(&config.name);
     let watch = Arc::<Watch>::default();
+    let carried = Ends::<Arc<Mutex<Carried>>>::default();
     let side = |end: End| Side {
         shared: shared.clone(),
         pair,
@@ -95,6 +96,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
         table: *traits.tables.get(end),
         consumer: Arc::clone(&consumer),
         layout: Layout::clone(binding.layouts.get(end)),
+        carried: Arc::clone(carried.get(end)),
     };
     let targets = Ends::from_fn(|end| -> Arc<dyn Target> { Arc::new(side(end)) });
     let sources = Ends::from_fn(|end| -> Box<dyn Source> { Box::new(side(end)) });

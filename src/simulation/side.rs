@@ -1,7 +1,7 @@
 //! The ports of a simulated table: what the program uses as its connectors. Every call is two turns of the scheduler, so that others go on, and
 //! the program may be killed, before it and between what it does and its answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -17,6 +17,21 @@ use crate::record::{Key, Layout, Record};
 use crate::state::{Commit, Ends, StateStore};
 use crate::value::Value;
 
+/// From where on changes carry their records: whoever has looked at the table, or written to it, may know newer ones of those that come before.
+#[derive(Debug)]
+pub(super) struct Carried {
+    looked: bool,
+    from: usize,
+    /// Behind the batch that was handed out last.
+    issued: usize,
+}
+
+impl Default for Carried {
+    fn default() -> Self {
+        Self { looked: true, from: 0, issued: 0 }
+    }
+}
+
 /// One end of a pair as it was opened.
 #[derive(Clone)]
 pub(super) struct Side {
@@ -26,6 +41,7 @@ pub(super) struct Side {
     pub(super) table: usize,
     pub(super) consumer: Arc<str>,
     pub(super) layout: Layout,
+    pub(super) carried: Arc<Mutex<Carried>>,
 }
 
 const CAPABILITIES: Capabilities = Capabilities { deletes: true, change_times: true, batch: 8, bulk: None };
@@ -63,8 +79,25 @@ impl Side {
         *acknowledged = through.max(*acknowledged);
     }
 
+    /// The program sees records, or changes them.
+    fn looks(&self) {
+        let bug = self.shared.world().has(Bug::OlderImage);
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner).looked |= !bug;
+    }
+
+    /// From where on a batch of changes carries its records.
+    fn carries_from(&self, world: &World, after: usize, through: usize) -> usize {
+        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut carried.looked) || carried.issued != after {
+            carried.from = world.tables[self.table].log.len();
+        }
+        carried.issued = through;
+        if world.carries { carried.from.max(after) } else { usize::MAX }
+    }
+
     /// What a batch of changes holds, in an order that keeps each key's.
     fn changes(&self, world: &mut World, after: usize, through: usize) -> Vec<Change> {
+        let carries_from = self.carries_from(world, after, through);
         let mut places: Vec<usize> = (after..through).collect();
         let duplicates = world.faults.duplicate;
         if through > 0 && world.rng.chance(duplicates) {
@@ -81,13 +114,14 @@ impl Side {
             places.remove(0);
         }
         let marks_origin = world.marks_origin;
-        let log = &world.tables[self.table].log;
-        let entries = places.into_iter().map(|place| &log[place]);
-        let foreign = entries.filter(|entry| !marks_origin || entry.origin.as_ref() != Some(&self.consumer));
+        let table = &world.tables[self.table];
+        let entries = places.into_iter().map(|place| (place, &table.log[place]));
+        let foreign = entries.filter(|(_, entry)| !marks_origin || entry.origin.as_ref() != Some(&self.consumer));
         foreign
-            .map(|entry| {
-                let op = if entry.delete { Op::Delete } else { Op::Upsert };
-                Change { key: key(entry.id), op, at: Some(entry.at), image: None }
+            .map(|(place, entry)| {
+                let op = if entry.row.is_none() { Op::Delete } else { Op::Upsert };
+                let row = entry.row.as_ref().filter(|_| place >= carries_from);
+                Change { key: key(entry.id), op, at: Some(entry.at), image: row.map(|row| self.record(table, row)) }
             })
             .collect()
     }
@@ -305,6 +339,7 @@ impl Target for Side {
     async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
         turn().await;
         self.shared.world().trouble(self.table)?;
+        self.looks();
         let after = if let ScanOrder::After(key) = &order { id_of(key) } else { 0 };
         Ok(Box::new(Rows { side: self.clone(), after }))
     }
@@ -326,6 +361,7 @@ impl Target for Side {
             }
             images
         };
+        self.looks();
         turn().await;
         Ok(images)
     }
@@ -358,6 +394,7 @@ impl Target for Side {
             };
             values.iter().map(of).collect()
         };
+        self.looks();
         turn().await;
         Ok(found)
     }
@@ -393,6 +430,7 @@ impl Target for Side {
             world.lose_answer("a write")?;
             outcomes
         };
+        self.looks();
         turn().await;
         Ok(outcomes)
     }
@@ -423,6 +461,7 @@ impl Target for Side {
             world.lose_answer("an upsert")?;
             upserted
         };
+        self.looks();
         turn().await;
         Ok(upserted)
     }

@@ -48,7 +48,8 @@ pub(super) struct Entry {
     pub(super) at: i64,
     /// The consumer that wrote it; `None`: a person.
     pub(super) origin: Option<Arc<str>>,
-    pub(super) delete: bool,
+    /// The row as it was then; `None`: a delete.
+    pub(super) row: Option<Row>,
 }
 
 #[derive(Debug)]
@@ -147,13 +148,13 @@ impl Table {
 
     /// Puts a row there, or takes it away, and writes that into the change log.
     pub(super) fn put(&mut self, id: i64, row: Option<Row>, now: i64, origin: Option<Arc<str>>) {
-        let delete = row.is_none();
+        let entry = Entry { id, at: now + self.skew, origin, row: row.clone() };
         let before = match row {
             Some(row) => self.rows.insert(id, row),
             None => self.rows.remove(&id),
         };
         self.before.insert(id, before);
-        self.log.push(Entry { id, at: now + self.skew, origin, delete });
+        self.log.push(entry);
     }
 
     /// When a record last changed other than by this consumer, as far as the unacknowledged log knows.

@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) calm: bool,
     /// Whether systems tell the program's own changes from others'.
     pub(super) marks_origin: bool,
+    /// Whether changes carry their records, as PostgreSQL's log has them.
+    pub(super) carries: bool,
     /// Version of the plugins.
     pub(super) plugins: u32,
     /// For each pair, the versions that its worker has seen since it was started.
@@ -92,6 +94,7 @@ impl World {
             faulty: false,
             calm: false,
             marks_origin: true,
+            carries: false,
             plugins: 1,
             snapshots: Vec::new(),
             bug: None,
