@@ -99,8 +99,8 @@ pub struct OpenOptions {
     pub updated_at: Option<String>,
     /// Nothing will be written, and nothing may be changed for that: no journal mode, no session that others notice.
     pub looks: bool,
-    /// Logs only: a change may carry its record as the log has it, which may have changed again by now. For those who decide by nothing
-    /// else, and write nothing here.
+    /// Logs only: a change may carry its record as the log has it, which may have changed again by now; but none that is older than one that was seen
+    /// or written through the same side before.
     pub images: bool,
     /// Polling only: how far behind the newest time seen each read begins, for writers that commit late.
     pub overlap: Duration,

@@ -338,8 +338,8 @@ async fn open_side(
         capture: if polls_in_vain { CaptureMethod::DatabaseTriggers } else { config.capture },
         updated_at: endpoint.updated_at.clone(),
         looks,
-        // A copy goes by the source alone. Whether a filter lets a record through only the system knows.
-        images: binding.upsert_only && endpoint.filter.is_none() && config.rollout.filter.get(end).is_none(),
+        // Whether a filter lets a record through only the system knows.
+        images: endpoint.filter.is_none() && config.rollout.filter.get(end).is_none(),
         overlap: POLLING_OVERLAP,
     };
     connectors.get(end).open(endpoint, schemas.get(end), options).await

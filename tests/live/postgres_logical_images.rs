@@ -1,11 +1,14 @@
 //! Changes that carry their records: the log has them as a query prints them, and what it has not whole is looked up. Nobody who was shown a
 //! record is handed an older one afterwards.
 
+use std::time::Duration;
+
 use tidelock::change::{Change, Position};
-use tidelock::connector::{Side, Source};
+use tidelock::connector::{Side, Source, Write, WriteOutcome};
 use tidelock::record::Record;
 use tidelock::value::Value;
 
+use crate::cluster::Cluster;
 use crate::postgres::{Db, Opening, drain, key, shown, text, with_db};
 
 /// Types with values, as literals.
@@ -152,4 +155,65 @@ async fn what_a_filter_may_leave_out_is_looked_up() {
         assert_eq!(changes.iter().map(name).collect::<Vec<_>>(), [None, Some(&text("shown"))]);
     })
     .await;
+}
+
+#[tokio::test]
+async fn whoever_has_seen_or_written_a_record_is_handed_no_older_one() {
+    with_db(async |db| {
+        let (mut side, position) = table(&db).await;
+        db.run("UPDATE t SET name = 'first', long = 'short'").await;
+        db.run("UPDATE t SET name = 'second' WHERE id = 1").await;
+        side.target.fetch(&[key(1)]).await.unwrap();
+        let (change, position) = one(side.source.as_mut(), &position).await;
+        assert_eq!((change.key.clone(), name(&change)), (key(1), Some(&text("second"))), "it was seen");
+        let (_, position) = drain(side.source.as_mut(), &position).await;
+        // Nobody has looked since; then we write over what somebody else wrote.
+        let (_, position) = drain(side.source.as_mut(), &position).await;
+        db.run("UPDATE t SET name = 'third' WHERE id = 2").await;
+        let fields = Record::of([("name", text("ours"))]);
+        let write = Write::Update { key: key(2), fields, guard: None };
+        assert!(matches!(side.target.write(&[write]).await.unwrap()[..], [WriteOutcome::Applied { .. }]));
+        let (change, _) = one(side.source.as_mut(), &position).await;
+        assert_eq!((change.key.clone(), name(&change)), (key(2), Some(&text("ours"))));
+    })
+    .await;
+}
+
+/// A transaction stands in the log before anybody can see it, here for as long as its standby does not answer.
+#[tokio::test]
+async fn whoever_looks_sees_what_was_handed_out() {
+    let cluster = Cluster::new().await;
+    let db = Db { name: "postgres".to_owned(), url: cluster.url() };
+    let (mut side, position) = table(&db).await;
+    let reload = async |setting: &str| {
+        db.run(setting).await;
+        db.run("SELECT pg_reload_conf()").await;
+    };
+    reload("ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+    let mut writer = db.connect().await;
+    let writing = sqlx::raw_sql("UPDATE t SET name = 'new', long = '' WHERE id = 1").execute(&mut writer);
+    let (written, ()) = tokio::join!(writing, async {
+        let change = loop {
+            let batch = side.source.next_batch(&position, 1).await.unwrap();
+            if let Some(change) = batch.changes.into_iter().next() {
+                break change;
+            }
+        };
+        assert_eq!(name(&change), Some(&text("new")));
+        assert_eq!(db.text("SELECT name FROM t WHERE id = 1").await.as_deref(), Some("old"), "it is not visible");
+        let keys = [key(1)];
+        let fetching = side.target.fetch(&keys);
+        tokio::pin!(fetching);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(500), &mut fetching).await.is_err(),
+            "it has to be waited for"
+        );
+        reload("ALTER SYSTEM RESET synchronous_standby_names").await;
+        let seen = fetching.await.unwrap();
+        assert_eq!(seen[0].as_ref().and_then(|record| record.get("name")), Some(&text("new")));
+    });
+    written.unwrap();
+    // A server that is stopped waits for whoever reads its log.
+    drop(side);
+    tokio::task::yield_now().await;
 }

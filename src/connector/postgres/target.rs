@@ -34,6 +34,14 @@ impl PgTarget {
         Self { collection, loaders: Loaders::default() }
     }
 
+    /// Does what sees records, or changes them: the stream of the table has to know.
+    async fn looking<T>(&self, doing: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.collection.stream {
+            Some(stream) => stream.looking(doing).await,
+            None => doing.await,
+        }
+    }
+
     /// For each of `keys` the rows of `rows` whose `columns` have these values.
     async fn read(&self, columns: &[PgColumn], keys: &[Key], rows: &str) -> Sql<Vec<Vec<Record>>> {
         let mut found: Vec<Vec<Record>> = keys.iter().map(|_| Vec::new()).collect();
@@ -129,20 +137,24 @@ impl Target for PgTarget {
     }
 
     async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>> {
-        scan::start(&self.collection, &order).await
+        self.looking(scan::start(&self.collection, &order)).await
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
-        let found = self
-            .read(&self.collection.key, keys, &self.collection.rows())
-            .await
-            .map_err(|error| self.collection.place.failed("fetching", error))?;
+        let reading = async {
+            let found = self.read(&self.collection.key, keys, &self.collection.rows()).await;
+            found.map_err(|error| self.collection.place.failed("fetching", error))
+        };
+        let found = self.looking(reading).await?;
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
     }
 
     async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
-        let found = self.read(&self.collection.key, keys, &self.collection.table.quoted()).await;
-        let found = found.map_err(|error| self.collection.place.failed("looking for records", error))?;
+        let reading = async {
+            let found = self.read(&self.collection.key, keys, &self.collection.table.quoted()).await;
+            found.map_err(|error| self.collection.place.failed("looking for records", error))
+        };
+        let found = self.looking(reading).await?;
         Ok(found.iter().map(|records| !records.is_empty()).collect())
     }
 
@@ -154,13 +166,15 @@ impl Target for PgTarget {
     }
 
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        self.read(&self.collection.columns(fields)?, values, &self.collection.rows())
-            .await
-            .map_err(|error| self.collection.place.failed("finding", error))
+        let reading = async {
+            let found = self.read(&self.collection.columns(fields)?, values, &self.collection.rows()).await;
+            found.map_err(|error| self.collection.place.failed("finding", error))
+        };
+        self.looking(reading).await
     }
 
     async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {
-        Box::pin(write::write(&self.collection, writes, mark)).await
+        Box::pin(self.looking(write::write(&self.collection, writes, mark))).await
     }
 
     async fn marks(&self, run: &str, number: i64) -> Result<Option<Vec<Kept>>> {
@@ -175,7 +189,7 @@ impl Target for PgTarget {
     }
 
     async fn upsert_unsettled(&self, records: &[Record]) -> Result<Upserted> {
-        upsert::upsert(&self.collection, &self.loaders, records).await
+        self.looking(upsert::upsert(&self.collection, &self.loaders, records)).await
     }
 
     async fn settle(&self) -> Result<()> {
@@ -184,7 +198,7 @@ impl Target for PgTarget {
     }
 
     async fn delete_by_correlation(&self, values: &[Key]) -> Result<u64> {
-        write::delete_by_correlation(&self.collection, values).await
+        Box::pin(self.looking(write::delete_by_correlation(&self.collection, values))).await
     }
 
     async fn change_times(&self, keys: &[Key]) -> Result<Vec<Option<i64>>> {

@@ -18,9 +18,8 @@ pub(super) enum Message {
     Begin { lsn: u64, at: i64, xid: u32 },
     /// It has ended; the next begins at `end` or later.
     Commit { end: u64 },
-    /// A row that was written has `new` as its key; one that is not there any more had `old`. `image` is the new row, where it is wanted and
-    /// came as a whole.
-    Row { old: Option<Key>, new: Option<Key>, image: Option<Record> },
+    /// A row that was written has `new` as its key; one that is not there any more had `old`.
+    Row { old: Option<Key>, new: Option<Key> },
     /// The table was emptied.
     Truncated,
     /// What a writer said of its transaction.
@@ -46,6 +45,9 @@ pub(in super::super) struct Fields {
     columns: Vec<PgColumn>,
     layout: Layout,
 }
+
+/// The tag of the message that says what the rows of a relation are made of.
+pub(super) const RELATION: u8 = b'R';
 
 /// Types whose values the log has as a query's cast to text prints them, whatever the session.
 const SAME_TEXT: [&str; 22] = [
@@ -100,6 +102,13 @@ enum Cell<'a> {
     Text(&'a [u8]),
 }
 
+/// What the message of a row has.
+struct Row<'p, 'a> {
+    places: &'p Places,
+    old: Option<Vec<Cell<'a>>>,
+    new: Option<Vec<Cell<'a>>>,
+}
+
 /// Reads the messages of one table's stream.
 pub(super) struct Decoder {
     key: Vec<PgColumn>,
@@ -127,7 +136,7 @@ impl Decoder {
                 bytes.skip(9)?;
                 Ok(Message::Commit { end: bytes.u64()? })
             }
-            b'R' => self.relation(&mut bytes).map(|()| Message::Other),
+            RELATION => self.relation(&mut bytes).map(|()| Message::Other),
             b'I' | b'U' | b'D' => self.row(&mut bytes),
             b'T' => Ok(Message::Truncated),
             b'M' => {
@@ -161,25 +170,41 @@ impl Decoder {
 
     /// An insert has a new row, a delete an old one; an update has the old one where its key changed, or where all of it is logged.
     fn row(&self, bytes: &mut Bytes<'_>) -> Result<Message, Unfollowed> {
+        let Row { places, old, new } = self.cells(bytes)?;
+        let key = |cells: Vec<Cell<'_>>| self.key_of(&cells, places);
+        Ok(Message::Row { old: old.map(key).transpose()?, new: new.map(key).transpose()? })
+    }
+
+    fn cells<'a>(&self, bytes: &mut Bytes<'a>) -> Result<Row<'_, 'a>, Unfollowed> {
         let id = bytes.u32()?;
         let places = self.relations.get(&id).ok_or(Unfollowed::Unreadable)?;
-        let size = bytes.0.len();
         let (mut old, mut new) = (None, None);
         while let Ok(tag) = bytes.u8() {
             let cells = cells(bytes)?;
             if tag == b'N' { new = Some(cells) } else { old = Some(cells) }
         }
-        let key = |cells: &[Cell<'_>]| self.key_of(cells, places);
-        let filled = new.as_ref().map(|cells| filled(cells, old.as_deref()));
-        let image = match filled.as_deref() {
-            Some(cells) if size <= IMAGE_BYTES_MAX => self.image(cells, places)?,
-            _ => None,
+        let new = new.map(|cells| filled(&cells, old.as_deref()));
+        Ok(Row { places, old, new })
+    }
+
+    /// Whether the message of a row is worth keeping for [`Decoder::image`].
+    pub(super) fn wants(&self, data: &[u8]) -> bool {
+        self.fields.is_some() && data.len() <= IMAGE_BYTES_MAX
+    }
+
+    /// The record that the message of a row tells of, as it was made; `None` where it is not whole.
+    pub(super) fn image(&self, data: &[u8]) -> Option<Record> {
+        let (_, mut bytes) = data.split_first().map(|(tag, rest)| (tag, Bytes(rest)))?;
+        let Row { places, new, .. } = self.cells(&mut bytes).ok()?;
+        let (fields, places) = (self.fields.as_ref()?, places.fields.as_ref()?);
+        let new = new?;
+        let value = |(column, place): (&PgColumn, &usize)| match new.get(*place)? {
+            Cell::Text(text) => read(column, text).ok().map(Some),
+            Cell::Null => Some(Some(Value::Null)),
+            Cell::Unchanged => None,
         };
-        Ok(Message::Row {
-            old: old.as_deref().map(key).transpose()?,
-            new: filled.as_deref().map(key).transpose()?,
-            image,
-        })
+        let values = fields.columns.iter().zip(places).map(value).collect::<Option<_>>()?;
+        Some(Record::new(Layout::clone(&fields.layout), values))
     }
 
     /// A key has no nulls: one means that the row was logged without it.
@@ -189,20 +214,6 @@ impl Decoder {
             Some(Cell::Null | Cell::Unchanged) | None => Err(Unfollowed::Keyless),
         };
         self.key.iter().zip(&places.key).map(value).collect::<Result<_, _>>().map(Key)
-    }
-
-    /// `None` where it is not wanted, or not whole.
-    fn image(&self, cells: &[Cell<'_>], places: &Places) -> Result<Option<Record>, Unfollowed> {
-        let (Some(fields), Some(places)) = (&self.fields, &places.fields) else { return Ok(None) };
-        let mut values = Vec::with_capacity(places.len());
-        for (column, place) in fields.columns.iter().zip(places) {
-            values.push(Some(match cells.get(*place) {
-                Some(Cell::Text(text)) => read(column, text)?,
-                Some(Cell::Null) => Value::Null,
-                Some(Cell::Unchanged) | None => return Ok(None),
-            }));
-        }
-        Ok(Some(Record::new(Layout::clone(&fields.layout), values)))
     }
 }
 

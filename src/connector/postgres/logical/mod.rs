@@ -2,11 +2,13 @@
 //! connects and `decode` reads. `objects` makes the publication and the slot, `position` says where the reader stands.
 //!
 //! The log has a transaction before anybody can see it. A change only says "look at this key", so it is handed out when whoever looks will
-//! find it. Where nobody has to look, because the change carries its record (`OpenOptions::images`), it is handed out at once.
+//! find it. Where nobody has to look, because the change carries its record (`OpenOptions::images`), it is handed out at once; whoever looks afterwards
+//! waits until it is visible.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
@@ -15,7 +17,9 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use super::collection::Collection;
 use super::errors::{Place, Sql};
 use super::options::Server;
+use super::position::Snapshot;
 use super::table::{PgColumn, Table};
+use crate::connector::logged::VISIBLE_POLL;
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::Key;
 
@@ -37,6 +41,8 @@ pub(super) use source::StreamSource;
 pub(super) use wire::Address;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until then a transaction that stands in the log must be visible: it needs no more than its own process.
+const SEEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Until then the server must have sent what it has written.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -54,6 +60,10 @@ pub(super) struct Stream {
     /// Whether there was a slot when somebody first wrote: the target of a pair that goes one way has none.
     followed: OnceCell<bool>,
     running: Mutex<Option<Arc<Running>>>,
+    /// Somebody has looked at records, or written some, since the source last asked for the end of the log.
+    looked: AtomicBool,
+    /// Transactions whose changes were handed out with their records, and which may not be visible yet.
+    unseen: std::sync::Mutex<HashSet<u32>>,
 }
 
 impl Stream {
@@ -75,7 +85,44 @@ impl Stream {
             prepared: AtomicBool::new(false),
             followed: OnceCell::new(),
             running: Mutex::default(),
+            looked: AtomicBool::new(true),
+            unseen: std::sync::Mutex::default(),
         }
+    }
+
+    /// Does what sees records, or changes them. It sees no less than was handed out; and whoever has seen a record is handed no older one
+    /// afterwards: what may be is looked up (`StreamSource::set_carried_from`).
+    pub(super) async fn looking<T>(&self, doing: impl Future<Output = Result<T>>) -> Result<T> {
+        self.see_carried().await?;
+        let done = doing.await;
+        self.looked.store(true, Ordering::Relaxed);
+        done
+    }
+
+    fn unseen(&self) -> std::sync::MutexGuard<'_, HashSet<u32>> {
+        // Nothing is left half-done under the lock.
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything is visible that was handed out before it may have been.
+    async fn see_carried(&self) -> Result<()> {
+        let began = Instant::now();
+        while !self.unseen().is_empty() {
+            let mut connection = self.connection().await?;
+            let seen = snapshot(&mut connection).await;
+            drop(connection);
+            let seen = seen.map_err(|error| self.place.failed("asking for what is visible", error))?;
+            self.unseen().retain(|xid| !seen.as_ref().is_some_and(|seen| position::shows(seen, *xid)));
+            if self.unseen().is_empty() {
+                break;
+            }
+            if began.elapsed() >= SEEN_TIMEOUT {
+                let message = format!("a transaction that stands in the log is not visible after {SEEN_TIMEOUT:?}");
+                return Err(self.place.error(ErrorKind::Unavailable, "postgres.unavailable", message));
+            }
+            tokio::time::sleep(VISIBLE_POLL).await;
+        }
+        Ok(())
     }
 
     /// Name of the slot and the publication.
@@ -194,6 +241,12 @@ impl Stream {
         let failed = progress.borrow().failed.clone();
         failed.map_or_else(|| Ok(shared.times(keys)), |error| Err(self.failed(&error)))
     }
+}
+
+/// What is visible now.
+async fn snapshot(connection: &mut PgConnection) -> Sql<Option<Snapshot>> {
+    let seen: String = sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(connection).await?;
+    Ok(Snapshot::parse(&seen))
 }
 
 /// A place in the log behind everything that is visible now, which the stream is sure to reach. The end of what is on disk is none: it

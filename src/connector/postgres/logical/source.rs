@@ -15,12 +15,15 @@ use super::super::position::{self as written, Snapshot};
 use super::super::target;
 use super::position::{Begun, Passed, StreamPosition, shows};
 use super::stream::{Entry, Progress, Running};
-use super::{Stream, objects};
+use super::{Stream, objects, snapshot};
 use crate::change::{Change, ChangeBatch, Op, Position};
 use crate::connector::logged::{self, IDLE_LOOK, VISIBLE_POLL, VISIBLE_TIMEOUT, What};
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
+
+/// Transactions that are kept in mind until somebody looks.
+const UNSEEN_MAX: usize = 10_000;
 
 /// Records by their keys.
 type Records = HashMap<Key, Record>;
@@ -37,8 +40,6 @@ pub(in super::super) struct StreamSource {
     /// A record is carried by changes that were committed behind this place of the log only. Whoever looks at a record may see what is
     /// committed later, and must not be handed the older one afterwards.
     carried_from: u64,
-    /// Somebody had to look at records of the batch before.
-    looked_up: bool,
     /// Commits wait for standbys. Until then nobody sees them, and nothing is carried that might be lost with the server.
     standbys: bool,
     /// Whoever waits is told of what comes. Whoever does not wait takes an empty answer for the end: so it is made sure that it is.
@@ -58,7 +59,6 @@ impl StreamSource {
             progress: None,
             arrived: 0,
             carried_from: u64::MAX,
-            looked_up: true,
             standbys: true,
             waits: false,
             looked: Instant::now(),
@@ -78,7 +78,8 @@ impl StreamSource {
         }
         if running.is_none() {
             // What came before it began, nobody was told of.
-            (self.progress, self.issued, self.waits, self.looked_up) = (None, None, false, true);
+            (self.progress, self.issued, self.waits) = (None, None, false);
+            self.stream.looked.store(true, Ordering::Relaxed);
             *running = self.stream.start(least).await?.map(Arc::new);
         }
         let running = running.clone().ok_or_else(|| self.stream.lost("the replication slot is gone"))?;
@@ -90,7 +91,7 @@ impl StreamSource {
 
     /// Asks for the end of the log where somebody may have seen what stands before it.
     async fn set_carried_from(&mut self) -> Result<()> {
-        if self.stream.fields.is_none() || !std::mem::take(&mut self.looked_up) {
+        if self.stream.fields.is_none() || !self.stream.looked.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         self.carried_from = self.ask().await?;
@@ -155,9 +156,7 @@ impl StreamSource {
         let keys: Vec<&Key> = wanted.collect::<HashSet<_>>().into_iter().collect();
         let mut connection = self.stream.pool.acquire().await?;
         if keys.is_empty() {
-            let seen: String =
-                sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&mut *connection).await?;
-            return Ok((Snapshot::parse(&seen), Records::default()));
+            return Ok((snapshot(&mut connection).await?, Records::default()));
         }
         let (collection, width) = (&self.collection, self.collection.key.len());
         let found = format!(
@@ -218,11 +217,16 @@ impl StreamSource {
     }
 
     /// Changes for the pipeline, the last of each key with its record.
-    fn changes(&mut self, entries: Vec<Entry>, mut records: Records) -> Vec<Change> {
+    fn changes(&self, entries: Vec<Entry>, mut records: Records) -> Vec<Change> {
         let mut changes = Vec::with_capacity(entries.len());
+        let (mut unseen, mut last) = (self.stream.unseen(), None);
         for entry in entries.into_iter().rev() {
             let carries = self.carries(&entry);
-            self.looked_up |= !carries;
+            if !carries {
+                self.stream.looked.store(true, Ordering::Relaxed);
+            } else if last.replace(entry.xid) != Some(entry.xid) {
+                unseen.insert(entry.xid);
+            }
             let (op, key, seen) = match entry.what {
                 What::Upsert(key) => {
                     let seen = records.remove(&key);
@@ -280,6 +284,9 @@ impl Source for StreamSource {
     async fn next_batch(&mut self, after: &Position, max: usize) -> Result<ChangeBatch> {
         let (position, passed) = self.position(after)?;
         self.look().await?;
+        if self.stream.unseen().len() >= UNSEEN_MAX {
+            self.stream.see_carried().await?;
+        }
         let max = max.max(1);
         let (mut caught_up, mut asked) = (false, false);
         let (changes, through, more) = loop {

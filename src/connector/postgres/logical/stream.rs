@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::decode::{Decoder, Message, Unfollowed};
+use super::decode::{Decoder, Message, RELATION, Unfollowed};
 use super::objects::MARK;
 use super::wire::{Event, Wire, WireError};
 use crate::connector::logged::{Times, What};
@@ -216,6 +216,8 @@ struct Transaction {
     /// How many rows it says that we wrote, where it is ours.
     ours: Option<u64>,
     entries: Vec<Entry>,
+    /// Messages that have the records of some of the entries, which are not read yet.
+    unread: Vec<(usize, Vec<u8>)>,
     /// Some of it was handed on.
     begun: bool,
     /// Between begin and commit.
@@ -319,17 +321,20 @@ impl Reader {
     }
 
     fn message(&mut self, data: &[u8]) {
+        if data.first() == Some(&RELATION) {
+            self.read_records();
+        }
         match self.decoder.read(data) {
             Ok(Message::Begin { lsn, at, xid }) => {
                 self.open = Transaction { lsn, xid, at, running: true, ..Transaction::default() };
             }
-            Ok(Message::Row { old, new, image }) => {
+            Ok(Message::Row { old, new }) => {
                 self.open.rows += 1;
                 if let Some(gone) = old.filter(|old| new.as_ref() != Some(old)) {
                     self.change(What::Delete(gone), None);
                 }
                 if let Some(key) = new {
-                    self.change(What::Upsert(key), image.map(|image| (image, data.len())));
+                    self.change(What::Upsert(key), Some(data).filter(|data| self.decoder.wants(data)));
                 }
             }
             Ok(Message::Truncated) => self.change(What::Truncated, None),
@@ -351,11 +356,13 @@ impl Reader {
         }
     }
 
-    fn change(&mut self, what: What, image: Option<(Record, usize)>) {
+    /// A change; `data` is the message that has its record.
+    fn change(&mut self, what: What, data: Option<&[u8]>) {
         let open = &mut self.open;
-        let (image, bytes) = image.map_or((None, 0), |(image, bytes)| (Some(Arc::new(image)), bytes));
+        let bytes = data.map_or(0, <[u8]>::len);
+        open.unread.extend(data.map(|data| (open.entries.len(), data.to_vec())));
         let (place, xid, at) = ((open.lsn, open.count), open.xid, open.at);
-        open.entries.push(Entry { place, xid, at, what, image, bytes, end: None });
+        open.entries.push(Entry { place, xid, at, what, image: None, bytes, end: None });
         open.count += 1;
         open.bytes += bytes;
         if open.entries.len() >= WHOLE_MAX || open.bytes >= WHOLE_BYTES_MAX {
@@ -374,10 +381,21 @@ impl Reader {
             self.hand_on();
         }
         self.open.entries.clear();
+        self.open.unread.clear();
         self.reached(end);
     }
 
+    /// Reads the records of the changes so far: not before it is known that they are not ours, nor after what their rows are made of is told anew.
+    fn read_records(&mut self) {
+        for (place, data) in std::mem::take(&mut self.open.unread) {
+            if let Some(entry) = self.open.entries.get_mut(place) {
+                entry.image = self.decoder.image(&data).map(Arc::new);
+            }
+        }
+    }
+
     fn hand_on(&mut self) {
+        self.read_records();
         let entries = std::mem::take(&mut self.open.entries);
         self.open.bytes = 0;
         if entries.is_empty() {
