@@ -43,6 +43,16 @@ pub(super) enum What {
     Lost(&'static str),
 }
 
+impl What {
+    /// The record, where it is one.
+    pub(super) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Upsert(key) | Self::Delete(key) => Some(key),
+            Self::Truncated | Self::Lost(_) => None,
+        }
+    }
+}
+
 /// When records were changed by others, of what is not confirmed. `P` is a place in the log, in its order. By the hash of the key: a backlog of millions is
 /// some 50 bytes each.
 pub(super) struct Times<P> {
@@ -62,7 +72,7 @@ impl<P> Default for Times<P> {
 impl<P: Copy + Ord> Times<P> {
     /// Notes a change, of a record or of all.
     pub(super) fn note(&mut self, what: &What, place: P, at: i64) {
-        if let What::Upsert(key) | What::Delete(key) = what {
+        if let Some(key) = what.key() {
             let hash = self.hasher.hash_one(key);
             self.last.insert(hash, (place, at));
             self.order.push_back((place, hash));
@@ -71,8 +81,12 @@ impl<P: Copy + Ord> Times<P> {
 
     /// When each of these records last changed: microseconds since 1970.
     pub(super) fn of(&self, keys: &[Key]) -> Vec<Option<i64>> {
-        let of = |key: &Key| self.last.get(&self.hasher.hash_one(key)).map(|(_, at)| *at);
-        keys.iter().map(of).collect()
+        keys.iter().map(|key| self.last(key).map(|(_, at)| at)).collect()
+    }
+
+    /// The last that was noted of a record.
+    pub(super) fn last(&self, key: &Key) -> Option<(P, i64)> {
+        if self.last.is_empty() { None } else { self.last.get(&self.hasher.hash_one(key)).copied() }
     }
 
     /// Nobody asks for what came before this any more.

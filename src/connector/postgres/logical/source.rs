@@ -17,7 +17,7 @@ use super::position::{Begun, Passed, StreamPosition, shows};
 use super::stream::{Entry, Progress, Running};
 use super::{Stream, objects, snapshot};
 use crate::change::{Change, ChangeBatch, Op, Position};
-use crate::connector::logged::{self, IDLE_LOOK, VISIBLE_POLL, VISIBLE_TIMEOUT, What};
+use crate::connector::logged::{self, IDLE_LOOK, Times, VISIBLE_POLL, VISIBLE_TIMEOUT, What};
 use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
@@ -40,6 +40,9 @@ pub(in super::super) struct StreamSource {
     /// A record is carried by changes that were committed behind this place of the log only. Whoever looks at a record may see what is
     /// committed later, and must not be handed the older one afterwards.
     carried_from: u64,
+    /// The same for records that only this source has looked at, of the batch before and of those before that.
+    looked_up: Vec<Key>,
+    seen: Times<u64>,
     /// Commits wait for standbys. Until then nobody sees them, and nothing is carried that might be lost with the server.
     standbys: bool,
     /// Whoever waits is told of what comes. Whoever does not wait takes an empty answer for the end: so it is made sure that it is.
@@ -59,6 +62,8 @@ impl StreamSource {
             progress: None,
             arrived: 0,
             carried_from: u64::MAX,
+            looked_up: Vec::new(),
+            seen: Times::default(),
             standbys: true,
             waits: false,
             looked: Instant::now(),
@@ -89,12 +94,22 @@ impl StreamSource {
         Ok(running)
     }
 
-    /// Asks for the end of the log where somebody may have seen what stands before it.
-    async fn set_carried_from(&mut self) -> Result<()> {
-        if self.stream.fields.is_none() || !self.stream.looked.swap(false, Ordering::Relaxed) {
+    /// Asks for the end of the log where somebody may have seen what stands before it. What stands before `position` does not come any more.
+    async fn set_carried_from(&mut self, position: u64) -> Result<()> {
+        self.seen.forget(position);
+        if self.stream.fields.is_none() {
             return Ok(());
         }
-        self.carried_from = self.ask().await?;
+        let looked_up = std::mem::take(&mut self.looked_up);
+        let looked = self.stream.looked.swap(false, Ordering::Relaxed);
+        if looked || !looked_up.is_empty() {
+            let end = self.ask().await?;
+            if looked {
+                self.carried_from = end;
+            }
+            let at = i64::try_from(end).unwrap_or(i64::MAX);
+            looked_up.into_iter().for_each(|key| self.seen.note(&What::Upsert(key), end, at));
+        }
         Ok(())
     }
 
@@ -112,7 +127,12 @@ impl StreamSource {
 
     /// Whether nobody has to look at the record.
     fn carries(&self, entry: &Entry) -> bool {
-        entry.image.is_some() && entry.place.0 >= self.carried_from && !self.standbys
+        let seen = |key| self.seen.last(key).is_some_and(|(end, _)| entry.place.0 < end);
+        let is_newer = match &entry.what {
+            What::Upsert(key) => entry.place.0 >= self.carried_from && !seen(key),
+            What::Delete(_) | What::Truncated | What::Lost(_) => false,
+        };
+        is_newer && entry.image.is_some() && !self.standbys
     }
 
     /// The first changes after a position that are visible or need not be, at most `max`, with the records of those that carry none; and whether
@@ -217,15 +237,18 @@ impl StreamSource {
     }
 
     /// Changes for the pipeline, the last of each key with its record.
-    fn changes(&self, entries: Vec<Entry>, mut records: Records) -> Vec<Change> {
+    fn changes(&mut self, entries: Vec<Entry>, mut records: Records) -> Vec<Change> {
         let mut changes = Vec::with_capacity(entries.len());
-        let (mut unseen, mut last) = (self.stream.unseen(), None);
+        let stream = Arc::clone(&self.stream);
+        let (mut unseen, mut last) = (stream.unseen(), None);
         for entry in entries.into_iter().rev() {
             let carries = self.carries(&entry);
-            if !carries {
-                self.stream.looked.store(true, Ordering::Relaxed);
-            } else if last.replace(entry.xid) != Some(entry.xid) {
-                unseen.insert(entry.xid);
+            if carries {
+                if last.replace(entry.xid) != Some(entry.xid) {
+                    unseen.insert(entry.xid);
+                }
+            } else if stream.fields.is_some() {
+                self.looked_up.extend(entry.what.key().cloned());
             }
             let (op, key, seen) = match entry.what {
                 What::Upsert(key) => {
@@ -293,7 +316,7 @@ impl Source for StreamSource {
             let running = self.running(after, position.lsn).await?;
             // Asked for before what waits: all that was committed before it waits, or was taken.
             let read = running.progress.borrow().read;
-            self.set_carried_from().await?;
+            self.set_carried_from(position.lsn).await?;
             let (entries, records, hidden) = self.visible(&running, &passed, max).await?;
             let complete = caught_up || hidden || self.waits || entries.len() >= max;
             if !complete && (entries.is_empty() || !asked) {
