@@ -314,9 +314,15 @@ impl StateStore for SqliteState {
 
     async fn intend(&self, pair: &str, intention: Intention<Conflict>) -> Result<Begun> {
         let _turn = self.committing.lock().await;
+        let names = (pair, self.run.as_str());
         let pool = if intention.may_be_lost() { &self.hasty } else { &self.pool };
+        if intention.may_be_lost()
+            && let Some(begun) = intents::begin_alone(pool, names, &intention).await.map_err(failed)?
+        {
+            return Ok(begun);
+        }
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let begun = intents::begin(&mut transaction, (pair, &self.run), &intention).await.map_err(failed)?;
+        let begun = intents::begin(&mut transaction, names, &intention).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(begun)
     }

@@ -97,15 +97,17 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// What a set of plugins is known by; `None` where it is empty.
+pub(super) fn text_of(plugins: &BTreeMap<String, String>) -> Option<String> {
+    (!plugins.is_empty()).then(|| serde_json::json!(plugins).to_string())
+}
+
 /// The id of a set of plugins, made where it is new; `None` where no plugin took part.
 pub(super) async fn plugin_set(
     connection: &mut SqliteConnection,
     plugins: &BTreeMap<String, String>,
 ) -> Result<Option<i64>> {
-    if plugins.is_empty() {
-        return Ok(None);
-    }
-    let text = serde_json::json!(plugins).to_string();
+    let Some(text) = text_of(plugins) else { return Ok(None) };
     let select = "SELECT id FROM plugin_sets WHERE plugins = ?";
     if let Some(id) = sqlx::query_scalar(select).bind(&text).fetch_optional(&mut *connection).await? {
         return Ok(Some(id));

@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::super::intent::{Open, decode, encode};
 use super::super::{Begun, Conflict, Intention};
-use super::commit::{pair_id, plugin_set};
+use super::commit::{pair_id, plugin_set, text_of};
 use super::{conflicts, damaged, end_of, failed};
 use crate::error;
 
@@ -36,6 +36,29 @@ pub(super) async fn begin(
         .fetch_one(connection)
         .await?;
     Ok(Begun { run: run.to_owned(), number, since, conflicts: numbers })
+}
+
+/// Puts an intention without conflicts on record, in one statement that is a transaction by itself: each more is a way to SQLite's thread and back, for
+/// which a write waits. `None` where the pair or the plugins were not known before.
+pub(super) async fn begin_alone(
+    pool: &SqlitePool,
+    (pair, run): (&str, &str),
+    intention: &Intention<Conflict>,
+) -> Result<Option<Begun>> {
+    let conflicts = vec![Vec::new(); intention.writes.len()];
+    let insert = "INSERT INTO intents (pair, run, side, plugin_set, writes)
+                  SELECT p.id, ?2, ?3, s.id, ?5 FROM pairs p LEFT JOIN plugin_sets s ON s.plugins = ?4
+                  WHERE p.name = ?1 AND (?4 IS NULL OR s.id IS NOT NULL)
+                  RETURNING id, coalesce((SELECT min(id) FROM intents WHERE pair = (SELECT id FROM pairs WHERE name = ?1)), id)";
+    let rows: Vec<(i64, i64)> = sqlx::query_as(insert)
+        .bind(pair)
+        .bind(run)
+        .bind(intention.end.name())
+        .bind(text_of(&intention.plugins))
+        .bind(encode(&intention.writes, &conflicts))
+        .fetch_all(pool)
+        .await?;
+    Ok(rows.first().map(|(number, since)| Begun { run: run.to_owned(), number: *number, since: *since, conflicts }))
 }
 
 /// Closes intentions within the transaction that commits what became of them.
