@@ -129,6 +129,27 @@ impl Key {
     }
 }
 
+/// Some of a collection's records: those behind one key and up to another, in the order of a scan by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The last key before it; `None` where it begins with the first record.
+    pub after: Option<Key>,
+    /// The last key in it; `None` where it ends with the last record.
+    pub until: Option<Key>,
+}
+
+impl KeyRange {
+    /// Every record.
+    pub const ALL: Self = Self { after: None, until: None };
+
+    /// All records in one range more than there are `cuts`, which are in the order of the scan.
+    pub fn cut_at(cuts: Vec<Key>) -> Vec<Self> {
+        let mut after = None;
+        let ends = cuts.into_iter().map(Some).chain([None]);
+        ends.map(|until| Self { after: std::mem::replace(&mut after, until.clone()), until }).collect()
+    }
+}
+
 /// Keys name records in messages, so they are shown: `42` or `(42, "a")`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::change::{ChangeBatch, Position};
 use crate::config::{CaptureMethod, Endpoint};
 use crate::error::{Result, SyncError};
-use crate::record::{Key, Record};
+use crate::record::{Key, KeyRange, Record};
 use crate::value::{Kind, Value};
 
 pub mod blueprint;
@@ -236,10 +236,8 @@ pub trait Source: Send {
 /// In which order records are scanned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScanOrder {
-    /// By the primary key, in whatever order is cheap.
-    Key,
-    /// As `Key`, from behind the record of this key; from the beginning where the scan is not [`Scan::resumable`].
-    After(Key),
+    /// Those of a range, by the primary key, in whatever order is cheap; all where the scan is not [`Scan::resumable`].
+    Key(KeyRange),
     /// By these fields, records with a null among them left out, in the same order in every system: numbers by value, text and all
     /// other kinds by the bytes of their canonical text where `as_text`, else natively (text bytewise, UUID and bytes bytewise).
     Fields {
@@ -253,7 +251,7 @@ pub enum ScanOrder {
 impl ScanOrder {
     /// Whether it goes by the primary key.
     pub fn is_by_key(&self) -> bool {
-        matches!(self, Self::Key | Self::After(_))
+        matches!(self, Self::Key(_))
     }
 }
 
@@ -263,7 +261,7 @@ pub trait Scan: Send {
     /// The next records, at most `max`; empty at the end. Memory does not grow with the collection.
     async fn next(&mut self, max: usize) -> Result<Vec<Record>>;
 
-    /// Whether [`ScanOrder::After`] the key of any of its records goes on behind that record.
+    /// Whether scans by key keep to their ranges: one behind the key of any of its records goes on behind that record.
     fn resumable(&self) -> bool {
         false
     }
@@ -328,8 +326,14 @@ pub trait Target: Send + Sync {
     /// What this target can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// Starts a scan of the whole collection (the endpoint's filter applied).
+    /// Starts a scan of the collection (the endpoint's filter applied).
     async fn scan(&self, order: ScanOrder) -> Result<Box<dyn Scan>>;
+
+    /// Keys that cut the collection into at most so many parts of about the same size (the filter not applied), in the order of a scan by
+    /// key; none where it is small, or has no order that can be gone into ([`Scan::resumable`]), or cannot be cut cheaply.
+    async fn split(&self, _parts: usize) -> Result<Vec<Key>> {
+        Ok(Vec::new())
+    }
 
     /// Current images, same order and length as `keys`; `None` where there is none (or the filter leaves it out).
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>>;

@@ -160,6 +160,10 @@ impl Target for Limited<Arc<dyn Target>> {
         Ok(Box::new(Limited { inner, limit: self.limit.clone() }))
     }
 
+    async fn split(&self, parts: usize) -> Result<Vec<Key>> {
+        self.limit.on("looking for key ranges", self.inner.split(parts)).await
+    }
+
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         self.limit.on("fetching", self.inner.fetch(keys)).await
     }

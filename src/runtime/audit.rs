@@ -16,7 +16,7 @@ use crate::pipeline::rollout::Candidate;
 use crate::pipeline::transform::Mapped;
 use crate::pipeline::{Pipeline, apply};
 use crate::plugin::Plugins;
-use crate::record::{Key, Record};
+use crate::record::{Key, KeyRange, Record};
 use crate::value::{Kind, Value, canonical_decimal};
 
 /// Records read of each side at a time.
@@ -359,7 +359,7 @@ impl Merge<'_> {
 
     /// Records of the target that have no correlation value, so that no record of the source can be theirs.
     async fn unmatched_target(&mut self, pipeline: &Pipeline) -> Result<()> {
-        let mut scan = pipeline.targets.target.scan(ScanOrder::Key).await?;
+        let mut scan = pipeline.targets.target.scan(ScanOrder::Key(KeyRange::ALL)).await?;
         loop {
             let records = scan.next(BATCH).await?;
             if records.is_empty() {

@@ -1,25 +1,25 @@
 //! The initial load: both sides are brought together before their changes are followed. It may be repeated at any time and writes only
 //! what differs.
 
-use std::collections::VecDeque;
-
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::change::{Change, End, Ends, Op};
 use crate::config::BULK_BATCH;
-use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
 use crate::pipeline::binding::goes_by as goes_by_text;
 use crate::pipeline::rollout::HELD;
 use crate::pipeline::{Batch, Pipeline, apply};
-use crate::record::{Key, Record};
+use crate::record::{Key, KeyRange, Record};
 use crate::runtime::open::OpenPair;
 use crate::runtime::status::Reporter;
 use crate::runtime::worker::interrupted;
 use crate::state::{Commit, Counts, LoadProgress, Review, ReviewFilter};
 use crate::telemetry::CrashPoint;
+
+mod ranges;
+
+use ranges::{Place, Ranges, Read};
 
 /// Batches on their way beside those that are written, where their records cannot meet: one is mapped while others are committed.
 const LANES_BESIDE: usize = 2;
@@ -48,7 +48,7 @@ pub(super) async fn run(
         if *pipeline.binding.flows.get(end) {
             scan(pipeline, (end, &mut progress), pace(pipeline, end, max).await?, reporter, shutdown).await?;
         }
-        (progress.side, progress.after) = ((end == End::Source).then_some(End::Target), None);
+        (progress.side, progress.ranges) = ((end == End::Source).then_some(End::Target), Vec::new());
         pipeline.state.keep_load(&pipeline.binding.pair, &progress).await?;
     }
     if progress.had_links {
@@ -66,7 +66,7 @@ pub(super) async fn run(
 async fn begin(pipeline: &Pipeline, mapping: String) -> Result<LoadProgress> {
     let pair = &pipeline.binding.pair;
     let had_links = !pipeline.state.links_after(pair, End::Source, None, 1).await?.is_empty();
-    let progress = LoadProgress { mapping, had_links, side: Some(End::Source), after: None };
+    let progress = LoadProgress { mapping, had_links, side: Some(End::Source), ranges: Vec::new() };
     pipeline.state.keep_load(pair, &progress).await?;
     Ok(progress)
 }
@@ -78,14 +78,30 @@ struct Pace {
     max: usize,
     /// Batches on their way at the same time, where they cannot meet.
     lanes: usize,
+    /// Key ranges that are read at the same time.
+    ranges: usize,
 }
 
-/// Larger batches where the other side has a cheaper way to take many, and there are many.
+/// Larger batches where the other side has a cheaper way to take many, and there are many; that one is slower than any reading.
 async fn pace(pipeline: &Pipeline, end: End, max: usize) -> Result<Pace> {
-    let usual = Pace { max, lanes: pipeline.writers.available_permits() + LANES_BESIDE };
+    let writers = pipeline.writers.available_permits();
+    let apart = pipeline.binding.upsert_only || pipeline.binding.apart;
+    let usual = if apart {
+        let ranges = if is_one_range_each(pipeline, end) { writers } else { 1 };
+        Pace { max, lanes: writers + LANES_BESIDE, ranges }
+    } else {
+        Pace { max, lanes: 1, ranges: 1 }
+    };
     let Some(bulk) = pipeline.targets.get(end.other()).capabilities().bulk else { return Ok(usual) };
     let count = pipeline.targets.get(end).count().await?;
-    Ok(if count < bulk.from || max >= bulk.batch { usual } else { Pace { max: bulk.batch, lanes: BULK_LANES } })
+    let larger = Pace { max: bulk.batch, lanes: if apart { BULK_LANES } else { 1 }, ranges: 1 };
+    Ok(if count < bulk.from || max >= bulk.batch { usual } else { larger })
+}
+
+/// Whether a link's record is in the same range whenever that is read: two ranges are two moments, and a value that is no key may have been
+/// handed on from a record of one to a record of the other between them (I4).
+fn is_one_range_each(pipeline: &Pipeline, end: End) -> bool {
+    apply::key_names(&pipeline.binding, end).eq(pipeline.binding.correlation.get(end))
 }
 
 /// What a load of a pair goes by, to be told from what the one before went by.
@@ -109,7 +125,7 @@ async fn release(pipeline: &Pipeline, max: usize, reporter: &Reporter) -> Result
     Ok(())
 }
 
-/// Every record of one side from where it had come to: the next batches are read while some are on their way.
+/// Every record of one side that is left: the next batches are read while some are on their way.
 async fn scan(
     pipeline: &Pipeline,
     (end, progress): (End, &mut LoadProgress),
@@ -117,12 +133,14 @@ async fn scan(
     reporter: &Reporter,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let apart = pipeline.binding.upsert_only || pipeline.binding.apart;
-    let lanes = if apart { pace.lanes } else { 1 };
-    let order = progress.after.clone().map_or(ScanOrder::Key, ScanOrder::After);
-    let scan = pipeline.targets.get(end).scan(order).await?;
-    let mut reached = Reached { resumable: scan.resumable(), ..Reached::default() };
-    let mut batches = read_ahead(scan, pace.max);
+    let target = pipeline.targets.get(end);
+    if progress.ranges.is_empty() {
+        let cuts = if pace.ranges > 1 { target.split(pace.ranges).await? } else { Vec::new() };
+        progress.ranges = KeyRange::cut_at(cuts);
+    }
+    let mut ranges = Ranges::read(target.as_ref(), progress.ranges.clone(), pace.max).await?;
+    // Scans of several ranges hold more that was read ahead, so one batch fewer is on its way: memory stays what it is.
+    let lanes = if progress.ranges.len() > 1 { pace.lanes.saturating_sub(1).max(1) } else { pace.lanes };
     // Each on a task of its own: while one is mapped, which takes a core, others are written.
     let mut running = JoinSet::new();
     let (mut more, mut failed) = (true, None);
@@ -131,19 +149,19 @@ async fn scan(
         let stop = tokio::select! {
             // So that a simulation is what its seed makes of it.
             biased;
-            read = batches.recv(), if more && running.len() < lanes => match next(pipeline, end, read, shutdown) {
-                Ok(changes) if changes.is_empty() => { more = false; None }
-                Ok(changes) => {
-                    let (pipeline, number) = (pipeline.clone(), reached.begin(&changes));
+            read = ranges.batches.recv(), if more && running.len() < lanes => match next(pipeline, end, read, shutdown) {
+                Ok((range, changes)) if changes.is_empty() => { more = ranges.ended(range); None }
+                Ok((range, changes)) => {
+                    let (pipeline, place) = (pipeline.clone(), ranges.begin(range, &changes));
                     let batch = Batch { end, changes, through: None };
-                    running.spawn(async move { (number, pipeline.process(batch).await) });
+                    running.spawn(async move { (place, pipeline.process(batch).await) });
                     None
                 }
                 Err(error) => Some(error),
             },
-            Some(ended) = running.join_next(), if !running.is_empty() => done(ended, &mut reached, reporter).err(),
+            Some(ended) = running.join_next(), if !running.is_empty() => done(ended, &mut ranges, reporter).err(),
         };
-        let kept = keep(pipeline, &mut reached, progress, KEPT_EVERY).await;
+        let kept = keep(pipeline, &mut ranges, progress, KEPT_EVERY).await;
         if let Some(error) = stop.or(kept.err()) {
             more = false;
             failed.get_or_insert(error);
@@ -151,91 +169,40 @@ async fn scan(
     }
     let Some(error) = failed else { return Ok(()) };
     // The next one goes on from here; where this cannot be kept, from a little before.
-    let _kept = keep(pipeline, &mut reached, progress, 1).await;
+    let _kept = keep(pipeline, &mut ranges, progress, 1).await;
     Err(error)
 }
 
-/// Keeps how far a scan has come, once so many batches more are done.
-async fn keep(pipeline: &Pipeline, reached: &mut Reached, progress: &mut LoadProgress, every: usize) -> Result<()> {
-    if !reached.resumable || reached.since < every {
-        return Ok(());
-    }
-    reached.since = 0;
-    progress.after.clone_from(&reached.after);
+/// Keeps how far a side has come, once so many batches more are done.
+async fn keep(pipeline: &Pipeline, ranges: &mut Ranges, progress: &mut LoadProgress, every: usize) -> Result<()> {
+    let Some(left) = ranges.left(every) else { return Ok(()) };
+    progress.ranges = left;
     pipeline.state.keep_load(&pipeline.binding.pair, progress).await
 }
 
-/// How far the batches of a scan are done.
-#[derive(Default)]
-struct Reached {
-    /// Whether a scan can begin behind one of its records.
-    resumable: bool,
-    /// Batches before which all are done.
-    before: usize,
-    /// The last key of each batch from there on, and whether it is done.
-    batches: VecDeque<(Key, bool)>,
-    /// The last record before which all are, and how many batches ago that was kept.
-    after: Option<Key>,
-    since: usize,
-}
+/// What a batch came to, and its place.
+type Ended = std::result::Result<(Place, Result<Counts>), JoinError>;
 
-impl Reached {
-    /// The number of a batch that begins.
-    fn begin(&mut self, changes: &[Change]) -> usize {
-        let last = changes.last().map(|change| change.key.clone()).unwrap_or(Key(Vec::new()));
-        self.batches.push_back((last, false));
-        self.before + self.batches.len() - 1
-    }
-
-    fn done(&mut self, number: usize) {
-        if let Some((_, done)) = number.checked_sub(self.before).and_then(|place| self.batches.get_mut(place)) {
-            *done = true;
-        }
-        while let Some((key, _)) = self.batches.pop_front_if(|(_, done)| *done) {
-            self.after = Some(key);
-            self.before += 1;
-            self.since += 1;
-        }
-    }
-}
-
-/// What a batch came to, and its number.
-type Ended = std::result::Result<(usize, Result<Counts>), JoinError>;
-
-fn done(ended: Ended, reached: &mut Reached, reporter: &Reporter) -> Result<()> {
-    let (number, counts) = ended.map_err(|error| SyncError::internal(format!("a batch ended early: {error}")))?;
+fn done(ended: Ended, ranges: &mut Ranges, reporter: &Reporter) -> Result<()> {
+    let (place, counts) = ended.map_err(|error| SyncError::internal(format!("a batch ended early: {error}")))?;
     reporter.batch(&counts?);
-    reached.done(number);
+    ranges.done(place);
     Ok(())
 }
 
-/// Reads a scan on a task of its own, which ends with the scan, an error, or the receiver. The end is an empty batch.
-fn read_ahead(mut scan: Box<dyn Scan>, max: usize) -> mpsc::Receiver<Result<Vec<Record>>> {
-    let (sender, batches) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            let records = scan.next(max).await;
-            let last = records.as_ref().map_or(true, Vec::is_empty);
-            if sender.send(records).await.is_err() || last {
-                return;
-            }
-        }
-    });
-    batches
-}
-
-/// What was read, as changes; none at the end.
+/// What was read, as changes; none at the end of its range.
 fn next(
     pipeline: &Pipeline,
     end: End,
-    read: Option<Result<Vec<Record>>>,
+    read: Option<Read>,
     shutdown: &CancellationToken,
-) -> Result<Vec<Change>> {
-    let records = read.unwrap_or_else(|| Err(SyncError::internal("a scan stopped without an end")))?;
+) -> Result<(usize, Vec<Change>)> {
+    let (range, records) = read.ok_or_else(|| SyncError::internal("a scan stopped without an end"))?;
+    let records = records?;
     if !records.is_empty() && shutdown.is_cancelled() {
         return Err(interrupted(&pipeline.binding.pair));
     }
-    changes(pipeline, end, records)
+    Ok((range, changes(pipeline, end, records)?))
 }
 
 fn changes(pipeline: &Pipeline, end: End, records: Vec<Record>) -> Result<Vec<Change>> {

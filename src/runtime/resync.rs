@@ -15,7 +15,7 @@ use crate::change::End;
 use crate::connector::{ScanOrder, Schema};
 use crate::error::{Disposition, ErrorKind, Result, SyncError};
 use crate::pipeline::apply::key_of;
-use crate::record::Key;
+use crate::record::{Key, KeyRange};
 use crate::state::StateStore;
 use crate::value::Value;
 
@@ -153,7 +153,7 @@ impl Following<'_> {
                 OpenError::Configuration(_) => refused("the filter does not fit the system".to_owned()),
             })?,
         };
-        let mut scan = target.scan(ScanOrder::Key).await?;
+        let mut scan = target.scan(ScanOrder::Key(KeyRange::ALL)).await?;
         loop {
             let records = scan.next(self.worker.config.batch_size).await?;
             if records.is_empty() {

@@ -9,6 +9,7 @@ mod planted;
 mod plugins;
 mod rng;
 mod run;
+mod scan;
 mod scenario;
 mod side;
 mod store;

@@ -8,8 +8,8 @@ use crate::connector::marks::{Kept, fates, kept};
 use crate::connector::{Write, WriteOutcome};
 use crate::pipeline::binding::Binding;
 use crate::record::Record;
-use crate::state::Commit;
 use crate::state::intent::Open;
+use crate::state::{Commit, LoadProgress};
 use crate::value::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +58,12 @@ pub(super) enum Bug {
     ChangeSkipped,
     /// A change carries a record that is older than what was seen already.
     OlderImage,
+    /// Of the key ranges that are left of a load only the first is kept.
+    RangeForgotten,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::CheckpointFirst,
         Self::AcknowledgeFirst,
         Self::PartialCommit,
@@ -84,6 +86,7 @@ impl Bug {
         Self::ReviewDropped,
         Self::ChangeSkipped,
         Self::OlderImage,
+        Self::RangeForgotten,
     ];
 }
 
@@ -133,6 +136,14 @@ pub(super) fn fetched(world: &mut World, record: &mut Record) {
     if world.strikes(Bug::AbsentAsNull, 100) {
         record.set("z", Value::Null);
     }
+}
+
+/// What a faulty program would keep of a load.
+pub(super) fn load(bug: Option<Bug>, mut progress: LoadProgress) -> LoadProgress {
+    if bug == Some(Bug::RangeForgotten) {
+        progress.ranges.truncate(1);
+    }
+    progress
 }
 
 /// What a faulty program would find open.

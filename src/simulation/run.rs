@@ -81,7 +81,7 @@ fn consumer(pair: &str) -> Arc<str> {
 }
 
 /// A worker from its start to its first failure: the production code, with simulated ports. It is never told to stop.
-async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<()> {
+async fn incarnation(shared: Shared, pair: usize, prepared: Prepared, writers: usize) -> Result<()> {
     let bug = shared.world().bug;
     let Prepared { config, binding, schemas, traits } = prepared;
     let state: Arc<dyn StateStore> = Arc::new(Store { shared: shared.clone(), pair });
@@ -108,7 +108,7 @@ async fn incarnation(shared: Shared, pair: usize, prepared: Prepared) -> Result<
         consumer: consumer.to_string(),
         watch: Arc::clone(&watch),
         rollout: Rollout::default(),
-        writers: Arc::new(tokio::sync::Semaphore::new(1)),
+        writers: Arc::new(tokio::sync::Semaphore::new(writers)),
     };
     let open = OpenPair {
         config: Arc::clone(&config),
@@ -290,7 +290,7 @@ impl Run {
         }
         let worker = self.workers[pair].get_or_insert_with(|| {
             let (shared, prepared) = (self.shared.clone(), self.prepared[pair].clone());
-            Box::pin(incarnation(shared, pair, prepared))
+            Box::pin(incarnation(shared, pair, prepared, self.scenario.writers))
         });
         let polled = poll_fn(|context| Poll::Ready(worker.as_mut().poll(context))).await;
         if let Poll::Ready(ended) = polled {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::before_write;
 use super::planted::{self, Bug};
+use super::scan::Rows;
 use super::table::{FIELDS, Row, Table};
 use super::world::{Shared, World, turn};
 use crate::change::{Change, ChangeBatch, End, Op, Position};
@@ -58,7 +59,7 @@ pub(super) fn id_of(key: &Key) -> i64 {
 }
 
 impl Side {
-    fn record(&self, table: &Table, row: &Row) -> Record {
+    pub(super) fn record(&self, table: &Table, row: &Row) -> Record {
         let value = |name: &str| Some(row.values[table.place(name)].clone());
         Record::new(Layout::clone(&self.layout), self.layout.iter().map(|name| value(name)).collect())
     }
@@ -299,37 +300,6 @@ impl Source for Side {
     }
 }
 
-/// A scan of the rows as they are when it comes to them.
-struct Rows {
-    side: Side,
-    after: i64,
-}
-
-#[async_trait]
-impl Scan for Rows {
-    async fn next(&mut self, max: usize) -> Result<Vec<Record>> {
-        tokio::task::yield_now().await;
-        let mut world = self.side.shared.world();
-        world.trouble(self.side.table)?;
-        let count = 1 + world.rng.below(max.min(4));
-        let table = &world.tables[self.side.table];
-        let rows: Vec<(i64, Record)> = table
-            .rows
-            .range(self.after + 1..)
-            .take(count)
-            .map(|(id, row)| (*id, self.side.record(table, row)))
-            .collect();
-        if let Some((last, _)) = rows.last() {
-            self.after = *last;
-        }
-        Ok(rows.into_iter().map(|(_, record)| record).collect())
-    }
-
-    fn resumable(&self) -> bool {
-        true
-    }
-}
-
 #[async_trait]
 impl Target for Side {
     fn capabilities(&self) -> Capabilities {
@@ -340,8 +310,14 @@ impl Target for Side {
         turn().await;
         self.shared.world().trouble(self.table)?;
         self.looks();
-        let after = if let ScanOrder::After(key) = &order { id_of(key) } else { 0 };
-        Ok(Box::new(Rows { side: self.clone(), after }))
+        Ok(Box::new(Rows::new(self.clone(), order)?))
+    }
+
+    async fn split(&self, parts: usize) -> Result<Vec<Key>> {
+        turn().await;
+        let mut world = self.shared.world();
+        world.trouble(self.table)?;
+        Ok(super::scan::cuts(&mut world, self.table, parts))
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {

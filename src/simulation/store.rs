@@ -105,7 +105,8 @@ impl StateStore for Store {
 
     async fn keep_load(&self, pair: &str, progress: &LoadProgress) -> Result<()> {
         self.call().await?;
-        self.shared.state.keep_load(pair, progress).await
+        let kept = planted::load(self.shared.world().bug, progress.clone());
+        self.shared.state.keep_load(pair, &kept).await
     }
 
     async fn request_resync(&self, pair: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::change::Position;
 use crate::error::{Result, SyncError};
-use crate::record::{Key, Record};
+use crate::record::{Key, KeyRange, Record};
 
 pub mod history;
 pub mod intent;
@@ -224,8 +224,8 @@ pub struct LoadProgress {
     pub had_links: bool,
     /// The side that is scanned; `None` where both are through.
     pub side: Option<End>,
-    /// The last record of that side, in the order of its scan.
-    pub after: Option<Key>,
+    /// What is left of that side; empty where it was not begun.
+    pub ranges: Vec<KeyRange>,
 }
 
 /// What `status` shows of a pair.

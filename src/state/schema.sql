@@ -20,11 +20,12 @@ CREATE TABLE IF NOT EXISTS pairs (
     warnings INTEGER NOT NULL DEFAULT 0,
     held INTEGER NOT NULL DEFAULT 0,
     last_commit INTEGER,
-    -- How far a load has come: by which mapping (null: nothing is kept of one), at which side (null: both are through), behind which key.
+    -- How far a load has come: by which mapping (null: nothing is kept of one), at which side (null: both are through), and what is
+    -- left of it: for each key range the bytes of the key before it and of the last one in it, either of them absent (src/state/sqlite/loads.rs).
     load_mapping TEXT,
     load_had_links INTEGER NOT NULL DEFAULT 0,
     load_side TEXT,
-    load_after BLOB
+    load_ranges BLOB
 );
 -- The field names of bases: a few per pair, so that a link stores values only.
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, fields TEXT NOT NULL UNIQUE);

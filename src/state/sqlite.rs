@@ -40,14 +40,15 @@ mod waiting;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Version of the schema that this program reads and writes.
-const VERSION: &str = "5";
+const VERSION: &str = "6";
 
 /// What leads from a version to the next.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("1", include_str!("from_version_1.sql")),
     ("2", include_str!("from_version_2.sql")),
     ("3", include_str!("from_version_3.sql")),
     ("4", include_str!("from_version_4.sql")),
+    ("5", include_str!("from_version_5.sql")),
 ];
 
 /// How long batches and settled conflicts are kept where nothing else is said.

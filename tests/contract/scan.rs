@@ -1,7 +1,7 @@
 //! Scans.
 
 use tidelock::connector::{ScanOrder, Write};
-use tidelock::record::Record;
+use tidelock::record::{KeyRange, Record};
 use tidelock::value::{Kind, Value};
 
 use super::describe::{column_of, every_kind};
@@ -22,7 +22,7 @@ pub async fn by_key_at_every_page_size(factory: &dyn Factory) {
     let opened = Opened::new(factory, &TableSpec::people()).await;
     opened.create((1..=7).map(|id| person(id, "x", id * 10)).collect()).await;
     for page in [1, 2, 3, 6, 7, 8, 100] {
-        let mut found = scan_all(&*opened.target, ScanOrder::Key, page).await;
+        let mut found = scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), page).await;
         found.sort_by_key(|record| record.get("id").cloned());
         assert_eq!(found, (1..=7).map(|id| person(id, "x", id * 10)).collect::<Vec<_>>(), "page of {page}");
     }
@@ -36,7 +36,7 @@ pub async fn by_composite_key(factory: &dyn Factory) {
         opened.sql(&format!("INSERT INTO {{t}} VALUES ('{a}', {b}, {index})")).await;
     }
     for page in 1..=6 {
-        let mut found = ids(&scan_all(&*opened.target, ScanOrder::Key, page).await);
+        let mut found = ids(&scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), page).await);
         found.sort_unstable();
         assert_eq!(found, [0, 1, 2, 3, 4], "page of {page}");
     }
@@ -59,13 +59,18 @@ pub async fn from_behind_a_key(factory: &dyn Factory) {
             // Some systems refuse some of them.
             drop(opened.target.write(&[write]).await);
         }
-        let all = scan_all(&*opened.target, ScanOrder::Key, 3).await;
+        let all = scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 3).await;
         assert!(all.len() >= 4, "{kind:?}: {all:?}");
         for (place, record) in all.iter().enumerate() {
-            let order = ScanOrder::After(record.key(&strings(&["a", "b"])).unwrap());
+            let order = ScanOrder::Key(KeyRange { after: record.key(&strings(&["a", "b"])), until: None });
             let goes_on = opened.target.scan(order.clone()).await.unwrap().resumable();
             let expected = if goes_on { &all[place + 1..] } else { &all[..] };
             assert_eq!(scan_all(&*opened.target, order, 3).await, expected, "{kind:?}, behind {record:?}");
+            let (first, last) = (place / 2, record.key(&strings(&["a", "b"])));
+            let range = KeyRange { after: all[first].key(&strings(&["a", "b"])), until: last };
+            let expected = if goes_on { &all[first + 1..=place.max(first)] } else { &all[..] };
+            let found = scan_all(&*opened.target, ScanOrder::Key(range.clone()), 3).await;
+            assert_eq!(found, expected, "{kind:?}, {range:?}");
             resumable.push((kind, goes_on));
         }
     }
@@ -159,7 +164,7 @@ pub async fn with_a_filter(factory: &dyn Factory) {
     let mut endpoint = fixture.endpoint();
     endpoint.filter = Some("age > 1 OR name = 'a' -- with a comment".to_owned());
     let side = fixture.connector().open(&endpoint, &schema, super::options(&schema)).await.unwrap();
-    for order in [ScanOrder::Key, ScanOrder::Fields { fields: strings(&["name"]), as_text: false }] {
+    for order in [ScanOrder::Key(KeyRange::ALL), ScanOrder::Fields { fields: strings(&["name"]), as_text: false }] {
         for page in [1, 2, 3, 4] {
             let mut found = ids(&scan_all(&*side.target, order.clone(), page).await);
             found.sort_unstable();
@@ -180,7 +185,7 @@ pub async fn with_a_filter(factory: &dyn Factory) {
 pub async fn a_dropped_scan_holds_nothing_up(factory: &dyn Factory) {
     let opened = Opened::new(factory, &TableSpec::people()).await;
     opened.create((1..=2000).map(|id| person(id, "x", id)).collect()).await;
-    for order in [ScanOrder::Key, ScanOrder::Fields { fields: strings(&["name"]), as_text: false }] {
+    for order in [ScanOrder::Key(KeyRange::ALL), ScanOrder::Fields { fields: strings(&["name"]), as_text: false }] {
         let mut scan = opened.target.scan(order).await.unwrap();
         assert_eq!(scan.next(3).await.unwrap().len(), 3);
         // While it runs, others write.
@@ -188,12 +193,12 @@ pub async fn a_dropped_scan_holds_nothing_up(factory: &dyn Factory) {
         drop(scan);
         opened.sql("UPDATE {t} SET age = age - 1").await;
     }
-    assert_eq!(scan_all(&*opened.target, ScanOrder::Key, 700).await.len(), 2000);
+    assert_eq!(scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 700).await.len(), 2000);
 }
 
 pub async fn an_empty_collection(factory: &dyn Factory) {
     let opened = Opened::new(factory, &TableSpec::people()).await;
-    assert!(scan_all(&*opened.target, ScanOrder::Key, 10).await.is_empty());
+    assert!(scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 10).await.is_empty());
     let order = ScanOrder::Fields { fields: strings(&["name"]), as_text: true };
     assert!(scan_all(&*opened.target, order, 10).await.is_empty());
 }

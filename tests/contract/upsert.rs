@@ -2,7 +2,7 @@
 
 use tidelock::connector::{ScanOrder, Upserted};
 use tidelock::error::ErrorKind;
-use tidelock::record::{Key, Record};
+use tidelock::record::{Key, KeyRange, Record};
 use tidelock::value::{Kind, Value};
 
 use super::{Factory, Field, Opened, TableSpec, key, person, scan_all, strings};
@@ -54,7 +54,7 @@ pub async fn many_records(factory: &dyn Factory) {
     let again: Vec<Record> =
         (5_001..=15_000).map(|id| person(id, &format!("name {id}"), if id % 2 == 0 { 99 } else { id % 90 })).collect();
     assert_eq!(of(opened.target.upsert(&again).await.unwrap()), (5_000 + 2_500, 2_500));
-    let found = scan_all(&*opened.target, ScanOrder::Key, 1000).await;
+    let found = scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 1000).await;
     assert_eq!(found.len(), 15_000);
     assert_eq!(opened.get(5_002).await, Some(person(5_002, "name 5002", 99)));
 }
@@ -70,7 +70,7 @@ pub async fn a_bad_record_is_reported(factory: &dyn Factory) {
         (1..=100).map(|id| with(id, if id == 50 { Value::Null } else { Field::from("e").0 })).collect();
     let error = opened.target.upsert(&records).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidRecord, "{error}");
-    assert!(scan_all(&*opened.target, ScanOrder::Key, 1000).await.is_empty(), "nothing was applied");
+    assert!(scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 1000).await.is_empty(), "nothing was applied");
     assert_eq!(of(opened.target.upsert(&records[..49]).await.unwrap()), (49, 0));
 }
 
@@ -91,5 +91,5 @@ pub async fn delete_by_correlation(factory: &dyn Factory) {
     let keys: Vec<Key> = (200..=400).map(key).collect();
     assert_eq!(opened.target.delete_by_correlation(&keys).await.unwrap(), 101);
     assert_eq!(opened.target.delete_by_correlation(&keys).await.unwrap(), 0);
-    assert_eq!(scan_all(&*opened.target, ScanOrder::Key, 1000).await.len(), 199);
+    assert_eq!(scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 1000).await.len(), 199);
 }

@@ -16,7 +16,7 @@ use tidelock::config::{CaptureMethod, Credentials, Endpoint, Location, Secret};
 use tidelock::connector::salesforce::Salesforce;
 use tidelock::connector::{Connector, Mark, OpenOptions, ScanOrder, Side, Source, Target, Write, WriteOutcome};
 use tidelock::error::ErrorKind;
-use tidelock::record::{Key, Record};
+use tidelock::record::{Key, KeyRange, Record};
 use tidelock::value::Value;
 
 use crate::contract::{TIMEOUT, scan_all, strings};
@@ -183,7 +183,10 @@ async fn fetch_and_find() {
     assert!(found[0].is_none() && found[1].is_some(), "the filter is applied");
     assert_eq!(filtered.target.exists(&keys[..2]).await.unwrap(), [true, true], "and here it is not");
     assert_eq!(
-        (filtered.target.count().await.unwrap(), scan_all(&*filtered.target, ScanOrder::Key, 2).await.len()),
+        (
+            filtered.target.count().await.unwrap(),
+            scan_all(&*filtered.target, ScanOrder::Key(KeyRange::ALL), 2).await.len()
+        ),
         (3, 3)
     );
 }
@@ -192,7 +195,7 @@ async fn fetch_and_find() {
 async fn scans() {
     for threshold in [0, 10] {
         let org = Org::with(|endpoint| endpoint.bulk_threshold = Some(threshold)).await;
-        assert!(scan_all(&*org.target, ScanOrder::Key, 10).await.is_empty(), "an empty collection");
+        assert!(scan_all(&*org.target, ScanOrder::Key(KeyRange::ALL), 10).await.is_empty(), "an empty collection");
         let all: Vec<String> = (0..60).map(|number| format!("Account {}", number * 7 % 60)).collect();
         let keys = org.people(&all.iter().map(String::as_str).collect::<Vec<_>>()).await;
         for (number, key) in keys.iter().enumerate().filter(|(number, _)| number % 3 > 0) {
@@ -200,7 +203,7 @@ async fn scans() {
             applied(org.one(Write::Update { key: key.clone(), fields, guard: None }).await);
         }
         for page in [1, 7, 60, 1000] {
-            let records = scan_all(&*org.target, ScanOrder::Key, page).await;
+            let records = scan_all(&*org.target, ScanOrder::Key(KeyRange::ALL), page).await;
             let ids: std::collections::BTreeSet<Option<Key>> =
                 records.iter().map(|record| record.key(&["Id"])).collect();
             assert_eq!((records.len(), ids.len()), (60, 60), "each once, {page} at a time");
@@ -216,7 +219,7 @@ async fn scans() {
         let both = scan_all(&*org.target, order(&["Industry", "Name"], false), 7).await;
         let keys: Vec<Key> = both.iter().filter_map(|record| record.key(&["Industry", "Name"])).collect();
         assert!(keys.is_sorted() && keys.len() == 40, "bytewise, and without nulls");
-        let mut dropped = org.target.scan(ScanOrder::Key).await.unwrap();
+        let mut dropped = org.target.scan(ScanOrder::Key(KeyRange::ALL)).await.unwrap();
         dropped.next(1).await.unwrap();
         drop(dropped);
         assert_eq!(org.target.count().await.unwrap(), 60, "a dropped scan holds nothing up");
@@ -439,7 +442,7 @@ async fn values_come_back_or_are_refused() {
     for (name, value) in &values {
         assert_eq!(stored.get(name), Some(value), "{name}");
     }
-    assert_eq!(scan_all(&*target, ScanOrder::Key, 10).await, [stored]);
+    assert_eq!(scan_all(&*target, ScanOrder::Key(KeyRange::ALL), 10).await, [stored]);
     for (name, value) in [
         ("Name", text(&"x".repeat(256))),
         ("Balance__c", Value::Decimal("NaN".to_owned())),

@@ -6,6 +6,7 @@ use sqlx::{ConnectOptions, Connection};
 use tidelock::config::CaptureMethod;
 use tidelock::connector::ScanOrder;
 use tidelock::error::ErrorKind;
+use tidelock::record::KeyRange;
 use tidelock::value::Kind;
 
 use crate::contract::{Fixture, Opened, TIMEOUT, TableSpec, key, person, read_through, scan_all, strings};
@@ -57,11 +58,11 @@ async fn a_cancelled_write_leaves_nothing_behind() {
     for micros in (0..4000).step_by(200) {
         let write = opened.target.upsert(&people);
         tokio::time::timeout(Duration::from_micros(micros), write).await.ok();
-        let count = scan_all(&*opened.target, ScanOrder::Key, 1000).await.len();
+        let count = scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 1000).await.len();
         assert!(count == 0 || count == 500, "{count}: a part of a batch");
     }
     opened.target.upsert(&people).await.unwrap();
-    assert_eq!(scan_all(&*opened.target, ScanOrder::Key, 1000).await.len(), 500);
+    assert_eq!(scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 1000).await.len(), 500);
 }
 
 #[tokio::test]
@@ -110,12 +111,16 @@ async fn without_wal() -> (SqliteFixture, sqlx::SqliteConnection) {
 async fn without_write_ahead_logging_it_works_too() {
     let (fixture, mut reader) = without_wal().await;
     let opened = Opened::with(Box::new(fixture), |_| ()).await;
-    assert_eq!(scan_all(&*opened.target, ScanOrder::Key, 10).await.len(), 1, "not waited for the reader's end");
+    assert_eq!(
+        scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 10).await.len(),
+        1,
+        "not waited for the reader's end"
+    );
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
     opened.target.upsert(&(1..=2000).map(|id| person(id, "x", id)).collect::<Vec<_>>()).await.unwrap();
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut reader).await.unwrap();
     assert_eq!(mode, "delete");
-    for order in [ScanOrder::Key, ScanOrder::Fields { fields: strings(&["age"]), as_text: false }] {
+    for order in [ScanOrder::Key(KeyRange::ALL), ScanOrder::Fields { fields: strings(&["age"]), as_text: false }] {
         let mut scan = opened.target.scan(order).await.unwrap();
         assert_eq!(scan.next(10).await.unwrap().len(), 10);
         let late = [person(5000, "y", 1)];
@@ -143,7 +148,7 @@ async fn two_sides_of_one_file_do_not_lock_each_other_out() {
     let schema = source.fixture.connector().describe(&endpoint).await.unwrap();
     let target =
         source.fixture.connector().open(&endpoint, &schema, crate::contract::options(&schema)).await.unwrap().target;
-    for order in [ScanOrder::Key, ScanOrder::Fields { fields: strings(&["id"]), as_text: false }] {
+    for order in [ScanOrder::Key(KeyRange::ALL), ScanOrder::Fields { fields: strings(&["id"]), as_text: false }] {
         let mut scan = source.target.scan(order).await.unwrap();
         loop {
             let page = scan.next(500).await.unwrap();
@@ -153,7 +158,7 @@ async fn two_sides_of_one_file_do_not_lock_each_other_out() {
             tokio::time::timeout(TIMEOUT, target.upsert(&page)).await.unwrap().unwrap();
         }
     }
-    assert_eq!(scan_all(&*target, ScanOrder::Key, 1000).await.len(), 3000);
+    assert_eq!(scan_all(&*target, ScanOrder::Key(KeyRange::ALL), 1000).await.len(), 3000);
 }
 
 #[tokio::test]

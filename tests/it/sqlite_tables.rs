@@ -2,7 +2,7 @@
 
 use tidelock::connector::{ScanOrder, Write, WriteOutcome};
 use tidelock::error::ErrorKind;
-use tidelock::record::{Key, Record};
+use tidelock::record::{Key, KeyRange, Record};
 use tidelock::value::{Kind, Value};
 
 use crate::contract::write::{create, one};
@@ -75,7 +75,7 @@ async fn a_record_without_key_is_left_alone() {
     let mut position = opened.start().await;
     // SQLite allows it, by an old mistake that it keeps.
     opened.sql("INSERT INTO {t} VALUES (NULL, 'nobody'), (NULL, 'nobody'), ('a', 'Ann')").await;
-    let found = scan_all(&*opened.target, ScanOrder::Key, 10).await;
+    let found = scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 10).await;
     assert_eq!(found.len(), 1);
     let changes = read_through(&mut *opened.source, &mut position, 10, &Key(vec![text("a")])).await;
     assert_eq!(changes.len(), 1);
@@ -191,7 +191,7 @@ async fn keys_in_another_spelling_are_found() {
              (x'0000000a00000000000000000000000c', '2024-05-01 11:00:00'), ('{0000000a-0000-0000-0000-00000000000d}', '2024-05-01 12:00')",
         )
         .await;
-    let records = scan_all(&*opened.target, ScanOrder::Key, 2).await;
+    let records = scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 2).await;
     assert_eq!(records.len(), 3);
     for record in records {
         let key = record.key(&["id"]).unwrap();
@@ -201,7 +201,7 @@ async fn keys_in_another_spelling_are_found() {
         let write = Write::Delete { key: key.clone(), guard: Some(Record::of([("at", Value::Null)])) };
         assert!(matches!(one(&opened, write).await, WriteOutcome::Applied { stored: None, .. }), "{key}");
     }
-    assert!(scan_all(&*opened.target, ScanOrder::Key, 2).await.is_empty());
+    assert!(scan_all(&*opened.target, ScanOrder::Key(KeyRange::ALL), 2).await.is_empty());
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a_filter_cannot_reach_out() {
     endpoint.filter = Some("1 = 1); DELETE FROM People; --".to_owned());
     let refused = fixture.connector().open(&endpoint, &schema, crate::contract::options(&schema)).await;
     if let Ok(side) = refused {
-        let _rows = scan_all(&*side.target, ScanOrder::Key, 10).await;
+        let _rows = scan_all(&*side.target, ScanOrder::Key(KeyRange::ALL), 10).await;
     }
     assert_eq!(fixture.strings("SELECT CAST(count(*) AS TEXT) FROM People").await, ["1"]);
 }

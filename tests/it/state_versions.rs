@@ -1,8 +1,10 @@
 //! A state file of an earlier version is brought to this one, with all that is in it.
 
-use tidelock::record::{Key, Record};
+use tidelock::record::{Key, KeyRange, Record};
 use tidelock::state::sqlite::SqliteState;
-use tidelock::state::{Commit, Conflict, End, Ends, Intended, Intention, Progress, ReviewKind, StateStore, WriteOp};
+use tidelock::state::{
+    Commit, Conflict, End, Ends, Intended, Intention, LoadProgress, Progress, ReviewKind, StateStore, WriteOp,
+};
 use tidelock::telemetry::CrashPoint;
 use tidelock::value::Value;
 
@@ -30,7 +32,7 @@ async fn version_1_is_read_and_kept() {
         let counts = state.summaries().await.unwrap()[0].counts;
         assert_eq!((counts.read, counts.warnings), (42, 0));
     }
-    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("5"));
+    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("6"));
     let state = SqliteState::open(&url, true).await.unwrap();
     let review = state.review(5).await.unwrap().unwrap();
     assert_eq!((review.finding.kind, &*review.finding.message, review.seen), (ReviewKind::Ambiguous, "why", 9));
@@ -65,8 +67,53 @@ async fn version_3_is_read_and_kept() {
         assert!(state.intentions("customers").await.unwrap().is_empty());
         assert_eq!(state.summaries().await.unwrap()[0].counts.conflicts, 3);
     }
-    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("5"));
+    assert_eq!(file.value("SELECT value FROM meta WHERE name = 'version'").await.as_deref(), Some("6"));
     assert_eq!(file.value("SELECT count(*) || '' FROM conflicts WHERE settled = 0").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn version_5_is_read_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = crate::harness::Database::sqlite(folder.path(), "state.db").await;
+    file.execute(include_str!("../data/state_version_5.sql")).await;
+    // A load that was stopped behind key 1, one that was stopped before its first record, and a pair that was never loaded.
+    file.execute(
+        "INSERT INTO meta VALUES ('id', 'abc'), ('version', '5');
+         INSERT INTO pairs (name, load_mapping, load_had_links, load_side, load_after)
+           VALUES ('stopped', 'digest', 1, 'target', x'020000000000000001'), ('begun', 'digest', 0, 'source', NULL), ('new', NULL, 0, NULL, NULL)",
+    )
+    .await;
+    let url = format!("sqlite://{}", folder.path().join("state.db").display());
+    let one = Key(vec![Value::Int(1)]);
+    for _ in 0..2 {
+        let state = SqliteState::open(&url, true).await.unwrap();
+        let stopped = state.progress("stopped").await.unwrap().load.unwrap();
+        assert_eq!((stopped.mapping.as_str(), stopped.had_links, stopped.side), ("digest", true, Some(End::Target)));
+        assert_eq!(stopped.ranges, [KeyRange { after: Some(one.clone()), until: None }]);
+        let begun = state.progress("begun").await.unwrap().load.unwrap();
+        assert_eq!((begun.side, begun.ranges), (Some(End::Source), Vec::new()));
+        assert_eq!(state.progress("new").await.unwrap().load, None);
+    }
+}
+
+/// The ranges of a load, whatever their keys are made of.
+#[tokio::test]
+async fn ranges_of_a_load_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("state.db").display());
+    let keys = [
+        Key(vec![Value::Int(i64::MIN), Value::Text("a\0'\"".to_owned())]),
+        Key(vec![Value::Decimal("18446744073709551615".to_owned()), Value::Text(String::new())]),
+        Key(vec![Value::Bytes(vec![255, 0]), Value::Text("ä".to_owned())]),
+    ];
+    let ranges = KeyRange::cut_at(keys.to_vec());
+    let progress = LoadProgress { mapping: "digest".to_owned(), had_links: false, side: Some(End::Source), ranges };
+    let state = SqliteState::open(&url, true).await.unwrap();
+    state.begin_load("customers", &Progress::default()).await.unwrap();
+    state.keep_load("customers", &progress).await.unwrap();
+    drop(state);
+    let state = SqliteState::open(&url, true).await.unwrap();
+    assert_eq!(state.progress("customers").await.unwrap().load, Some(progress));
 }
 
 /// What was to be written is known to the next opening, under the name of this one, until a commit closes it.
@@ -118,7 +165,7 @@ async fn a_migration_that_is_cut_short_goes_on() {
     state.execute(include_str!("../data/state_version_1.sql")).await;
     state.execute("INSERT INTO meta VALUES ('id', 'abc'), ('version', '1')").await;
     let version = "SELECT value FROM meta WHERE name = 'version'";
-    for next in ["2", "3", "4", "5"] {
+    for next in ["2", "3", "4", "5", "6"] {
         setup.dies_at(CrashPoint::StateMigrated.name());
         assert_eq!(state.value(version).await.as_deref(), Some(next));
     }

@@ -49,6 +49,7 @@ mod postgres_logical_images;
 mod postgres_logical_keys;
 mod postgres_logical_network;
 mod postgres_polling;
+mod postgres_ranges;
 mod postgres_tracking;
 mod postgres_values;
 mod postgres_write;

@@ -7,9 +7,9 @@ use sqlx::{AssertSqlSafe, Connection};
 use tidelock::change::{ChangeBatch, Op, Position};
 use tidelock::config::{CaptureMethod, Credentials, Endpoint, Location, Secret};
 use tidelock::connector::mysql::Mysql;
-use tidelock::connector::{Connector, OpenOptions, Schema, Side, Source, Write, WriteOutcome};
+use tidelock::connector::{Connector, OpenOptions, ScanOrder, Schema, Side, Source, Write, WriteOutcome};
 use tidelock::error::ErrorKind;
-use tidelock::record::{Key, Record};
+use tidelock::record::{Key, KeyRange, Record};
 use tidelock::value::{Kind, Value};
 
 use crate::harness::{Database, mysql_connection};
@@ -338,4 +338,62 @@ async fn a_key_of_zero_is_a_key_and_keys_in_backticks_are_names() {
     assert!(matches!(&created[..], [WriteOutcome::Applied { key: made, .. }] if *made == key(0)), "{created:?}");
     database.execute("UPDATE \"a`b\" SET \"v'\\\" = 2").await;
     assert_eq!(drain(&mut *side.source, &mut position).await, "U0");
+}
+
+async fn read(side: &Side, range: KeyRange) -> Vec<Key> {
+    let mut scan = side.target.scan(ScanOrder::Key(range)).await.unwrap();
+    let mut keys = Vec::new();
+    loop {
+        let records = scan.next(2).await.unwrap();
+        if records.is_empty() {
+            return keys;
+        }
+        keys.extend(records.iter().map(|record| record.key(&["id"]).unwrap()));
+    }
+}
+
+/// From one end of 64 bits to the other, signed and unsigned: the ranges one after the other are the whole.
+#[tokio::test]
+async fn ranges_of_whole_numbers_cover_every_record_once() {
+    let database = Database::mysql().await;
+    for (place, (data_type, numbers, cuts)) in [
+        ("bigint", "-9223372036854775808, -9223372036854775807, -4611686018427387905, -5, -1, 0, 1, 4611686018427387903, 9223372036854775807", 3),
+        ("bigint unsigned", "0, 1, 4611686018427387903, 4611686018427387904, 9223372036854775807, 9223372036854775808, 13835058055282163711, 18446744073709551614, 18446744073709551615", 3),
+        ("int", "-300000, -150000, -149999, -1, 0, 1, 150000, 300000", 3),
+        ("mediumint unsigned", "0, 4194303, 4194304, 8388607, 16777215", 3),
+        ("bigint", "1, 2, 3, 99999", 0),
+        ("bigint", "7", 0),
+        ("decimal(20, 0)", "1, 99999999999", 0),
+        ("varchar(9)", "'1', '300000'", 0),
+        ("year", "1901, 2155", 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rows: Vec<String> = numbers.split(", ").map(|number| format!("({number}, 'x')")).collect();
+        let sql = format!(
+            "CREATE TABLE r{place} (id {data_type} PRIMARY KEY, name varchar(9)); INSERT INTO r{place} VALUES {}",
+            rows.join(", ")
+        );
+        database.execute(&sql).await;
+        let side = open(&database, &format!("r{place}")).await;
+        let split = side.target.split(4).await.unwrap();
+        assert_eq!(split.len(), cuts, "{data_type} {numbers}: {split:?}");
+        let whole = read(&side, KeyRange::ALL).await;
+        assert_eq!(whole.len(), rows.len());
+        let mut joined = Vec::new();
+        for range in KeyRange::cut_at(split.clone()) {
+            joined.extend(read(&side, range).await);
+        }
+        assert_eq!(joined, whole, "{data_type}, cut at {split:?}");
+    }
+    database
+        .execute(
+            "CREATE TABLE two (id bigint, b bigint, PRIMARY KEY (id, b)); INSERT INTO two VALUES (1, 1), (900000, 1);
+             CREATE TABLE none (id bigint PRIMARY KEY)",
+        )
+        .await;
+    for table in ["two", "none"] {
+        assert!(open(&database, table).await.target.split(4).await.unwrap().is_empty(), "{table}");
+    }
 }

@@ -8,7 +8,7 @@ use tidelock::config::{CaptureMethod, Credentials, Endpoint, Location, Secret};
 use tidelock::connector::mysql::Mysql;
 use tidelock::connector::{Connector, OpenOptions, ScanOrder, Side, Source};
 use tidelock::error::{ErrorKind, SyncError};
-use tidelock::record::{Key, Record};
+use tidelock::record::{Key, KeyRange, Record};
 use tidelock::value::Value;
 
 use crate::harness::proxy::{Proxy, Traffic};
@@ -94,7 +94,7 @@ async fn keys_agree(database: &Database, columns: &str, key: &str, rows: &[&str]
         database.execute(&format!("SET SESSION sql_mode = ''; INSERT INTO t ({key}) VALUES ({row})")).await;
     }
     database.execute("UPDATE t SET note = '{\"a\": 1}', at = POINT(1, 2)").await;
-    let mut scan = side.target.scan(ScanOrder::Key).await.unwrap();
+    let mut scan = side.target.scan(ScanOrder::Key(KeyRange::ALL)).await.unwrap();
     let names: Vec<&str> = key.split(", ").collect();
     let stored: Vec<Key> = scan.next(100).await.unwrap().iter().map(|record| record.key(&names).unwrap()).collect();
     assert_eq!(stored.len(), rows.len());

@@ -2,7 +2,7 @@
 
 use tidelock::connector::{ScanOrder, Target};
 use tidelock::error::ErrorKind;
-use tidelock::record::{Key, Record, layout};
+use tidelock::record::{Key, KeyRange, Record, layout};
 use tidelock::value::Value;
 
 use crate::postgres::{assert_error, key, text, with_db};
@@ -64,7 +64,7 @@ async fn ordered_scans_agree_with_the_order_of_values() {
                 assert_eq!(scanned(side.target.as_ref(), by(field, as_text), field).await, expected, "{field} {as_text}");
             }
         }
-        assert_eq!(scanned(side.target.as_ref(), ScanOrder::Key, "id").await, ["1", "2", "3", "4", "5"]);
+        assert_eq!(scanned(side.target.as_ref(), ScanOrder::Key(KeyRange::ALL), "id").await, ["1", "2", "3", "4", "5"]);
     })
     .await;
 }
@@ -74,7 +74,7 @@ async fn a_filter_holds_for_scan_fetch_and_find() {
     with_db(|db| async move {
         db.run("CREATE TABLE f (id int PRIMARY KEY, country text, c0 text); INSERT INTO f VALUES (1, 'US', 'x'), (2, 'DE', 'x'), (3, NULL, 'x'), (4, 'US', 'y')").await;
         let side = db.table("f", &["id", "country", "c0"]).correlation(&["c0"]).filter("f.country = 'US' -- only these").open().await;
-        assert_eq!(scanned(side.target.as_ref(), ScanOrder::Key, "id").await, ["1", "4"]);
+        assert_eq!(scanned(side.target.as_ref(), ScanOrder::Key(KeyRange::ALL), "id").await, ["1", "4"]);
         assert_eq!(scanned(side.target.as_ref(), by("country", false), "id").await.len(), 2);
         let fetched = side.target.fetch(&[key(4), key(2), key(1), key(4)]).await.unwrap();
         let shown: Vec<bool> = fetched.iter().map(Option::is_some).collect();
@@ -221,10 +221,10 @@ async fn a_scan_that_is_dropped_half_way_does_no_harm() {
         db.run("CREATE TABLE big (id int PRIMARY KEY, pad text); INSERT INTO big SELECT g, repeat('x', 500) FROM generate_series(1, 100000) g").await;
         let side = db.table("big", &["id", "pad"]).open().await;
         for _ in 0..5 {
-            let mut scan = side.target.scan(ScanOrder::Key).await.unwrap();
+            let mut scan = side.target.scan(ScanOrder::Key(KeyRange::ALL)).await.unwrap();
             assert_eq!(scan.next(10).await.unwrap().len(), 10);
         }
-        let mut scan = side.target.scan(ScanOrder::Key).await.unwrap();
+        let mut scan = side.target.scan(ScanOrder::Key(KeyRange::ALL)).await.unwrap();
         let mut count = 0;
         loop {
             let part = scan.next(2_000).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tidelock::connector::ScanOrder;
-use tidelock::record::Key;
+use tidelock::record::{Key, KeyRange};
 
 use crate::postgres::{Opening, drain, with_db};
 
@@ -119,7 +119,7 @@ async fn a_key_is_the_same_however_it_comes() {
             seen.push(changes.into_iter().map(|change| change.key).collect());
         }
         let target = &sides[0].0.target;
-        let mut scan = target.scan(ScanOrder::Key).await.unwrap();
+        let mut scan = target.scan(ScanOrder::Key(KeyRange::ALL)).await.unwrap();
         let mut scanned = HashSet::new();
         loop {
             let part = scan.next(100).await.unwrap();

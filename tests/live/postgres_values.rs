@@ -1,7 +1,7 @@
 //! Values of every kind, at their extremes, through every way in and out: create, upsert by parameters and by COPY, fetch, scan.
 
 use tidelock::connector::{ScanOrder, Side, Target, Write};
-use tidelock::record::{Key, Record, layout};
+use tidelock::record::{Key, KeyRange, Record, layout};
 use tidelock::value::Value;
 
 use crate::postgres::{Db, key, outcomes, stored, text, with_db};
@@ -116,7 +116,7 @@ fn texts(record: &Record) -> Vec<(String, Option<String>)> {
 async fn check(target: &dyn Target) {
     let keys: Vec<Key> = (1..=4).map(key).collect();
     let fetched = target.fetch(&keys).await.unwrap();
-    let mut scan = target.scan(ScanOrder::Key).await.unwrap();
+    let mut scan = target.scan(ScanOrder::Key(KeyRange::ALL)).await.unwrap();
     let scanned = scan.next(100).await.unwrap();
     assert_eq!(scanned.len(), 4);
     for ((expected, fetched), scanned) in records().iter().zip(&fetched).zip(&scanned) {

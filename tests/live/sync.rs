@@ -64,3 +64,22 @@ mod binlog_to_binlog {
         crash: during_the_initial_load, during_ongoing_sync_under_a_priority;
     }
 }
+
+/// What cuts a collection, at loads.
+mod by_ranges {
+    use crate::scenarios::{Kind, ranges};
+
+    crate::scenarios::suite::scenarios! {
+        (Kind::Postgres, Kind::Postgres)
+        ranges: a_copy_goes_on_in_its_ranges, both_sides_go_on_in_their_ranges, fewer_writers_finish_what_more_began;
+    }
+}
+
+mod by_ranges_of_mysql {
+    use crate::scenarios::{Kind, ranges};
+
+    crate::scenarios::suite::scenarios! {
+        (Kind::Mysql, Kind::Sqlite)
+        ranges: a_copy_goes_on_in_its_ranges, both_sides_go_on_in_their_ranges;
+    }
+}

@@ -20,6 +20,7 @@ pub mod pairs_http;
 pub mod plan;
 pub mod plugins;
 pub mod polling;
+pub mod ranges;
 pub mod reformat;
 pub mod resync;
 pub mod review;

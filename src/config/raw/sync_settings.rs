@@ -89,7 +89,7 @@ pub(crate) struct PerformanceSettings {
     /// Records per batch (default 1000).
     #[schemars(range(min = 1, max = 100_000))]
     pub(crate) batch_size: Option<u32>,
-    /// Batches that an initial load writes at the same time (default 1).
+    /// Batches that an initial load writes at the same time, and key ranges that it reads by (default 1).
     #[schemars(range(min = 1, max = 64))]
     pub(crate) parallelism: Option<u32>,
     /// How changes are found.

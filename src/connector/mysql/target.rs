@@ -71,6 +71,11 @@ impl Target for MyTarget {
         scan::start(&self.collection, &order).await
     }
 
+    async fn split(&self, parts: usize) -> Result<Vec<Key>> {
+        let cuts = scan::split(&self.collection, parts).await;
+        cuts.map_err(|error| self.collection.place.failed("looking for key ranges", error))
+    }
+
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         let found = self.read(&self.collection.key, keys, Look::Filtered).await;
         let found = found.map_err(|error| self.collection.place.failed("fetching", error))?;

@@ -11,7 +11,7 @@ use crate::connector::chunked_scan::{CHUNK_RECORDS, Chunk, ChunkedScan, send, se
 use crate::connector::sorting::Sorter;
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{ErrorKind, Result};
-use crate::record::{Layout, Record};
+use crate::record::{KeyRange, Layout, Record};
 
 const DOING: &str = "scanning";
 /// Locators that are lost in a row before that is an error.
@@ -23,7 +23,7 @@ pub(super) fn open(collection: Arc<Collection>, order: ScanOrder) -> Box<dyn Sca
     let (sender, scan) = ChunkedScan::new(false);
     tokio::spawn(async move {
         let done = match order {
-            ScanOrder::Key | ScanOrder::After(_) => by_key(&collection, &sender).await,
+            ScanOrder::Key(_) => by_key(&collection, &sender).await,
             ScanOrder::Fields { fields, as_text } => sorted(collection, &sender, fields, as_text).await,
         };
         if let Err(error) = done {
@@ -59,7 +59,7 @@ async fn sorted(collection: Arc<Collection>, sender: &Sender<Chunk>, fields: Vec
             .caused_by(error)
     };
     let mut sorter = Sorter::new(Layout::clone(&collection.layout), fields, as_text);
-    let mut scan = open(collection, ScanOrder::Key);
+    let mut scan = open(collection, ScanOrder::Key(KeyRange::ALL));
     loop {
         let records = scan.next(CHUNK_RECORDS).await?;
         if records.is_empty() {

@@ -23,7 +23,7 @@ use super::values::{Codec, Raw};
 use crate::connector::change_log::{all, list, quote};
 use crate::connector::{Scan, ScanOrder};
 use crate::error::{Result, SyncError};
-use crate::record::{Key, Record};
+use crate::record::{Key, KeyRange, Record};
 use crate::value::Kind;
 
 /// Records in one message of a running statement.
@@ -34,8 +34,7 @@ const CHUNKS_AHEAD: usize = 2;
 /// Starts a scan.
 pub(super) async fn open(opened: Arc<Opened>, order: ScanOrder) -> Result<Box<dyn Scan>> {
     match order {
-        ScanOrder::Key => Ok(Box::new(KeyScan { opened, last: None, done: false })),
-        ScanOrder::After(key) => Ok(Box::new(KeyScan { last: stored(&opened, &key), opened, done: false })),
+        ScanOrder::Key(range) => Ok(Box::new(KeyScan::start(opened, &range))),
         ScanOrder::Fields { fields, as_text } => Ok(Box::new(FieldScan::start(opened, &fields, as_text).await?)),
     }
 }
@@ -65,10 +64,21 @@ struct KeyScan {
     opened: Arc<Opened>,
     /// The key of the last record, as it is stored.
     last: Option<Vec<Raw>>,
+    /// The last key of the range, as it is stored.
+    until: Option<Vec<Raw>>,
     done: bool,
+    /// Whether it keeps to its range.
+    resumable: bool,
 }
 
 impl KeyScan {
+    fn start(opened: Arc<Opened>, range: &KeyRange) -> Self {
+        let [after, until] = [&range.after, &range.until].map(|end| end.as_ref().map(|key| stored(&opened, key)));
+        let resumable = has_one_form(&opened) && after != Some(None) && until != Some(None);
+        let [last, until] = [after, until].map(|end| end.flatten().filter(|_| resumable));
+        Self { opened, last, until, done: false, resumable }
+    }
+
     fn statement(&self, max: usize) -> Sql<Statement> {
         let (opened, table) = (&self.opened, &self.opened.table);
         let key: Vec<String> = table.key.iter().map(|name| table.of(name)).collect();
@@ -80,9 +90,10 @@ impl KeyScan {
             table.quoted(),
             opened.and_filter()
         ));
-        if let Some(last) = &self.last {
-            statement.push(&format!(" AND ({key_list}) > ("));
-            statement.push_binds(last.iter().cloned());
+        for (end, compared) in [(&self.last, ">"), (&self.until, "<=")] {
+            let Some(end) = end else { continue };
+            statement.push(&format!(" AND ({key_list}) {compared} ("));
+            statement.push_binds(end.iter().cloned());
             statement.push(")");
         }
         statement.push(&format!(" ORDER BY {key_list} LIMIT "));
@@ -115,7 +126,7 @@ impl Scan for KeyScan {
     }
 
     fn resumable(&self) -> bool {
-        has_one_form(&self.opened)
+        self.resumable
     }
 }
 

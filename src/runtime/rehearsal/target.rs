@@ -130,6 +130,10 @@ impl Target for Rehearsed {
         Ok(Box::new(Undecided { inner, end: self.end, key, ledger: Arc::clone(&self.ledger) }))
     }
 
+    async fn split(&self, parts: usize) -> Result<Vec<Key>> {
+        self.inner.split(parts).await
+    }
+
     fn alias(&self, field: &str, value: &Value) -> Option<Value> {
         self.inner.alias(field, value)
     }
@@ -231,5 +235,9 @@ impl Scan for Undecided {
                 return Ok(open);
             }
         }
+    }
+
+    fn resumable(&self) -> bool {
+        self.inner.resumable()
     }
 }
