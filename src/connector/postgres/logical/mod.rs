@@ -85,7 +85,7 @@ impl Stream {
             prepared: AtomicBool::new(false),
             followed: OnceCell::new(),
             running: Mutex::default(),
-            looked: AtomicBool::new(true),
+            looked: AtomicBool::new(false),
             unseen: std::sync::Mutex::default(),
         }
     }

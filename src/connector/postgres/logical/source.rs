@@ -22,6 +22,9 @@ use crate::connector::{Capabilities, Source};
 use crate::error::{ErrorKind, Result, SyncError};
 use crate::record::{Key, Record};
 
+/// A place of the log that nothing stands behind.
+const UNKNOWN: u64 = u64::MAX;
+
 /// Transactions that are kept in mind until somebody looks.
 const UNSEEN_MAX: usize = 10_000;
 
@@ -61,7 +64,7 @@ impl StreamSource {
             issued: None,
             progress: None,
             arrived: 0,
-            carried_from: u64::MAX,
+            carried_from: UNKNOWN,
             looked_up: Vec::new(),
             seen: Times::default(),
             standbys: true,
@@ -83,8 +86,7 @@ impl StreamSource {
         }
         if running.is_none() {
             // What came before it began, nobody was told of.
-            (self.progress, self.issued, self.waits) = (None, None, false);
-            self.stream.looked.store(true, Ordering::Relaxed);
+            (self.progress, self.issued, self.waits, self.carried_from) = (None, None, false, UNKNOWN);
             *running = self.stream.start(least).await?.map(Arc::new);
         }
         let running = running.clone().ok_or_else(|| self.stream.lost("the replication slot is gone"))?;
@@ -100,15 +102,17 @@ impl StreamSource {
         if self.stream.fields.is_none() {
             return Ok(());
         }
-        let looked_up = std::mem::take(&mut self.looked_up);
-        let looked = self.stream.looked.swap(false, Ordering::Relaxed);
-        if looked || !looked_up.is_empty() {
+        // Nothing is carried until there is an answer.
+        if self.stream.looked.swap(false, Ordering::Relaxed) {
+            self.carried_from = UNKNOWN;
+        }
+        if self.carried_from == UNKNOWN || !self.looked_up.is_empty() {
             let end = self.ask().await?;
-            if looked {
+            if self.carried_from == UNKNOWN {
                 self.carried_from = end;
             }
             let at = i64::try_from(end).unwrap_or(i64::MAX);
-            looked_up.into_iter().for_each(|key| self.seen.note(&What::Upsert(key), end, at));
+            self.looked_up.drain(..).for_each(|key| self.seen.note(&What::Upsert(key), end, at));
         }
         Ok(())
     }
