@@ -35,6 +35,10 @@ finish() {
     [ -z "${service:-}" ] || { kill "$service" && wait "$service"; } 2>/dev/null
     [ -z "${server:-}" ] || bucardo_does stop >/dev/null 2>&1
     if [ -n "$run_folder" ]; then
+        # One of its processes does not hear of the stop. All are where they were started.
+        for process in /proc/[0-9]*; do
+            [ "$(readlink "$process/cwd")" != "$run_folder" ] || [ "${process#/proc/}" = "$$" ] || kill -KILL "${process#/proc/}"
+        done 2>/dev/null
         stop_servers && end_leaked_processes
         rm -rf "$run_folder"
     fi
