@@ -2,8 +2,8 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-/// Turns Nagle's algorithm off for every TCP connection that the process has by now (Linux and macOS). What sends twice before it reads, as the end of a COPY is, would
-/// else wait for the peer's delayed acknowledgement: 40 ms.
+/// Turns Nagle's algorithm off for every TCP connection that the process has by now (Linux and macOS). Who sends twice before reading, as at the
+/// end of a COPY, would else wait for the peer's delayed acknowledgement: 40 ms.
 pub(super) fn send_at_once() {
     let Ok(open) = std::fs::read_dir("/dev/fd") else { return };
     let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());

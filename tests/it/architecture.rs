@@ -190,7 +190,7 @@ fn problems(sources: &[Source]) -> Vec<String> {
             None => problems.push(format!("{}: has no layer; put it into ROWS", source.path)),
         }
         let tokens = paths::tokens(&source.text);
-        if UNSAFE_PLACES.iter().any(|place| module == *place || module.starts_with("plugin/")) {
+        if module.starts_with("plugin/") || UNSAFE_PLACES.contains(&module) {
             unsafe_exceptions += tokens.iter().filter(|token| token.text == "unsafe_code").count();
         } else if let Some(token) = tokens.iter().find(|token| token.text.starts_with("unsafe")) {
             problems.push(format!("{}:{}: unsafe outside {UNSAFE_PLACES:?}", source.path, token.line));

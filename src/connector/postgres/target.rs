@@ -43,7 +43,15 @@ impl PgTarget {
     }
 
     /// For each of `keys` the rows of `rows` whose `columns` have these values.
-    async fn read(&self, columns: &[PgColumn], keys: &[Key], rows: &str) -> Sql<Vec<Vec<Record>>> {
+    async fn read(&self, doing: &str, columns: &[PgColumn], keys: &[Key], rows: &str) -> Result<Vec<Vec<Record>>> {
+        let reading = async {
+            let found = self.read_rows(columns, keys, rows).await;
+            found.map_err(|error| self.collection.place.failed(doing, error))
+        };
+        self.looking(reading).await
+    }
+
+    async fn read_rows(&self, columns: &[PgColumn], keys: &[Key], rows: &str) -> Sql<Vec<Vec<Record>>> {
         let mut found: Vec<Vec<Record>> = keys.iter().map(|_| Vec::new()).collect();
         if keys.is_empty() {
             return Ok(found);
@@ -146,20 +154,13 @@ impl Target for PgTarget {
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
-        let reading = async {
-            let found = self.read(&self.collection.key, keys, &self.collection.rows()).await;
-            found.map_err(|error| self.collection.place.failed("fetching", error))
-        };
-        let found = self.looking(reading).await?;
+        let found = self.read("fetching", &self.collection.key, keys, &self.collection.rows()).await?;
         Ok(found.into_iter().map(|records| records.into_iter().next()).collect())
     }
 
     async fn exists(&self, keys: &[Key]) -> Result<Vec<bool>> {
-        let reading = async {
-            let found = self.read(&self.collection.key, keys, &self.collection.table.quoted()).await;
-            found.map_err(|error| self.collection.place.failed("looking for records", error))
-        };
-        let found = self.looking(reading).await?;
+        let (key, table) = (&self.collection.key, self.collection.table.quoted());
+        let found = self.read("looking for records", key, keys, &table).await?;
         Ok(found.iter().map(|records| !records.is_empty()).collect())
     }
 
@@ -171,11 +172,7 @@ impl Target for PgTarget {
     }
 
     async fn find(&self, fields: &[String], values: &[Key]) -> Result<Vec<Vec<Record>>> {
-        let reading = async {
-            let found = self.read(&self.collection.columns(fields)?, values, &self.collection.rows()).await;
-            found.map_err(|error| self.collection.place.failed("finding", error))
-        };
-        self.looking(reading).await
+        self.read("finding", &self.collection.columns(fields)?, values, &self.collection.rows()).await
     }
 
     async fn write_marked(&self, writes: &[Write], mark: Option<Mark<'_>>) -> Result<Vec<WriteOutcome>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteExecutor, SqlitePool, SqliteRow};
 use sqlx::{Row, SqliteConnection};
 
 use super::super::intent::{Open, decode, encode};
@@ -16,36 +16,35 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 /// Puts an intention on record within a transaction, with its conflicts.
 pub(super) async fn begin(
     connection: &mut SqliteConnection,
-    (pair, run): (&str, &str),
+    names: (&str, &str),
     intention: &Intention<Conflict>,
 ) -> Result<Begun> {
-    let pair = pair_id(connection, pair).await?;
+    let pair = pair_id(connection, names.0).await?;
     let mut numbers = Vec::with_capacity(intention.writes.len());
     for write in &intention.writes {
         numbers.push(conflicts::record(connection, pair, &write.conflicts).await?);
     }
-    let plugins = plugin_set(connection, &intention.plugins).await?;
-    let insert = "INSERT INTO intents (pair, run, side, plugin_set, writes) VALUES (?1, ?2, ?3, ?4, ?5)
-                  RETURNING id, coalesce((SELECT min(id) FROM intents WHERE pair = ?1), id)";
-    let (number, since): (i64, i64) = sqlx::query_as(insert)
-        .bind(pair)
-        .bind(run)
-        .bind(intention.end.name())
-        .bind(plugins)
-        .bind(encode(&intention.writes, &numbers))
-        .fetch_one(connection)
-        .await?;
-    Ok(Begun { run: run.to_owned(), number, since, conflicts: numbers })
+    plugin_set(connection, &intention.plugins).await?;
+    insert(connection, names, intention, numbers).await?.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Puts an intention without conflicts on record, in one statement that is a transaction by itself: each more is a way to SQLite's thread and back, for
-/// which a write waits. `None` where the pair or the plugins were not known before.
+/// The same without conflicts, in one statement that is a transaction by itself: each more is a way to SQLite's thread and back, for which a
+/// write waits. `None` where the pair or the plugins were not known before.
 pub(super) async fn begin_alone(
     pool: &SqlitePool,
-    (pair, run): (&str, &str),
+    names: (&str, &str),
     intention: &Intention<Conflict>,
 ) -> Result<Option<Begun>> {
-    let conflicts = vec![Vec::new(); intention.writes.len()];
+    insert(pool, names, intention, vec![Vec::new(); intention.writes.len()]).await
+}
+
+/// Puts an intention of a known pair with known plugins on record, its conflicts by their numbers.
+async fn insert(
+    executor: impl SqliteExecutor<'_>,
+    (pair, run): (&str, &str),
+    intention: &Intention<Conflict>,
+    conflicts: Vec<Vec<i64>>,
+) -> Result<Option<Begun>> {
     let insert = "INSERT INTO intents (pair, run, side, plugin_set, writes)
                   SELECT p.id, ?2, ?3, s.id, ?5 FROM pairs p LEFT JOIN plugin_sets s ON s.plugins = ?4
                   WHERE p.name = ?1 AND (?4 IS NULL OR s.id IS NOT NULL)
@@ -56,7 +55,7 @@ pub(super) async fn begin_alone(
         .bind(intention.end.name())
         .bind(text_of(&intention.plugins))
         .bind(encode(&intention.writes, &conflicts))
-        .fetch_all(pool)
+        .fetch_all(executor)
         .await?;
     Ok(rows.first().map(|(number, since)| Begun { run: run.to_owned(), number: *number, since: *since, conflicts }))
 }

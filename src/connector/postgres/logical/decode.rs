@@ -194,7 +194,7 @@ impl Decoder {
 
     /// The record that the message of a row tells of, as it was made; `None` where it is not whole.
     pub(super) fn image(&self, data: &[u8]) -> Option<Record> {
-        let (_, mut bytes) = data.split_first().map(|(tag, rest)| (tag, Bytes(rest)))?;
+        let mut bytes = Bytes(data.get(1..)?);
         let Row { places, new, .. } = self.cells(&mut bytes).ok()?;
         let (fields, places) = (self.fields.as_ref()?, places.fields.as_ref()?);
         let new = new?;

@@ -111,8 +111,8 @@ impl StreamSource {
             if self.carried_from == UNKNOWN {
                 self.carried_from = end;
             }
-            let at = i64::try_from(end).unwrap_or(i64::MAX);
-            self.looked_up.drain(..).for_each(|key| self.seen.note(&What::Upsert(key), end, at));
+            // When is of no concern, only where.
+            self.looked_up.drain(..).for_each(|key| self.seen.note(&What::Upsert(key), end, 0));
         }
         Ok(())
     }
