@@ -58,7 +58,7 @@ impl Scenario {
             };
         }
         world.marks_origin = world.rng.chance(500);
-        world.carries = order.seed.is_multiple_of(3);
+        world.carries = order.seed.is_multiple_of(2);
         let stores = [Stores::AsIs, Stores::AsIs, Stores::Trimmed, Stores::UpperCase, Stores::LowerCase];
         let stores = [world.rng.pick(&stores), world.rng.pick(&stores), world.rng.pick(&stores)];
         world.tables = scenario.shape.tables(stores);
